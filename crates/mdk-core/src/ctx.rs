@@ -16,8 +16,6 @@ use crate::state_store::records::Records;
 
 pub(crate) struct Ctx<'a> {
     pub(crate) work: Work<'a>,
-    /// Held events are being retried: a retry does not start another.
-    pub(crate) retrying: bool,
     /// Held events as they were parsed, with the keys that were tried on them.
     pub(crate) drain: HashMap<GroupId, Drain>,
     /// How a refused event is undone when others share its transaction.
@@ -51,7 +49,6 @@ impl<'a> Ctx<'a> {
         let Parts { identity, crypto, call, loaded, memory } = parts;
         Self {
             work: Work { identity, crypto, loaded, records: Records::new(tx, call, memory) },
-            retrying: false,
             drain: HashMap::new(),
             undo: Undo::Savepoint,
         }

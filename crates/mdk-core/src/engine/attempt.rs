@@ -1,28 +1,88 @@
-//! One event of several: refused, it leaves nothing behind.
+//! One event, or one of several: refused, it leaves nothing behind.
 
-use mdk_wire::Event;
+use mdk_store::{InputClass, InputRow, NodeRow};
+use mdk_wire::{Event, kind};
 
 use crate::ctx::{Ctx, Undo};
+use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
-use crate::model::outcome::{Rejection, Verdict};
+use crate::model::outcome::{RejectCode, Rejection, Verdict};
 
 impl Ctx<'_> {
+    /// Processes one verified event of any kind, and what it makes due as far as `due`.
+    pub(crate) fn process_event(&mut self, event: Event, due: Due) -> Result<Verdict, Halt> {
+        match event.kind() {
+            kind::GROUP_MESSAGE => self.process_group_message(event, due),
+            kind::GIFT_WRAP => {
+                let verdict = self.process_gift_wrap(&event)?;
+                self.work_off(due)?;
+                Ok(verdict)
+            }
+            // Our own KeyPackage coming back from a relay.
+            kind::KEY_PACKAGE if event.pubkey() == self.identity.account() => {
+                self.promote_key_package(&event.id())?;
+                Ok(Verdict::Duplicate)
+            }
+            _ => Err(Rejection::new(
+                RejectCode::TransportRejected,
+                "2.4-11", // rule: 2.4-11
+                "the engine takes kinds 445 and 1059",
+            )
+            .into()),
+        }
+    }
+
+    fn process_group_message(&mut self, event: Event, due: Due) -> Result<Verdict, Halt> {
+        let Some(mut sealed) = self.read_envelope(event)? else { return Ok(Verdict::Duplicate) };
+        let mut opened = None;
+        for id in sealed.take_claims() {
+            // What came after the end of a pass is no part of it. (What is taken up together is one input, and is taken up
+            // before anything is let go, rule: F1-3.)
+            if due == Due::All {
+                self.close_due(&id)?;
+            }
+            opened = self.open_in(&id, &mut sealed)?;
+            if opened.is_some() {
+                break;
+            }
+        }
+        let Some(opened) = opened else { return self.keep_closed(sealed) };
+        let (id, content_id) = (opened.row.id.clone(), opened.content_id);
+        let verdict = self.receive(opened, &sealed)?;
+        self.work_off(due)?;
+        Ok(self.settled_verdict(&id, &content_id, verdict)?)
+    }
+
     /// Processes an event so that a rejection leaves nothing behind.
     pub(crate) fn attempt(
         &mut self,
         event: Event,
+        due: Due,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
         self.records.input.behind = None;
-        let verdict = self.guarded(|ctx| ctx.process_event(event))?;
+        let verdict = self.guarded(|ctx| ctx.process_event(event, due))?;
         if let (Err(_), Some((id, at))) = (&verdict, self.records.input.behind.take()) {
             self.gaps().report_behind(&id, at)?;
         }
         Ok(verdict)
     }
 
+    /// Tries a handshake that waits on a state, so that a rejection leaves nothing behind. True when something moved.
+    pub(crate) fn try_handshake(&mut self, input: &InputRow, node: &NodeRow) -> Result<bool> {
+        let Some((opened, message)) = self.opened_from(input, node)? else { return Ok(false) };
+        let Some(message) = message else { return Ok(true) };
+        let verdict = self.guarded(|ctx| {
+            let verdict = ctx.receive_handshake(opened, message, input, node)?;
+            ctx.work_off(Due::AtOnce)?;
+            Ok(verdict)
+        })?;
+        self.after_handshake(input, verdict)
+    }
+
     /// Does something so that a rejection leaves nothing behind.
-    pub(crate) fn guarded(
+    fn guarded(
         &mut self,
         f: impl FnOnce(&mut Self) -> Result<Verdict, Halt>,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
@@ -35,7 +95,10 @@ impl Ctx<'_> {
             Undo::Unneeded | Undo::Needed => f(self),
         };
         match result {
-            Ok(verdict) => Ok(Ok(verdict)),
+            Ok(verdict) => {
+                self.effects.merge(effects);
+                Ok(Ok(verdict))
+            }
             Err(halt) => {
                 self.forget_since(mark);
                 self.effects.undo_to(effects);
@@ -51,5 +114,21 @@ impl Ctx<'_> {
                 }
             }
         }
+    }
+
+    /// What a timer wakes: leaves to be answered, commits to be judged again.
+    pub(crate) fn wake_inputs(&mut self) -> Result<()> {
+        let due = self.tx.due_inputs(self.records.call.now_millis)?;
+        let (commits, leaves): (Vec<InputRow>, Vec<InputRow>) =
+            due.into_iter().partition(|input| input.class == InputClass::Commit);
+        for input in commits {
+            if let Some(node) = self.parent_of(&input)? {
+                self.try_handshake(&input, &node)?;
+                self.work_off(Due::All)?;
+            }
+        }
+        let leaves = leaves.into_iter().map(|input| FollowUp::AnswerLeaves(input.group));
+        self.effects.follow_ups.extend(leaves);
+        self.work_off(Due::All)
     }
 }

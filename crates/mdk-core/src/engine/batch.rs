@@ -3,13 +3,13 @@
 //! Each stage consumes the type of the one before, so nothing unverified can be applied. Everything runs in
 //! the caller's savepoint: what ends as `Halt` leaves no trace.
 
-use mdk_wire::{Event, kind};
+use mdk_wire::Event;
 
 use crate::ctx::{Ctx, Undo};
+use crate::engine::follow_ups::Due;
 use crate::engine::sending_order;
 use crate::model::error::Error;
-use crate::model::halt::Halt;
-use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
+use crate::model::outcome::{DeferredReason, Rejection, Verdict};
 use crate::model::values::EngineEvent;
 
 /// One event of a batch.
@@ -125,35 +125,16 @@ impl Ctx<'_> {
     /// any longer: what they lead to may be what it needs.
     fn attempt_with_room(&mut self, event: Event) -> Result<Result<Verdict, Rejection>, Error> {
         let again = self.records.input.parked.then(|| event.clone());
-        let verdict = self.attempt(event)?;
+        let verdict = self.attempt(event, Due::All)?;
         match (again, &verdict) {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
                 self.retry_now()?;
                 // (which comes before what this one brings)
                 let effects = &mut self.effects;
                 effects.told.append(&mut effects.told_later);
-                self.attempt(event)
+                self.attempt(event, Due::All)
             }
             _ => Ok(verdict),
-        }
-    }
-
-    /// Processes one verified event of any kind.
-    pub(crate) fn process_event(&mut self, event: Event) -> Result<Verdict, Halt> {
-        match event.kind() {
-            kind::GROUP_MESSAGE => self.process_group_message(event),
-            kind::GIFT_WRAP => self.process_gift_wrap(&event),
-            // Our own KeyPackage coming back from a relay.
-            kind::KEY_PACKAGE if event.pubkey() == self.identity.account() => {
-                self.promote_key_package(&event.id())?;
-                Ok(Verdict::Duplicate)
-            }
-            _ => Err(Rejection::new(
-                RejectCode::TransportRejected,
-                "2.4-11", // rule: 2.4-11
-                "the engine takes kinds 445 and 1059",
-            )
-            .into()),
         }
     }
 }

@@ -3,6 +3,9 @@
 pub(crate) mod api;
 pub(crate) mod attempt;
 pub(crate) mod batch;
+pub(crate) mod closing;
+pub(crate) mod follow_ups;
+pub(crate) mod relay_answers;
 pub(crate) mod rounds;
 pub(crate) mod sending_order;
 pub(crate) mod tick;
@@ -15,6 +18,7 @@ use mdk_wire::{GroupId, Keys, NostrGroupId, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
 use crate::ctx::{Ctx, Parts};
+use crate::engine::follow_ups::Due;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
 use crate::mls::parallel;
@@ -251,12 +255,40 @@ impl Engine {
         result
     }
 
-    /// A write of the caller's own: what it does is in its result, and in the log. What it set free among held
-    /// events is reported by the next `process` that changes something, or `tick`.
+    /// A write of the caller's own, with what it makes due: what it does is in its result, and in the log. What it set free
+    /// among held events is reported by the next `process` that changes something, or `tick`.
     pub(crate) fn act<T>(&mut self, f: impl FnOnce(&mut Ctx<'_>) -> Result<T>) -> Result<T> {
-        let (value, effects) = self.write(f)?;
+        let (value, effects) = self.write(|ctx| {
+            let value = f(ctx)?;
+            ctx.work_off(Due::All)?;
+            Ok(value)
+        })?;
         self.hand_on(effects);
         Ok(value)
+    }
+
+    /// As [`Engine::act`], for a commit of ours: what time has decided in its group is decided first.
+    pub(crate) fn commit<T>(
+        &mut self,
+        id: &GroupId,
+        f: impl FnOnce(&mut Ctx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.act(|ctx| {
+            ctx.close_to_commit(id)?;
+            f(ctx)
+        })
+    }
+
+    /// As [`Engine::commit`], for a message of ours.
+    pub(crate) fn speak<T>(
+        &mut self,
+        id: &GroupId,
+        f: impl FnOnce(&mut Ctx<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.act(|ctx| {
+            ctx.close_to_speak(id)?;
+            f(ctx)
+        })
     }
 
     pub(crate) fn hand_on(&mut self, effects: Effects) {

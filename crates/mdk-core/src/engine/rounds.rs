@@ -1,10 +1,13 @@
 //! Buffered events, tried until nothing more opens.
 
+use mdk_store::{InputClass, InputState};
 use mdk_wire::{Event, GroupId};
 
 use crate::ctx::Ctx;
+use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::outcome::{DeferredReason, Verdict};
+use crate::model::state_id::Auth;
 use crate::operations::retry_buffered::Openable;
 use crate::state_store::buffered_events;
 use crate::state_store::buffered_memory;
@@ -20,16 +23,16 @@ impl Ctx<'_> {
             self.drain.entry(id.clone()).or_default();
             return Ok(());
         }
-        if self.retrying {
-            return Ok(());
-        }
-        self.retrying = true;
         let own = self.effects.told.len();
-        let result = self.buffered().drop_old_held(id).and_then(|_| self.retry_rounds(id));
+        let due = std::mem::take(&mut self.effects.follow_ups);
+        self.buffered().drop_old_held(id)?;
+        self.retry_rounds(id)?;
         let effects = &mut self.effects;
         effects.told_later.extend(effects.told.drain(own.min(effects.told.len())..));
-        self.retrying = false;
-        result
+        // The rounds go on until nothing opens, and whoever began them closes: what they have made due is done. (What they
+        // have made due in another group is done with its next event, or tick.)
+        self.effects.follow_ups = due;
+        Ok(())
     }
 
     /// As [`Ctx::retry_held`], for whom time passes: mostly nothing has changed since, and nothing is read.
@@ -39,7 +42,7 @@ impl Ctx<'_> {
 
     /// Whether something may have become of what waits since all of it was tried in vain.
     pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
-        let fresh = self.effects.fresh.iter().any(|(group, _)| group == id);
+        let fresh = self.effects.new_states.iter().any(|(group, _)| group == id);
         Ok(fresh
             || buffered_memory::may_be_old(&self.memory.buffered, self.now(), id)
             || !buffered_memory::is_idle(self.groups(), &self.memory.buffered, id)?)
@@ -59,9 +62,10 @@ impl Ctx<'_> {
     fn retry_rounds(&mut self, id: &GroupId) -> Result<()> {
         loop {
             let mut progress = false;
-            while let Some(at) = self.effects.fresh.iter().position(|(group, _)| group == id) {
-                let (_, auth) = self.effects.fresh.remove(at);
-                progress |= self.place_waiting(id, &auth)?;
+            let of_group = |(group, _): &(GroupId, Auth)| group == id;
+            while let Some(at) = self.effects.new_states.iter().position(of_group) {
+                let (_, auth) = self.effects.new_states.remove(at);
+                progress |= self.try_waiting(id, &auth)?;
             }
             let holders = buffered_events::holders(self.tx, id)?;
             if !progress && buffered_events::nothing_is_held(self.tx, &holders)? {
@@ -93,6 +97,24 @@ impl Ctx<'_> {
                 return if idle { self.waiting().note_idle(id, listens) } else { Ok(()) };
             }
         }
+    }
+
+    /// Tries what waits for a state on a state that is new, or that a proposal was made on. True when something moved.
+    fn try_waiting(&mut self, id: &GroupId, auth: &Auth) -> Result<bool> {
+        let mut moved = false;
+        for class in [InputClass::Proposal, InputClass::Commit] {
+            let Some((node, waiting)) = self.waiting_for(id, auth, class)? else {
+                return Ok(moved);
+            };
+            for head in waiting {
+                // (what another one has changed meanwhile is tried as it is now)
+                let Some(input) = self.tx.input(id, &head)? else { continue };
+                if input.state == InputState::Waiting {
+                    moved |= self.try_handshake(&input, &node)?;
+                }
+            }
+        }
+        Ok(moved)
     }
 
     /// Messages and proposals that open now. Gives whether one was settled, and whether one was not.
@@ -132,7 +154,7 @@ impl Ctx<'_> {
     fn retry_one(&mut self, event: Event) -> Result<Option<DeferredReason>> {
         let id = event.id();
         self.records.input.kept_raw = false;
-        match self.attempt(event)? {
+        match self.attempt(event, Due::AtOnce)? {
             Ok(Verdict::Deferred(reason)) if self.records.input.kept_raw => Ok(Some(reason)),
             Ok(_) | Err(_) => {
                 self.tx.unhold(&id)?;

@@ -1,10 +1,13 @@
 //! What time brings about.
 
-use mdk_wire::NostrGroupId;
+use mdk_wire::{Event, GroupId, NostrGroupId};
 
+use crate::ctx::Ctx;
 use crate::engine::Engine;
+use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::outcome::{Outcome, Verdict};
+use crate::operations::join::retry_welcomes::Retry;
 
 impl Engine {
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
@@ -64,6 +67,7 @@ impl Engine {
             ctx.expire_messages()?;
             for row in ctx.tx.groups()? {
                 if ctx.expire_invite(&row)? {
+                    ctx.work_off(Due::All)?;
                     continue;
                 }
                 if !resumed {
@@ -81,7 +85,8 @@ impl Engine {
             ctx.wake_inputs()?;
             ctx.upkeep_key_packages()?;
             ctx.expire_key_packages()?;
-            ctx.outbox().prune_outbox()
+            ctx.outbox().prune_outbox()?;
+            ctx.work_off(Due::All)
         })?;
         self.resumed = true;
         if let Err(error) = self.store.forget_erased() {
@@ -101,6 +106,28 @@ impl Engine {
         let ((), effects) = self.write(|ctx| ctx.expire_messages())?;
         self.backlog.told.extend([effects.told, effects.told_later].concat());
         self.backlog.publish.extend(effects.publish);
+        Ok(())
+    }
+}
+
+impl Ctx<'_> {
+    // rule: B4-16 who joined on a branch that nobody follows is let go by the invitation of the others
+    /// Takes up Welcomes that have waited long enough for a removal that does not come.
+    fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {
+        let (row, awaited, waiting) = match self.welcomes_to_retry(id)? {
+            Retry::Nothing => return Ok(()),
+            Retry::All => return self.work_off(Due::AtOnce),
+            Retry::Each { row, awaited, waiting } => (row, awaited, waiting),
+        };
+        for held in waiting {
+            if !self.is_to_be_tried(&row, awaited, &held)? {
+                continue;
+            }
+            let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) else { continue };
+            self.records.input.wants_sign = None;
+            let verdict = self.attempt(event, Due::All)?;
+            self.note_tried(&row, &held.event_id, verdict)?;
+        }
         Ok(())
     }
 }

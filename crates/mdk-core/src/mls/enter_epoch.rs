@@ -61,7 +61,7 @@ impl Ctx<'_> {
         if !active && !disbanded {
             self.end(&group.row, step.committer, Some(step.digest))?;
         }
-        self.effects.fresh.push((group.row.id.clone(), group.row.authenticator));
+        self.effects.new_states.push((group.row.id.clone(), group.row.authenticator));
         Ok(())
     }
 }

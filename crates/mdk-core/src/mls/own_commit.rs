@@ -12,13 +12,22 @@ use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::stage_commit::Plan;
 use crate::model::commit_purpose::PURPOSE_DISBAND;
 use crate::model::error::{Error, Result};
+use crate::model::membership;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::stored_event::stored_event;
 use crate::model::values::Pending;
 use crate::state_store::outbox::Letter;
+use crate::state_store::settling;
 use mdk_wire::OsRandom;
 
 impl Ctx<'_> {
+    /// Preconditions of every commit by the user (C1 step 1). Returns the group, taken.
+    pub(crate) fn take_for_commit(&mut self, id: &GroupId) -> Result<LoadedGroup> {
+        membership::require_active(&self.groups().current_row(id)?)?;
+        settling::check_settled(self.settling(), id)?;
+        self.take_unpending(id)
+    }
+
     /// While a commit of the user's waits nothing is said.
     pub(crate) fn may_send(&self, group: &LoadedGroup) -> Result<()> {
         if group.mls.pending_commit().is_some()

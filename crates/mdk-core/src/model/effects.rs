@@ -1,7 +1,11 @@
 //! What one call brings about, beside what it writes.
 
+use std::collections::BTreeSet;
+
+use mdk_store::HeldRow;
 use mdk_wire::{Event, EventId, GroupId};
 
+use crate::model::follow_up::FollowUp;
 use crate::model::state_id::Auth;
 use crate::model::values::EngineEvent;
 
@@ -16,27 +20,51 @@ pub(crate) struct Effects {
     pub(crate) publish: Vec<Event>,
     /// What is not to be published any more, also of what other calls, or other events of this one, have left for it.
     pub(crate) withheld: Vec<EventId>,
-    /// States that came to be, or got a proposal, and that waiting input is still to be tried on.
-    pub(crate) fresh: Vec<(GroupId, Auth)>,
+    /// What is due because of it.
+    pub(crate) follow_ups: BTreeSet<FollowUp>,
+    /// States that came to be, or got a proposal, in this order: what waits is to be tried on them.
+    pub(crate) new_states: Vec<(GroupId, Auth)>,
+    /// Welcomes that are taken up by [`FollowUp::TakeUpWelcomes`].
+    pub(crate) welcomes: Vec<HeldRow>,
 }
 
 /// How much there was at some time.
-#[derive(Clone, Copy)]
-pub(crate) struct EffectsMark([usize; 5]);
+pub(crate) struct EffectsMark([usize; 6], BTreeSet<FollowUp>);
 
 impl Effects {
-    pub(crate) fn mark(&self) -> EffectsMark {
-        let Self { told, told_later, publish, withheld, fresh } = self;
-        EffectsMark([told.len(), told_later.len(), publish.len(), withheld.len(), fresh.len()])
+    /// Until [`Effects::merge`] or [`Effects::undo_to`] only what comes from here on is due.
+    pub(crate) fn mark(&mut self) -> EffectsMark {
+        let due = std::mem::take(&mut self.follow_ups);
+        let Self { told, told_later, publish, withheld, new_states, welcomes, .. } = self;
+        let lens = [told.len(), told_later.len(), publish.len(), withheld.len()];
+        EffectsMark([lens[0], lens[1], lens[2], lens[3], new_states.len(), welcomes.len()], due)
+    }
+
+    /// What was due before is due again, with what has come since.
+    pub(crate) fn merge(&mut self, mark: EffectsMark) {
+        self.follow_ups.extend(mark.1);
+    }
+
+    /// Makes something due.
+    pub(crate) fn follow(&mut self, next: FollowUp) {
+        self.follow_ups.insert(next);
+    }
+
+    /// Welcomes that waited for what has gone are taken up.
+    pub(crate) fn take_up(&mut self, welcomes: Vec<HeldRow>) {
+        self.welcomes.extend(welcomes);
+        self.follow(FollowUp::TakeUpWelcomes);
     }
 
     /// Forgets what has come since.
     pub(crate) fn undo_to(&mut self, mark: EffectsMark) {
-        let EffectsMark([told, told_later, publish, withheld, fresh]) = mark;
+        let EffectsMark([told, told_later, publish, withheld, new_states, welcomes], due) = mark;
         self.told.truncate(told);
         self.told_later.truncate(told_later);
         self.publish.truncate(publish);
         self.withheld.truncate(withheld);
-        self.fresh.truncate(fresh);
+        self.new_states.truncate(new_states);
+        self.welcomes.truncate(welcomes);
+        self.follow_ups = due;
     }
 }

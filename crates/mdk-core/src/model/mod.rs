@@ -9,6 +9,7 @@ pub(crate) mod commit_purpose;
 pub(crate) mod config;
 pub(crate) mod effects;
 pub(crate) mod error;
+pub(crate) mod follow_up;
 pub(crate) mod halt;
 pub(crate) mod hints;
 pub(crate) mod input;

@@ -5,28 +5,24 @@ use mdk_wire::{Event, GroupId, PublicKey};
 use crate::ctx::Ctx;
 use crate::mls::components::admin_policy;
 use crate::mls::invitees::incompatible;
-use crate::mls::key_packages::check::{self, ValidKeyPackage};
+use crate::mls::key_packages::check;
 use crate::mls::stage_commit::Plan;
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
 
 impl Ctx<'_> {
-    /// Whom these KeyPackages are of.
-    pub(crate) fn invitees_of(&self, events: &[Event]) -> Result<Vec<ValidKeyPackage>> {
-        if events.is_empty() {
-            return Err(Error::empty("key_packages", "empty"));
-        }
-        self.check_invitees(events)
-    }
-
     /// Invites accounts, optionally as admins in the same commit.
     pub(crate) fn add_members(
         &mut self,
         id: &GroupId,
-        invitees: Vec<ValidKeyPackage>,
+        events: &[Event],
         promote: bool,
     ) -> Result<Pending> {
-        let mut group = self.take_unpending(id)?;
+        if events.is_empty() {
+            return Err(Error::empty("key_packages", "empty"));
+        }
+        let invitees = self.check_invitees(events)?;
+        let mut group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
         let view = group.view();
         for invitee in &invitees {

@@ -1,15 +1,15 @@
 //! Answering an invite (protocol/welcomes.md B4).
 
 use mdk_store::{GroupRow, GroupStatus, HeldRow, PassRow, Seen};
-use mdk_wire::{Event, EventId, welcome};
+use mdk_wire::{Event, EventId, GroupId, welcome};
 
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::membership::is_invited;
 use crate::model::outbox::OutboxPurpose;
-use crate::model::outcome::Verdict;
-use crate::model::values::{GroupInfo, Invite};
+use crate::model::outcome::{Rejection, Verdict};
+use crate::model::values::Invite;
 use crate::state_store::competing_invites;
 use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::declined;
@@ -19,9 +19,9 @@ use crate::state_store::outbox::Letter;
 use crate::state_store::pending_welcomes;
 
 impl Ctx<'_> {
-    /// Answers an invitation beside what we have of its group with yes: that goes, and this is joined. Gives
-    /// the group and the Welcomes that waited beside both.
-    pub(crate) fn turn_to(&mut self, welcome: &EventId) -> Result<(GroupRow, Vec<HeldRow>)> {
+    /// Answers an invitation beside what we have of its group with yes: that goes, and this is joined next. Gives
+    /// its event and the Welcomes that waited beside both.
+    pub(crate) fn turn_to(&mut self, welcome: &EventId) -> Result<(Event, Vec<HeldRow>)> {
         let (row, event) = competing_invites::asked_beside(self.groups(), welcome)?;
         if self.groups().publishing(&row)? {
             return Err(Error::CommitPending);
@@ -37,11 +37,18 @@ impl Ctx<'_> {
             self.waiting().held_welcomes(&row.id)?
         };
         rest.retain(|held| held.event_id != *welcome);
-        let verdict = self.attempt(event)?;
-        let joined = self.tx.group_by_welcome(welcome)?;
-        match (verdict, joined) {
-            (Ok(Verdict::Applied), Some(joined)) => Ok((joined, rest)),
-            (Ok(Verdict::Deferred(_)), _) => {
+        Ok((event, rest))
+    }
+
+    /// What came of joining by it.
+    pub(crate) fn turned_to(
+        &self,
+        welcome: &EventId,
+        verdict: std::result::Result<Verdict, Rejection>,
+    ) -> Result<()> {
+        match verdict {
+            Ok(Verdict::Applied) if self.tx.group_by_welcome(welcome)?.is_some() => Ok(()),
+            Ok(Verdict::Deferred(_)) => {
                 Err(Error::NotAllowed("too many other invites wait for an answer"))
             }
             _ => Err(Error::InviteNotFound),
@@ -79,17 +86,15 @@ impl Ctx<'_> {
         Ok(invites.into_iter().map(|(_, invite)| invite).collect())
     }
 
-    /// Accepts an invite. Accepting it again gives the same group.
-    pub(crate) fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
-        let (row, waiting) = match self.tx.group_by_welcome(invite)? {
-            Some(row) => (row, Vec::new()),
-            None => self.turn_to(invite)?,
-        };
+    /// Accepts the invite that led to what we have of its group; `waiting` are the Welcomes that waited beside it. Accepting
+    /// it again gives the same group.
+    pub(crate) fn accept(&mut self, invite: &EventId, waiting: Vec<HeldRow>) -> Result<GroupId> {
+        let row = self.tx.group_by_welcome(invite)?.ok_or(Error::InviteNotFound)?;
         declined_invites::require_unanswered(self.tx, &row)?;
         match row.status {
             GroupStatus::Invited | GroupStatus::Reinvited => {}
             status if membership::is_over(status) => return Err(Error::InviteNotFound),
-            _ => return history::info(self.groups(), self.me(), &row.id),
+            _ => return Ok(row.id),
         }
         let mut group = self.take(&row.id)?;
         group.row.status = GroupStatus::Active;
@@ -97,8 +102,8 @@ impl Ctx<'_> {
         self.put(group);
         self.tx.drop_kept(&row.id)?;
         self.log().emit(&row.id, invite.as_bytes(), &Stored::Joined)?;
-        self.attempt_all(waiting)?;
-        history::info(self.groups(), self.me(), &row.id)
+        self.effects.take_up(waiting);
+        Ok(row.id)
     }
 
     /// Declines an invite: everything that came with it is deleted. If the group is to be told, gives our request to leave it,
@@ -114,7 +119,7 @@ impl Ctx<'_> {
         let request = if tell { self.farewell(&row)? } else { None };
         // Another invitation is another question.
         let others = self.welcomes().put_away_for_others(row, true)?;
-        self.attempt_all(others)?;
+        self.effects.take_up(others);
         Ok(request)
     }
 

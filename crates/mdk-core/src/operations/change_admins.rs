@@ -12,7 +12,7 @@ use crate::model::values::Pending;
 impl Ctx<'_> {
     /// Makes members admins.
     pub(crate) fn promote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        let group = self.take_unpending(id)?;
+        let group = self.take_for_commit(id)?;
         if accounts.is_empty() {
             return Err(Error::empty("members", "empty"));
         }
@@ -28,7 +28,7 @@ impl Ctx<'_> {
 
     /// Takes admin rights away; the last admin cannot go (AdminDepletion).
     pub(crate) fn demote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        let group = self.take_unpending(id)?;
+        let group = self.take_for_commit(id)?;
         if accounts.is_empty() {
             return Err(Error::empty("members", "empty"));
         }

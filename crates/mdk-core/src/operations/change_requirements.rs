@@ -25,7 +25,7 @@ impl Ctx<'_> {
         id: &GroupId,
         change: &RequirementsUpdate,
     ) -> Result<Pending> {
-        let mut group = self.take_unpending(id)?;
+        let mut group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
         let RequirementsUpdate { components, extensions, proposals, remove } = change;
         if [components, extensions, proposals, remove].iter().all(|ids| ids.is_empty()) {

@@ -1,7 +1,7 @@
 //! A commit of ours that a relay has: it becomes true.
 
 use mdk_store::{CommitStatus, GroupStatus, NodeRow, PendingRow, Seen};
-use mdk_wire::GroupId;
+use mdk_wire::{Event, GroupId};
 
 use crate::ctx::Ctx;
 use crate::fork_choice::settling::touch;
@@ -9,13 +9,12 @@ use crate::mls::settings;
 use crate::mls::stage_commit::{Judged, self_removed};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::stored_event::stored_event;
-use crate::model::values::GroupInfo;
-use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 
 impl Ctx<'_> {
-    pub(crate) fn confirm_founding(&mut self, pending: &PendingRow) -> Result<GroupInfo> {
+    pub(crate) fn confirm_founding(&mut self, pending: &PendingRow) -> Result<GroupId> {
         let mut group = self.take(&pending.group)?;
         group.row.status = GroupStatus::Active;
         self.tx.update_group(&group.row)?;
@@ -24,14 +23,14 @@ impl Ctx<'_> {
         self.post_welcomes(pending)?;
         self.put(group);
         self.log().emit(&pending.group, b"founded", &Stored::Joined)?;
-        self.retry_held(&pending.group)?;
-        history::info(self.groups(), self.me(), &pending.group)
+        self.effects.follow(FollowUp::RetryBuffered(pending.group.clone()));
+        Ok(pending.group.clone())
     }
 
     /// A relay has the commit: merge it (C2, "Confirm"). Whoever cannot know whether that was done may do it again.
-    pub(crate) fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
+    pub(crate) fn confirm(&mut self, id: i64) -> Result<GroupId> {
         if let Some(done) = self.commits().confirmed(id)? {
-            return history::info(self.groups(), self.me(), &done.group);
+            return Ok(done.group);
         }
         let pending = self.commits().unresolved(id)?;
         if pending.event_json.is_none() {
@@ -86,23 +85,26 @@ impl Ctx<'_> {
         let group_id = pending.group.clone();
         let auth = group.row.authenticator;
         self.put(group);
-        self.retry_held(&group_id)?;
+        self.effects.follow(FollowUp::RetryBuffered(group_id.clone()));
         if came {
-            self.close_unless_moved(&group_id, auth)?;
+            self.effects.follow(FollowUp::EndHold(group_id.clone(), auth));
         }
-        self.close_due(&group_id)?;
-        history::info(self.groups(), self.me(), &group_id)
+        self.effects.follow(FollowUp::CloseIfDue(group_id.clone()));
+        Ok(group_id)
     }
 
-    /// Takes up an automatic commit that gave way to another and that a relay has after all, as its own event would when it
-    /// comes back: others may follow it (C2-7). Gives its group, if it is true by that.
-    pub(crate) fn take_up_published(&mut self, id: i64) -> Result<Option<GroupId>> {
+    /// An automatic commit that gave way to another and that a relay has after all, with its event: it is taken up as that
+    /// event would be when it comes back, since others may follow it (C2-7).
+    pub(crate) fn published_after_all(&self, id: i64) -> Result<Option<(PendingRow, Event)>> {
         let gave_way = |row: &PendingRow| row.automatic && row.status == CommitStatus::Discarded;
         let Some(row) = self.tx.pending(id)?.filter(gave_way) else { return Ok(None) };
-        let Some(event) = &row.event_json else { return Ok(None) };
-        // Whatever is said of it, it is no answer to an event that somebody has sent.
-        let _ = self.attempt(stored_event(event)?)?;
-        let is_true = |node: &NodeRow| node.canonical && node.commit == Some(row.digest);
-        Ok(self.tx.nodes(&row.group)?.iter().any(is_true).then_some(row.group))
+        let event = row.event_json.as_deref().map(stored_event).transpose()?;
+        Ok(event.map(|event| (row, event)))
+    }
+
+    /// Whether a commit of ours is one of the branch that is followed.
+    pub(crate) fn is_followed(&self, commit: &PendingRow) -> Result<bool> {
+        let is_true = |node: &NodeRow| node.canonical && node.commit == Some(commit.digest);
+        Ok(self.tx.nodes(&commit.group)?.iter().any(is_true))
     }
 }

@@ -5,9 +5,10 @@ use mdk_wire::{Event, EventId, GroupId, NostrGroupId};
 
 use crate::ctx::Ctx;
 use crate::model::error::Result;
-use crate::model::membership::{self, is_invited};
+use crate::model::membership::is_invited;
 use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::{declined, is_declined, mark};
+use crate::state_store::settling;
 
 impl Ctx<'_> {
     // rule: 2.7-6 who declines leaves, when all is read that the group's relays have: a leave counts in one epoch
@@ -44,28 +45,23 @@ impl Ctx<'_> {
     }
 
     /// Tells a group by leaving it, and deletes it. All is read that relays have of it under `route`; false: it has another one
-    /// by now, which is to be read first.
+    /// by now, which is to be read first. What was due was closed before.
     pub(crate) fn farewell_to(&mut self, id: &GroupId, route: &NostrGroupId) -> Result<bool> {
         if !is_declined(self.tx, id)? {
             return Ok(true);
         }
-        self.close_due(id)?;
         let row = self.groups().current_row(id)?;
         let Some(invite) = row.welcome.filter(|_| is_invited(row.status)) else {
             // Somebody else's commit has put us out, or it cannot be followed.
             let row = GroupRow { status: GroupStatus::Invited, ..row };
             let others = self.welcomes().put_away_for_others(row, true)?;
-            self.attempt_all(others)?;
+            self.effects.take_up(others);
             return Ok(true);
         };
         if row.nostr_group_id != *route {
             return Ok(false);
         }
-        self.require_settled(id)?;
-        let row = self.groups().current_row(id)?;
-        if membership::is_out(row.status) {
-            return self.farewell_to(id, route);
-        }
+        settling::check_settled(self.settling(), id)?;
         self.decline(&invite, true)?;
         Ok(true)
     }

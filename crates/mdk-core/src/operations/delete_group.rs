@@ -10,6 +10,7 @@ use crate::state_store::event_log;
 use crate::state_store::invite_deliveries;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::previous_memberships::earlier;
+use crate::state_store::settling;
 
 /// Whether the group may go, and if not, what has to come before it.
 fn require_over(status: GroupStatus) -> Result<()> {
@@ -31,14 +32,11 @@ fn require_over(status: GroupStatus) -> Result<()> {
 }
 
 impl Ctx<'_> {
-    /// Deletes a group that is over. Gives the routing ids that it had.
+    /// Deletes a group that is over. What time alone has decided was decided before. Gives the routing ids that it had.
     pub(crate) fn delete_group(&mut self, id: &GroupId) -> Result<Vec<NostrGroupId>> {
-        self.groups().listed(id)?;
-        // What time alone has decided is decided first.
-        self.close_due(id)?;
         require_over(self.groups().listed(id)?.status)?;
         // What has put us out may lose yet, and then we are in it, and nobody tells us again.
-        self.require_settled(id)?;
+        settling::check_settled(self.settling(), id)?;
         let row = self.groups().listed(id)?;
         require_over(row.status)?;
         // Whom we have invited nobody else lets in.
@@ -59,7 +57,7 @@ impl Ctx<'_> {
         if let Some(ended) = ended {
             self.tx.keep_ended(id, &ended)?;
         }
-        self.attempt_all(invitations)?;
+        self.effects.take_up(invitations);
         Ok(routes)
     }
 

@@ -70,7 +70,7 @@ impl Ctx<'_> {
     }
 
     pub(crate) fn prepare_disband(&mut self, id: &GroupId, automatic: bool) -> Result<Pending> {
-        let group = self.take_unpending(id)?;
+        let group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
         let lifecycle =
             Lifecycle::Disbanded.encode().map_err(Error::bug("encoding the lifecycle"))?;

@@ -4,6 +4,7 @@ use mdk_store::CommitStatus;
 
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 
 impl Ctx<'_> {
     /// No relay has it and none will: forget it. Its bytes stay for the retention window, because a lost
@@ -24,7 +25,8 @@ impl Ctx<'_> {
         let mut group = self.take(&pending.group)?;
         self.discard_in_place(&mut group, id)?;
         self.put(group);
-        self.retry_held(&pending.group)?;
-        self.close_due(&pending.group)
+        self.effects.follow(FollowUp::RetryBuffered(pending.group.clone()));
+        self.effects.follow(FollowUp::CloseIfDue(pending.group));
+        Ok(())
     }
 }

@@ -81,28 +81,28 @@ impl Ctx<'_> {
     }
 
     /// A new epoch came and we are still a leaf: ask again.
-    pub(crate) fn renew_leave(&mut self, group: &mut LoadedGroup) -> Result<()> {
-        if group.row.status != GroupStatus::Leaving {
-            return Ok(());
-        }
-        let Some(leave) = self.tx.leave(&group.row.id)? else { return Ok(()) };
+    pub(crate) fn renew_leave(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.tx.group(id)?;
+        let Some(row) = row.filter(|row| row.status == GroupStatus::Leaving) else { return Ok(()) };
+        let Some(leave) = self.tx.leave(id)? else { return Ok(()) };
         // On another branch the same epoch is another one.
-        let state = group.row.authenticator;
+        let state = row.authenticator;
         let me = self.me();
-        let proposed = self.tx.input_heads(&group.row.id)?.into_iter().any(|i| {
+        let proposed = self.tx.input_heads(id)?.into_iter().any(|i| {
             i.class == InputClass::Proposal && i.sender == Some(me) && i.parent_auth == Some(state)
         });
-        if leave.proposed_epoch == group.row.epoch && proposed {
+        if leave.proposed_epoch == row.epoch && proposed {
             return Ok(());
         }
         // rule: 2.7-1 (made an admin meanwhile: the request cannot stand; give the role up and ask again)
-        if group.row.admins.contains(&self.me()) {
-            group.row.status = GroupStatus::Active;
-            self.tx.update_group(&group.row)?;
-            self.tx.delete_leave(&group.row.id)?;
+        if row.admins.contains(&me) {
+            self.edit_row(id, |row| row.status = GroupStatus::Active)?;
+            self.tx.delete_leave(id)?;
             return Ok(());
         }
-        let event = self.propose_leave(group, leave.requested_at)?;
+        let mut group = self.take(id)?;
+        let event = self.propose_leave(&mut group, leave.requested_at)?;
+        self.put(group);
         self.effects.publish.push(event);
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Ctx<'_> {
 /// Groups with messages that waited for too long.
 #[derive(Default)]
 pub(crate) struct Late {
-    stale: BTreeSet<GroupId>,
+    pub(crate) stale: BTreeSet<GroupId>,
     misdated: BTreeSet<GroupId>,
 }
 

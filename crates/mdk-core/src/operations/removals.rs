@@ -18,6 +18,7 @@ use crate::mls::stage_commit::Plan;
 use crate::model::commit_facts::Step;
 use crate::model::commit_purpose::{PURPOSE_AGAIN, PURPOSE_SEAL};
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::{FollowUp, Published};
 use crate::model::membership;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::retained_states;
@@ -183,7 +184,8 @@ impl Ctx<'_> {
         let Some(made) = self.tx.pending_of(id)? else { return Ok(()) };
         let again = made.automatic && matches!(made.purpose, PURPOSE_AGAIN | PURPOSE_SEAL);
         if again && made.status == CommitStatus::Prepared {
-            self.discard(made.id)?;
+            let settled = FollowUp::SettleOwnCommit(made.id, Published::Nowhere);
+            self.effects.follow(settled);
         }
         Ok(())
     }

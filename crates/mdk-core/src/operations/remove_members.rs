@@ -17,7 +17,10 @@ impl Ctx<'_> {
         id: &GroupId,
         accounts: &[PublicKey],
     ) -> Result<Pending> {
-        let group = self.take_unpending(id)?;
+        if accounts.is_empty() {
+            return Err(Error::empty("members", "empty"));
+        }
+        let group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
         if accounts.contains(&self.me()) {
             return Err(Error::input("members", "the own account: leave instead"));

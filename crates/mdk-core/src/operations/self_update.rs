@@ -11,7 +11,7 @@ use crate::model::values::Pending;
 impl Ctx<'_> {
     /// Any member may do this (rule: 2.6-4a).
     pub(crate) fn self_update(&mut self, id: &GroupId) -> Result<Pending> {
-        let group = self.take_unpending(id)?;
+        let group = self.take_for_commit(id)?;
         self.prepare(group, &Plan::default())
     }
 

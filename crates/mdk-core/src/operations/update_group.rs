@@ -20,7 +20,7 @@ impl Ctx<'_> {
     /// One commit with one full replacement per component that changes; partial edits start from the
     /// canonical state.
     pub(crate) fn update_group(&mut self, id: &GroupId, update: GroupUpdate) -> Result<Pending> {
-        let group = self.take_unpending(id)?;
+        let group = self.take_for_commit(id)?;
         self.require_admin(&group)?;
         let row = &group.row;
         let mut plan = Plan::default();

@@ -33,5 +33,6 @@ pub(crate) mod records;
 pub(crate) mod removals_of_us;
 pub(crate) mod retained_states;
 pub(crate) mod seen;
+pub(crate) mod settling;
 pub(crate) mod timestamps;
 pub(crate) mod witnesses;

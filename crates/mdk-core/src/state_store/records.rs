@@ -29,6 +29,7 @@ use crate::state_store::pending_commits::PendingCommits;
 use crate::state_store::pending_handshakes::PendingHandshakes;
 use crate::state_store::pending_welcomes::PendingWelcomes;
 use crate::state_store::retained_states::RetainedStates;
+use crate::state_store::settling::Speaking;
 use crate::state_store::timestamps::Timestamps;
 use crate::state_store::witnesses::Witnesses;
 
@@ -188,6 +189,12 @@ impl Records<'_> {
         let Self { tx, call, memory, effects, .. } = self;
         let (groups, log) = told_of(tx, *call, memory, effects);
         BranchMessages { groups, log }
+    }
+
+    pub(crate) fn speaking(&mut self) -> Speaking<'_> {
+        let Self { tx, call, memory, .. } = self;
+        let Memory { rows, undecided, .. } = &mut **memory;
+        Speaking { call: *call, groups: Groups { tx, rows }, undecided }
     }
 
     pub(crate) fn memberships(&mut self) -> Memberships<'_> {

@@ -3,6 +3,7 @@
 use mdk_wire::{Event, GroupId, PublicKey, SecretVec};
 
 use crate::engine::Engine;
+use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::values::{
@@ -69,11 +70,7 @@ impl Engine {
         events: &[Event],
         promote: bool,
     ) -> Result<Pending> {
-        self.act(|ctx| {
-            let invitees = ctx.invitees_of(events)?;
-            ctx.ready_for_commit(id)?;
-            ctx.add_members(id, invitees, promote)
-        })
+        self.commit(id, |ctx| ctx.add_members(id, events, promote))
     }
 
     /// Removes accounts.
@@ -81,11 +78,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn remove_members(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        some(accounts)?;
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
-            ctx.remove_members(id, accounts)
-        })
+        self.commit(id, |ctx| ctx.remove_members(id, accounts))
     }
 
     /// Changes settings.
@@ -93,10 +86,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn update_group(&mut self, id: &GroupId, update: GroupUpdate) -> Result<Pending> {
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
-            ctx.update_group(id, update)
-        })
+        self.commit(id, |ctx| ctx.update_group(id, update))
     }
 
     /// Requires more of every member's client, or gives components of the group up, in one commit. Who does not support
@@ -115,10 +105,7 @@ impl Engine {
         id: &GroupId,
         change: &RequirementsUpdate,
     ) -> Result<Pending> {
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
-            ctx.change_requirements(id, change)
-        })
+        self.commit(id, |ctx| ctx.change_requirements(id, change))
     }
 
     /// Makes members admins.
@@ -126,10 +113,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::CommitPending`].
     pub fn promote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
-            ctx.promote(id, accounts)
-        })
+        self.commit(id, |ctx| ctx.promote(id, accounts))
     }
 
     /// Takes admin rights away.
@@ -137,10 +121,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn demote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
-            ctx.demote(id, accounts)
-        })
+        self.commit(id, |ctx| ctx.demote(id, accounts))
     }
 
     /// Fresh keys for our leaf.
@@ -148,10 +129,7 @@ impl Engine {
     /// # Errors
     /// [`Error::CommitPending`], [`Error::NotMember`].
     pub fn self_update(&mut self, id: &GroupId) -> Result<Pending> {
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
-            ctx.self_update(id)
-        })
+        self.commit(id, |ctx| ctx.self_update(id))
     }
 
     /// Ends the group for everybody.
@@ -159,10 +137,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::CommitPending`].
     pub fn disband(&mut self, id: &GroupId) -> Result<Pending> {
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
-            ctx.disband(id)
-        })
+        self.commit(id, |ctx| ctx.disband(id))
     }
 
     /// Asks to leave; another member's commit makes it true.
@@ -192,7 +167,13 @@ impl Engine {
     /// [`Error::NotAllowed`] while we are in it, have an invite to answer, its end is not final, or an invite of ours that
     /// no relay has yet is on its way.
     pub fn delete_group(&mut self, id: &GroupId) -> Result<()> {
-        let (routes, effects) = self.write(|ctx| ctx.delete_group(id))?;
+        let (routes, effects) = self.write(|ctx| {
+            ctx.groups().listed(id)?;
+            ctx.close_due(id)?;
+            let routes = ctx.delete_group(id)?;
+            ctx.work_off(Due::All)?;
+            Ok(routes)
+        })?;
         self.let_go(id, &routes);
         self.hand_on(effects);
         Ok(())
@@ -213,12 +194,20 @@ impl Engine {
     /// known of it any more. An automatic one that gave way to another member's competes with that, since a relay has it, and
     /// may become true yet.
     pub fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
-        let done = self.act(|ctx| match ctx.confirm(id) {
-            Err(Error::CommitLost) => {
-                let group = ctx.take_up_published(id)?;
-                group.map(|group| history::info(ctx.groups(), ctx.me(), &group)).transpose()
-            }
-            done => done.map(Some),
+        let done = self.act(|ctx| {
+            let group = match ctx.confirm(id) {
+                Err(Error::CommitLost) => match ctx.published_after_all(id)? {
+                    Some((commit, event)) => {
+                        // Whatever is said of it, it is no answer to an event that somebody has sent.
+                        let _ = ctx.attempt(event, Due::All)?;
+                        ctx.is_followed(&commit)?.then_some(commit.group)
+                    }
+                    None => None,
+                },
+                done => Some(done?),
+            };
+            ctx.work_off(Due::All)?;
+            group.map(|group| history::info(ctx.groups(), ctx.me(), &group)).transpose()
         })?;
         done.ok_or(Error::CommitLost)
     }
@@ -257,9 +246,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::remove_members`].
     pub fn remove_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        some(accounts)?;
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
+        self.commit(id, |ctx| {
             let pending = ctx.remove_members(id, accounts)?;
             ctx.seal_commit(pending.id)?;
             Ok(pending)
@@ -271,8 +258,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::demote`].
     pub fn demote_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.act(|ctx| {
-            ctx.ready_for_commit(id)?;
+        self.commit(id, |ctx| {
             let pending = ctx.demote(id, accounts)?;
             ctx.seal_commit(pending.id)?;
             Ok(pending)
@@ -320,9 +306,4 @@ impl Engine {
             secret
         })
     }
-}
-
-/// Refuses an empty list of members.
-fn some(accounts: &[PublicKey]) -> Result<()> {
-    if accounts.is_empty() { Err(Error::empty("members", "empty")) } else { Ok(()) }
 }

@@ -3,8 +3,11 @@
 use mdk_wire::{Event, EventId, GroupId, NostrGroupId};
 
 use crate::engine::Engine;
+use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::values::{GroupInfo, Interest, Invite};
+use crate::state_store::declined_invites::is_declined;
+use crate::state_store::history;
 
 /// Invites, and what follows from being a member.
 impl Engine {
@@ -21,7 +24,18 @@ impl Engine {
     /// # Errors
     /// [`Error::InviteNotFound`]; [`Error::CommitPending`], [`Error::NotAllowed`].
     pub fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
-        self.act(|ctx| ctx.accept(invite))
+        self.act(|ctx| {
+            let mut waiting = Vec::new();
+            if ctx.tx.group_by_welcome(invite)?.is_none() {
+                let (event, beside) = ctx.turn_to(invite)?;
+                let verdict = ctx.attempt(event, Due::All)?;
+                ctx.turned_to(invite, verdict)?;
+                waiting = beside;
+            }
+            let group = ctx.accept(invite, waiting)?;
+            ctx.work_off(Due::All)?;
+            history::info(ctx.groups(), ctx.me(), &group)
+        })
     }
 
     /// Declines an invite and deletes what came with it.
@@ -68,7 +82,12 @@ impl Engine {
     /// # Errors
     /// [`Error::Settling`]: commits compete; call again then. [`Error::Store`].
     pub fn farewell_to(&mut self, group: &GroupId, route: &NostrGroupId) -> Result<bool> {
-        self.act(|ctx| ctx.farewell_to(group, route))
+        self.act(|ctx| {
+            if is_declined(ctx.tx, group)? {
+                ctx.close_due(group)?;
+            }
+            ctx.farewell_to(group, route)
+        })
     }
 
     /// Filters to subscribe to, and their relays.

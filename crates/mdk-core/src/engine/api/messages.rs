@@ -2,11 +2,9 @@
 
 use mdk_wire::{EventId, GroupId};
 
-use crate::ctx::Ctx;
 use crate::engine::Engine;
 use crate::model::error::Result;
 use crate::model::values::{NewMessage, Outgoing};
-use crate::operations::send_message::Draft;
 
 /// What we say.
 impl Engine {
@@ -16,7 +14,7 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::NotMember`], [`Error::CommitPending`], [`Error::InvalidInput`];
     /// [`Error::MediaStale`] for a file that was encrypted in another epoch.
     pub fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
-        let outgoing = self.say(id, |ctx| ctx.create_message(id, message))?;
+        let outgoing = self.speak(id, |ctx| ctx.create_message(id, message))?;
         self.memory.recent.forget(id, &outgoing.message.attachments);
         Ok(outgoing)
     }
@@ -26,7 +24,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::create_message`], and [`Error::MessageNotFound`].
     pub fn react(&mut self, id: &GroupId, target: &EventId, emoji: &str) -> Result<Outgoing> {
-        self.say(id, |ctx| ctx.react(id, target, emoji))
+        self.speak(id, |ctx| ctx.react(id, target, emoji))
     }
 
     /// Edits a message of ours.
@@ -34,7 +32,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages and for what is deleted or no message.
     pub fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
-        self.say(id, |ctx| ctx.edit(id, target, text))
+        self.speak(id, |ctx| ctx.edit(id, target, text))
     }
 
     /// Deletes a message, reaction or edit of ours.
@@ -42,20 +40,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::edit`]; [`Error::NotAllowed`] for a deletion, too.
     pub fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
-        self.say(id, |ctx| ctx.delete(id, target))
-    }
-
-    fn say(
-        &mut self,
-        id: &GroupId,
-        draft: impl FnOnce(&mut Ctx<'_>) -> Result<Draft>,
-    ) -> Result<Outgoing> {
-        self.act(|ctx| {
-            let draft = draft(ctx)?;
-            ctx.may_say(id)?;
-            ctx.require_decided(id)?;
-            ctx.send(id, draft)
-        })
+        self.speak(id, |ctx| ctx.delete(id, target))
     }
 
     /// Encrypts a message, reaction, edit or deletion of ours once more, for when it may not have been published: another

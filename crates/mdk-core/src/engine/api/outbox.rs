@@ -41,7 +41,10 @@ impl Engine {
         if late.is_empty() {
             return Ok(items);
         }
-        self.act(|ctx| ctx.renew_late(&late))?;
+        self.act(|ctx| {
+            late.stale.iter().try_for_each(|group| ctx.close_to_speak(group))?;
+            ctx.renew_late(&late)
+        })?;
         Ok(self.look(|ctx| ctx.list_outbox(limit))?.0)
     }
 
@@ -69,7 +72,10 @@ impl Engine {
     /// [`Error::InvalidRelayUrl`], [`Error::InvalidInput`] for more than 64. An event that is not there any more is no
     /// error.
     pub fn set_outbox_relays(&mut self, seq: i64, relays: &[String]) -> Result<()> {
-        self.act(|ctx| ctx.set_outbox_relays(seq, relays))
+        self.act(|ctx| {
+            let noted = ctx.set_outbox_relays(seq, relays)?;
+            ctx.follow_answer(noted).map(|_| ())
+        })
     }
 
     /// What one relay answered. The first that accepts makes a message delivered and a commit true; when all refused, a
@@ -83,7 +89,10 @@ impl Engine {
         relay: &str,
         verdict: RelayVerdict,
     ) -> Result<OutboxChange> {
-        self.act(|ctx| ctx.outbox_result(seq, relay, verdict))
+        self.act(|ctx| {
+            let noted = ctx.outbox_result(seq, relay, verdict)?;
+            ctx.follow_answer(noted)
+        })
     }
 
     /// Those of `events` that came back from a relay and for which that says something new: see
@@ -109,7 +118,10 @@ impl Engine {
         relay: &str,
         same: impl Fn(&str) -> bool,
     ) -> Result<OutboxChange> {
-        self.act(|ctx| ctx.outbox_echo(event, relay, &same))
+        self.act(|ctx| {
+            let noted = ctx.outbox_echo(event, relay, &same)?;
+            ctx.follow_answer(noted)
+        })
     }
 
     /// Messages of ours that no relay has yet, and that have not failed, in the order of sending.

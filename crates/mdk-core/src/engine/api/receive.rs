@@ -5,6 +5,7 @@ use mdk_wire::{Event, NostrGroupId};
 use crate::ctx::{Ctx, Undo};
 use crate::engine::Engine;
 use crate::engine::batch::Incoming;
+use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
 use crate::model::halt;
 use crate::model::invites::Inviters;
@@ -32,7 +33,7 @@ impl Engine {
         // A rejected event rolls the whole transaction back: nothing is written, nothing is synced.
         let mut refused = None;
         let mut lost = None;
-        let result = self.write(|ctx| match ctx.process_event(event) {
+        let result = self.write(|ctx| match ctx.process_event(event, Due::All) {
             Ok(verdict) => Ok(verdict),
             Err(halt::Halt::Failed(error)) => Err(error),
             Err(halt::Halt::Rejected(rejection)) => {

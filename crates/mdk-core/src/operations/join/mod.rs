@@ -19,6 +19,7 @@ use crate::ctx::Ctx;
 use crate::mls::capabilities;
 use crate::mls::welcome::{encoding, welcome_error, welcome_of};
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::halt::{Halt, reject};
 use crate::model::invites::{Earlier, Offer};
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
@@ -133,8 +134,8 @@ impl Ctx<'_> {
             row.pass.floor = row.pass.floor.min(epoch);
         })?;
         let verdict = self.add_rival(node)?;
-        self.close_due(&id)?;
         pending_welcomes::keep_until_answered(self.groups(), self.now(), &id, event)?;
+        self.effects.follow(FollowUp::CloseIfDue(id));
         Ok(verdict)
     }
 
@@ -157,7 +158,7 @@ impl Ctx<'_> {
         self.tx.drop_kept(&row.id)?;
         pending_welcomes::keep_until_answered(self.groups(), self.now(), &row.id, event)?;
         // rule: B4-13 what had waited for another branch may be of the new membership
-        self.retry_held(&row.id)?;
+        self.effects.follow(FollowUp::RetryBuffered(row.id.clone()));
         Ok(Verdict::Applied)
     }
 

@@ -1,27 +1,28 @@
 //! Welcomes and events that wait: for the end of a membership, or for another group (protocol/welcomes.md B4).
 
 use mdk_store::{GroupRow, HeldRow};
-use mdk_wire::{Event, GroupId};
+use mdk_wire::{Event, EventId, GroupId};
 
 use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::limits::{MAX_WELCOMES, PATIENCE};
 use crate::model::membership;
-use crate::model::outcome::{DeferredReason, Verdict};
+use crate::model::outcome::{DeferredReason, Rejection, Verdict};
 use crate::state_store::competing_invites;
 use crate::state_store::removals_of_us;
 
-impl Ctx<'_> {
-    /// Takes up Welcomes that waited for what has gone.
-    pub(crate) fn attempt_all(&mut self, held: Vec<HeldRow>) -> Result<()> {
-        for held in held {
-            if let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) {
-                let _ = self.attempt(event)?;
-            }
-        }
-        Ok(())
-    }
+/// Which of the Welcomes that wait may be taken up again.
+pub(crate) enum Retry {
+    Nothing,
+    /// They are due already.
+    All,
+    /// Each that has waited long enough, or is `awaited`.
+    Each {
+        row: Box<GroupRow>,
+        awaited: bool,
+        waiting: Vec<HeldRow>,
+    },
 }
 
 /// Whether our membership did not begin on a branch that may still turn out to have lost: we founded the group, or have
@@ -43,49 +44,58 @@ impl Ctx<'_> {
         self.buffered().hold(&row, event, DeferredReason::FutureEpoch)
     }
 
-    // rule: B4-16 who joined on a branch that nobody follows is let go by the invitation of the others
-    /// Takes up Welcomes that have waited long enough for a removal that does not come.
-    pub(crate) fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {
+    /// Welcomes that may have waited long enough for a removal that does not come.
+    pub(crate) fn welcomes_to_retry(&mut self, id: &GroupId) -> Result<Retry> {
         let row = self.groups().current_row(id)?;
         let waiting = match row.pass.opened {
             0 => self.waiting().held_welcomes(id)?,
-            _ => return Ok(()),
+            _ => return Ok(Retry::Nothing),
         };
         if waiting.is_empty() {
-            return Ok(());
+            return Ok(Retry::Nothing);
         }
         if membership::is_over(row.status) {
-            if competing_invites::ended_unanswered(self.tx, &row)? {
-                self.attempt_all(waiting)?;
+            if !competing_invites::ended_unanswered(self.tx, &row)? {
+                return Ok(Retry::Nothing);
             }
-            return Ok(());
+            self.effects.take_up(waiting);
+            return Ok(Retry::All);
         }
         let awaited = removals_of_us::is_awaited(self.tx, &row)?;
         // (what is heard is no new state, in which it would be taken up again)
         if !awaited && is_settled(&row) && !self.is_quiet(&row)? {
-            return Ok(());
+            return Ok(Retry::Nothing);
         }
-        for held in waiting {
-            // To take one up opens a whole group, so it is done once in each state.
-            if !awaited && held.received_at.saturating_add(PATIENCE) > self.now()
-                || self.waiting().was_woken(&row, &held.event_id)?
+        Ok(Retry::Each { row: Box::new(row), awaited, waiting })
+    }
+
+    /// Whether one of them is to be tried now. To take one up opens a whole group, so it is done once in each state.
+    pub(crate) fn is_to_be_tried(
+        &mut self,
+        row: &GroupRow,
+        awaited: bool,
+        held: &HeldRow,
+    ) -> Result<bool> {
+        let patient = awaited || held.received_at.saturating_add(PATIENCE) <= self.now();
+        Ok(patient && !self.waiting().was_woken(row, &held.event_id)?)
+    }
+
+    /// Whatever it has come to, it stays or goes by itself.
+    pub(crate) fn note_tried(
+        &mut self,
+        row: &GroupRow,
+        welcome: &EventId,
+        verdict: std::result::Result<Verdict, Rejection>,
+    ) -> Result<()> {
+        match verdict {
+            Ok(Verdict::Deferred(DeferredReason::FutureEpoch))
+                if !self.groups().publishing(row)? =>
             {
-                continue;
+                let wants_sign = self.records.input.wants_sign;
+                self.waiting().note_woken(row, *welcome, wants_sign)
             }
-            let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) else { continue };
-            // Whatever it comes to, it stays or goes by itself.
-            self.records.input.wants_sign = None;
-            match self.attempt(event)? {
-                Ok(Verdict::Deferred(DeferredReason::FutureEpoch))
-                    if !self.groups().publishing(&row)? =>
-                {
-                    let wants_sign = self.records.input.wants_sign;
-                    self.waiting().note_woken(&row, held.event_id, wants_sign)?;
-                }
-                Ok(_) => {}
-                Err(_) => self.tx.unhold(&held.event_id)?,
-            }
+            Ok(_) => Ok(()),
+            Err(_) => Ok(self.tx.unhold(welcome)?),
         }
-        Ok(())
     }
 }

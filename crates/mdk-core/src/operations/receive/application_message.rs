@@ -11,7 +11,9 @@ use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::replay::Said;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
+use crate::model::limits::MAX_RIVALS;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
@@ -135,7 +137,7 @@ impl Ctx<'_> {
             seen::done(self.tx, opened)?;
             self.deliver(opened, sender, &source, &content)?;
             // What was said may have woken the state, and another one may sleep for it.
-            self.limit_rivals(id)?;
+            self.effects.follow(FollowUp::LimitBranches(id.clone()));
             let shown = source.followed
                 || node.canonical && !branch_messages::is_to_choose(self.groups(), id)?;
             return Ok(if shown {
@@ -174,5 +176,23 @@ impl Ctx<'_> {
             retention: node.retention,
             followed: true,
         })
+    }
+
+    /// Of the states that a message may have been said in, only some are made again that did not seal it: whoever has
+    /// several keys may seal a message with any, and each try costs as much as a commit.
+    fn spare_sleepers(&self, opened: &Opened, nodes: &mut Vec<&NodeRow>) -> Result<()> {
+        if nodes.len() <= MAX_RIVALS {
+            return Ok(());
+        }
+        let whole = self.tx.whole_nodes(&opened.row.id)?;
+        let (first, mut asleep): (Vec<_>, Vec<_>) =
+            std::mem::take(nodes).into_iter().partition(|n| {
+                n.authenticator == opened.opener || n.canonical || whole.contains(&n.authenticator)
+            });
+        asleep.sort_by_key(|n| n.commit);
+        asleep.truncate(MAX_RIVALS);
+        *nodes = first;
+        nodes.append(&mut asleep);
+        Ok(())
     }
 }

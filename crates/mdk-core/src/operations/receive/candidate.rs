@@ -5,6 +5,7 @@ use mdk_store::NodeRow;
 use crate::ctx::Ctx;
 use crate::fork_choice::settling::{base_for_rival, touch};
 use crate::model::error::Result;
+use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::opened::Opened;
@@ -32,18 +33,14 @@ impl Ctx<'_> {
             };
         })?;
         self.memory.undecided.entry(id.clone()).or_default().rival = now;
-        self.effects.fresh.push((id.clone(), auth));
+        self.effects.new_states.push((id.clone(), auth));
+        self.effects.follow(FollowUp::RetryBuffered(id.clone()));
         // Nothing competes with a commit on the tip.
         if node.parent == Some(row.authenticator) && !membership::is_out(row.status) {
-            let nodes = self.tx.nodes(&id)?;
-            if let Some(at) = nodes.iter().position(|n| n.authenticator == auth) {
-                self.switch(&id, &nodes, &[at])?;
-            }
-            self.retry_held(&id)?;
+            self.effects.follow(FollowUp::FollowBranch(id, auth));
             return Ok(Verdict::Applied);
         }
-        self.limit_rivals(&id)?;
-        self.retry_held(&id)?;
+        self.effects.follow(FollowUp::LimitBranches(id));
         Ok(Verdict::Deferred(DeferredReason::Rival))
     }
 

@@ -12,6 +12,7 @@ use crate::mls::stage_commit::self_removed;
 use crate::mls::{settings, views};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::opened::Opened;
@@ -88,12 +89,11 @@ impl Ctx<'_> {
         }
         if membership::is_over(group.row.status) {
             self.memory.rows.forget(&id);
-            self.retry_held(&id)?;
-            return Ok(Verdict::Applied);
+        } else {
+            self.put(group);
+            self.effects.follow(FollowUp::RenewLeave(id.clone()));
         }
-        self.renew_leave(&mut group)?;
-        self.put(group);
-        self.retry_held(&id)?;
+        self.effects.follow(FollowUp::RetryBuffered(id));
         Ok(Verdict::Applied)
     }
 }

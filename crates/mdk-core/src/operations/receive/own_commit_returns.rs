@@ -5,6 +5,7 @@ use mdk_store::{CommitStatus, InputClass, PendingRow};
 use crate::ctx::Ctx;
 use crate::mls::replay::Edge;
 use crate::model::error::Result;
+use crate::model::follow_up::{FollowUp, Published};
 use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
@@ -47,7 +48,8 @@ impl Ctx<'_> {
         Ok(Some(match pending.status {
             // An automatic commit has no caller who would confirm it; its echo proves that a relay has it.
             CommitStatus::Prepared | CommitStatus::Exposed if pending.automatic => {
-                self.confirm(pending.id)?;
+                let settled = FollowUp::SettleOwnCommit(pending.id, Published::There);
+                self.effects.follow(settled);
                 Verdict::Applied
             }
             CommitStatus::Prepared => {

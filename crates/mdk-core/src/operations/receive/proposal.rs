@@ -8,6 +8,7 @@ use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::replay::Proposed;
 use crate::mls::views;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::limits::MAX_PROPOSALS;
 use crate::model::opened::Opened;
@@ -49,8 +50,8 @@ impl Ctx<'_> {
             }
             debug_assert!(view.sender.is_some() || sender.is_none());
             seen::done(self.tx, opened)?;
-            self.effects.fresh.push((id.clone(), node.authenticator));
-            self.retry_held(&id)?;
+            self.effects.new_states.push((id.clone(), node.authenticator));
+            self.effects.follow(FollowUp::RetryBuffered(id));
             // It has no effect of its own here; a commit of its state may refer to it.
             return Ok(Verdict::Deferred(DeferredReason::Rival));
         }
@@ -105,11 +106,12 @@ impl Ctx<'_> {
             return Ok(Verdict::Deferred(DeferredReason::ResourceRefused));
         }
         seen::done(self.tx, &opened)?;
-        self.answer_leaves(&opened.row.id)?;
+        let id = opened.row.id;
+        self.effects.follow(FollowUp::AnswerLeaves(id.clone()));
         if let Some(parent) = input.parent_auth {
-            self.effects.fresh.push((opened.row.id.clone(), parent));
+            self.effects.new_states.push((id.clone(), parent));
         }
-        self.retry_held(&opened.row.id)?;
+        self.effects.follow(FollowUp::RetryBuffered(id));
         Ok(Verdict::Applied)
     }
 

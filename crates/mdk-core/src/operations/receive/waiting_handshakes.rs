@@ -1,16 +1,18 @@
 //! Handshakes that waited, tried on the states that came since.
 
 use mdk_store::{CommitStatus, GroupStatus, InputClass, InputRow, InputState, NodeRow};
-use mdk_wire::GroupId;
+use mdk_wire::{ContentId, GroupId};
+use openmls::prelude::ProtocolMessage;
 
 use crate::ctx::Ctx;
 use crate::fork_choice::settling::beyond;
 use crate::mls::decode;
 use crate::mls::replay::Edge;
 use crate::model::error::Result;
+use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::opened::Opened;
-use crate::model::outcome::{DeferredReason, Verdict};
+use crate::model::outcome::{DeferredReason, Rejection, Verdict};
 use crate::model::state_id::Auth;
 use crate::state_store::handshakes_tried;
 use crate::state_store::handshakes_tried::proposals_on;
@@ -30,111 +32,116 @@ impl Ctx<'_> {
             let proposals = handshakes_tried::proposals_on(&inputs, &node.authenticator);
             let open = |i| self.memory.tried.is_open(i, node, proposals, self.call.now_millis);
             if inputs.iter().any(open) {
-                self.effects.fresh.push((id.clone(), node.authenticator));
+                self.effects.new_states.push((id.clone(), node.authenticator));
             }
         }
         Ok(())
     }
 
-    /// What a timer wakes: leaves to be answered, commits to be judged again.
-    pub(crate) fn wake_inputs(&mut self) -> Result<()> {
-        let due = self.tx.due_inputs(self.call.now_millis)?;
-        let mut leaves: Vec<GroupId> = Vec::new();
-        for input in due {
-            if input.class == mdk_store::InputClass::Commit {
-                self.judge_again(&input)?;
-            } else if !leaves.contains(&input.group) {
-                leaves.push(input.group);
-            }
-        }
-        for id in leaves {
-            self.answer_leaves(&id)?;
-        }
-        Ok(())
+    /// A state, if it is retained, and which handshakes of a class wait that may be tried on it.
+    pub(crate) fn waiting_for(
+        &self,
+        id: &GroupId,
+        auth: &Auth,
+        class: InputClass,
+    ) -> Result<Option<(NodeRow, Vec<ContentId>)>> {
+        let states = self.tx.states(id)?;
+        let Some(node) = states.get(auth) else { return Ok(None) };
+        let mut waiting = self.tx.input_heads(id)?;
+        let (proposals, now) = (proposals_on(&waiting, auth), self.call.now_millis);
+        waiting.retain(|i| i.class == class && self.memory.tried.is_open(i, node, proposals, now));
+        // rule: E3-4 in the order of their digests, whatever came first
+        let mut waiting: Vec<ContentId> = waiting.into_iter().map(|i| i.content_id).collect();
+        waiting.sort_unstable();
+        Ok(Some((node.clone(), waiting)))
     }
 
-    /// Tries what waits for a state on a state that is new, or that a proposal was made on. True when something moved.
-    pub(crate) fn place_waiting(&mut self, id: &GroupId, auth: &Auth) -> Result<bool> {
-        let mut moved = false;
-        for class in [InputClass::Proposal, InputClass::Commit] {
-            let states = self.tx.states(id)?;
-            let Some(node) = states.get(auth) else { return Ok(moved) };
-            let mut waiting = self.tx.input_heads(id)?;
-            let (proposals, now) = (proposals_on(&waiting, auth), self.call.now_millis);
-            waiting
-                .retain(|i| i.class == class && self.memory.tried.is_open(i, node, proposals, now));
-            // rule: E3-4 in the order of their digests, whatever came first
-            waiting.sort_by_key(|i| i.content_id);
-            for head in waiting {
-                // (what another one has changed meanwhile is tried as it is now)
-                let Some(input) = self.tx.input(id, &head.content_id)? else { continue };
-                if input.state == InputState::Waiting {
-                    moved |= self.try_input(&input, node)?;
-                }
-            }
-        }
-        Ok(moved)
-    }
-
-    /// Inputs that a timer wakes: commits that could not be judged.
-    pub(crate) fn judge_again(&mut self, input: &InputRow) -> Result<()> {
+    /// The state that a commit waits for that could not be judged. Without it the commit goes.
+    pub(crate) fn parent_of(&self, input: &InputRow) -> Result<Option<NodeRow>> {
         let nodes = self.tx.nodes(&input.group)?;
         let node = nodes.into_iter().find(|n| Some(n.authenticator) == input.parent_auth);
-        match node {
-            Some(node) => self.try_input(input, &node).map(|_| ()),
-            None => Ok(self.tx.drop_input(&input.group, &input.content_id)?),
+        if node.is_none() {
+            self.tx.drop_input(&input.group, &input.content_id)?;
         }
+        Ok(node)
     }
 
-    fn try_input(&mut self, input: &InputRow, node: &NodeRow) -> Result<bool> {
-        let id = input.group.clone();
-        let row = self.groups().current_row(&id)?;
+    /// What waits, as an opened message, and what is in it: nothing, if it goes. `None` if it is not to be tried now.
+    pub(crate) fn opened_from(
+        &self,
+        input: &InputRow,
+        node: &NodeRow,
+    ) -> Result<Option<(Opened, Option<ProtocolMessage>)>> {
+        let row = self.groups().current_row(&input.group)?;
         if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
-            return Ok(false);
+            return Ok(None);
         }
         if input.class == InputClass::Commit
             && beyond(&row.pass, input.epoch, self.records.input.batching)
         {
-            return Ok(false);
+            return Ok(None);
         }
-        let Ok(message) = decode::decode(&input.bytes) else {
-            self.tx.drop_input(&id, &input.content_id)?;
-            return Ok(true);
-        };
-        let opened = Opened::from_input(row, input, node.authenticator);
+        let message = decode::decode(&input.bytes).ok();
+        if message.is_none() {
+            self.tx.drop_input(&input.group, &input.content_id)?;
+        }
+        Ok(Some((Opened::from_input(row, input, node.authenticator), message)))
+    }
+
+    /// Takes in a handshake that waited, on the state that it is tried on.
+    pub(crate) fn receive_handshake(
+        &mut self,
+        opened: Opened,
+        message: ProtocolMessage,
+        input: &InputRow,
+        node: &NodeRow,
+    ) -> Result<Verdict, Halt> {
         let on_tip = node.authenticator == opened.row.authenticator;
-        let verdict = self.guarded(|ctx| match input.class {
-            InputClass::Proposal if on_tip => ctx.apply_proposal(opened, message),
-            InputClass::Proposal => ctx.place_proposal(&opened, &message),
-            InputClass::Commit => match ctx.tx.pending_by_digest(&id, &input.content_id)? {
-                Some(own) if own.status == CommitStatus::Discarded => ctx.place_own(&opened, &own),
-                _ if on_tip => ctx.apply_commit(opened, message),
-                _ => match ctx.copies().try_edge(&opened, message.clone(), node)? {
-                    Edge::Elsewhere => {
-                        ctx.not_there(&opened, node.authenticator);
-                        Ok(Verdict::Deferred(DeferredReason::MissingParent))
+        match input.class {
+            InputClass::Proposal if on_tip => self.apply_proposal(opened, message),
+            InputClass::Proposal => self.place_proposal(&opened, &message),
+            InputClass::Commit => {
+                match self.tx.pending_by_digest(&input.group, &input.content_id)? {
+                    Some(own) if own.status == CommitStatus::Discarded => {
+                        self.place_own(&opened, &own)
                     }
-                    Edge::Missing => Ok(Verdict::Deferred(DeferredReason::MissingParent)),
-                    Edge::Wait(reason) => ctx.wait_on(&opened, node, input.epoch, reason),
-                    Edge::OwnLost => ctx.handshakes().own_lost(&opened, node, input.epoch),
-                    Edge::Made(made) => ctx.add_candidate(&opened, *made),
-                },
-            },
-        })?;
+                    _ if on_tip => self.apply_commit(opened, message),
+                    _ => match self.copies().try_edge(&opened, message, node)? {
+                        Edge::Elsewhere => {
+                            self.not_there(&opened, node.authenticator);
+                            Ok(Verdict::Deferred(DeferredReason::MissingParent))
+                        }
+                        Edge::Missing => Ok(Verdict::Deferred(DeferredReason::MissingParent)),
+                        Edge::Wait(reason) => self.wait_on(&opened, node, input.epoch, reason),
+                        Edge::OwnLost => self.handshakes().own_lost(&opened, node, input.epoch),
+                        Edge::Made(made) => self.add_candidate(&opened, *made),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Forgets what has waited and is settled. True when something moved.
+    pub(crate) fn after_handshake(
+        &self,
+        input: &InputRow,
+        verdict: std::result::Result<Verdict, Rejection>,
+    ) -> Result<bool> {
+        let id = &input.group;
         match verdict {
             Ok(Verdict::Deferred(reason)) if reason != DeferredReason::Rival => Ok(false),
             Ok(_) => {
                 // A proposal that was verified stays as an input; a commit is a state now, and may be kept as such.
-                let left = self.tx.input(&id, &input.content_id)?;
+                let left = self.tx.input(id, &input.content_id)?;
                 if left
                     .is_some_and(|i| i.class == InputClass::Commit && i.state != InputState::Placed)
                 {
-                    self.tx.drop_input(&id, &input.content_id)?;
+                    self.tx.drop_input(id, &input.content_id)?;
                 }
                 Ok(true)
             }
             Err(_) => {
-                self.tx.drop_input(&id, &input.content_id)?;
+                self.tx.drop_input(id, &input.content_id)?;
                 Ok(true)
             }
         }

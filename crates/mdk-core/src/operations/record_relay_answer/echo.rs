@@ -5,8 +5,8 @@ use mdk_wire::EventId;
 
 use crate::ctx::Ctx;
 use crate::model::error::Result;
-use crate::model::outbox::{OutboxChange, RelayVerdict};
-use crate::operations::record_relay_answer::note;
+use crate::model::outbox::RelayVerdict;
+use crate::operations::record_relay_answer::{Noted, note};
 use crate::state_store::outbox::accepted;
 
 impl Ctx<'_> {
@@ -24,15 +24,13 @@ impl Ctx<'_> {
     // rule: OB-16 what came back from a relay is on it: a lost answer, or a refusal of the second attempt, makes no
     // failure of what others can read
     pub(crate) fn outbox_echo(
-        &mut self,
+        &self,
         event: &EventId,
         relay: &str,
         same: &dyn Fn(&str) -> bool,
-    ) -> Result<OutboxChange> {
-        let mut change = OutboxChange::default();
+    ) -> Result<Noted> {
         let Some(mut row) = self.tx.outgoing_event(event)?.filter(matters) else {
-            change.finished = true;
-            return Ok(change);
+            return Ok(Noted::Finished);
         };
         if row.purpose != OutgoingPurpose::Welcome {
             row.end = None;
@@ -41,10 +39,10 @@ impl Ctx<'_> {
         let had = accepted(&row);
         let known = row.targets.iter().find(|target| same(&target.relay));
         let relay = known.map_or_else(|| relay.to_owned(), |target| target.relay.clone());
-        if note(&mut row, &relay, RelayVerdict::Accepted) {
-            self.conclude(row, !had, &mut change)?;
-        }
-        Ok(change)
+        Ok(match note(&mut row, &relay, RelayVerdict::Accepted) {
+            true => Noted::Answered { row: Box::new(row), first: !had },
+            false => Noted::Nothing,
+        })
     }
 }
 

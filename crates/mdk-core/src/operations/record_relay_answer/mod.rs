@@ -10,6 +10,7 @@ use mdk_wire::GroupId;
 
 use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::{FollowUp, Published};
 use crate::model::outbox::{CommitEnd, CommitState, OutboxChange, RelayVerdict};
 use crate::model::relay_urls;
 use crate::model::values::Delivery;
@@ -21,10 +22,20 @@ const MAX_REASON: usize = 512;
 /// How long nobody answers a leave again after every relay has refused our answer, in milliseconds.
 const ANSWER_REFUSED_MILLIS: u64 = 600_000;
 
+/// An answer that was taken down.
+pub(crate) enum Noted {
+    /// It says nothing new.
+    Nothing,
+    /// The event is not there any more, or finished.
+    Finished,
+    /// What follows is still to be done; `first` if a relay has it for the first time.
+    Answered { row: Box<OutgoingRow>, first: bool },
+}
+
 impl Ctx<'_> {
-    pub(crate) fn set_outbox_relays(&mut self, seq: i64, relays: &[String]) -> Result<()> {
+    pub(crate) fn set_outbox_relays(&self, seq: i64, relays: &[String]) -> Result<Noted> {
         let relays = &relay_urls::checked(relays, MAX_TARGETS)?;
-        let Some(mut row) = self.open_row(seq)? else { return Ok(()) };
+        let Some(mut row) = self.open_row(seq)? else { return Ok(Noted::Finished) };
         let mut targets: Vec<TargetRow> = Vec::with_capacity(relays.len());
         for relay in relays {
             match row.targets.iter().find(|known| known.relay == *relay) {
@@ -41,7 +52,7 @@ impl Ctx<'_> {
             }
         }
         row.targets = targets;
-        self.conclude(row, false, &mut OutboxChange::default())
+        Ok(Noted::Answered { row: Box::new(row), first: false })
     }
 
     fn open_row(&self, seq: i64) -> Result<Option<OutgoingRow>> {
@@ -49,12 +60,11 @@ impl Ctx<'_> {
     }
 
     pub(crate) fn outbox_result(
-        &mut self,
+        &self,
         seq: i64,
         relay: &str,
         verdict: RelayVerdict,
-    ) -> Result<OutboxChange> {
-        let mut change = OutboxChange::default();
+    ) -> Result<Noted> {
         // An answer may come late: the message was cancelled, or has expired.
         let Some(mut row) = self.open_row(seq)? else {
             // rule: OB-16
@@ -63,36 +73,54 @@ impl Ctx<'_> {
             {
                 return self.outbox_echo(&row.event_id, relay, &|known| known == relay);
             }
-            change.finished = true;
-            return Ok(change);
+            return Ok(Noted::Finished);
         };
         let had = accepted(&row);
-        if note(&mut row, relay, verdict) {
-            let first = !had && accepted(&row);
-            self.conclude(row, first, &mut change)?;
+        if !note(&mut row, relay, verdict) {
+            return Ok(Noted::Nothing);
         }
-        Ok(change)
+        let first = !had && accepted(&row);
+        Ok(Noted::Answered { row: Box::new(row), first })
     }
 
-    /// Does what follows from the answers, `first` if a relay has it for the first time, and writes the row.
+    /// The commit of ours that a relay has for the first time, if it is one. Its row is written, or confirming it would take
+    /// the row out, if another branch turns out to win.
+    pub(crate) fn first_published(&self, row: &OutgoingRow) -> Result<Option<i64>> {
+        if row.purpose != OutgoingPurpose::Commit {
+            return Ok(None);
+        }
+        let pending = row.pending.ok_or(Error::Unrecoverable("outbox"))?;
+        self.tx.put_outgoing(row)?;
+        Ok(Some(pending))
+    }
+
+    /// Does what follows from the answers, and writes the row. `first` if a relay has it for the first time, and `end` what
+    /// has become of it then, if it is a commit. Gives a commit that nobody has taken and that is on a relay all the same, with
+    /// its row: it is settled next.
     pub(crate) fn conclude(
         &mut self,
         mut row: OutgoingRow,
         first: bool,
+        end: Option<CommitEnd>,
         change: &mut OutboxChange,
-    ) -> Result<()> {
+    ) -> Result<Option<(OutgoingRow, i64)>> {
         let open = row.targets.iter().any(|target| target.state == SendState::Waiting);
         // What its sender was told of an invite.
         let was_refused = row.end.take_if(|_| row.purpose == OutgoingPurpose::Welcome).is_some();
         if first {
             // rule: OB-6 the first relay that has it decides
-            self.accepted_first(&mut row, change)?;
+            self.accepted_first(&row, change)?;
+            // rule: OB-9 a commit that cannot become true any more is not spread further
+            if end == Some(CommitEnd::Lost) {
+                row.end = Some(OutgoingEnd::Lost);
+            }
+            change.commit = end;
             if was_refused {
                 self.invite_deliveries().tell_invite(&row, Delivery::Accepted)?;
             }
         }
         if refused(&row) {
-            return self.invite_deliveries().invite_refused(row, change);
+            return self.invite_deliveries().invite_refused(row, change).map(|()| None);
         }
         if row.end.is_none() && !open && !row.targets.is_empty() {
             let end = if accepted(&row) { OutgoingEnd::Accepted } else { OutgoingEnd::Refused };
@@ -103,50 +131,43 @@ impl Ctx<'_> {
             if was_refused && !accepted(&row) {
                 row.end = Some(OutgoingEnd::Refused);
             }
-            return Ok(self.tx.put_outgoing(&row)?);
+            self.tx.put_outgoing(&row)?;
+            return Ok(None);
         }
         change.finished = true;
         // Before what follows: a discarded commit takes its unfinished row with it.
         self.outbox().finish(&mut row)?;
         if row.end == Some(OutgoingEnd::Refused) {
             // rule: OB-7 when every relay has refused for good, nothing is left to hope for
-            self.refused_by_all(row, change)?;
+            return self.refused_by_all(row, change);
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn accepted_first(&mut self, row: &mut OutgoingRow, change: &mut OutboxChange) -> Result<()> {
+    fn accepted_first(&mut self, row: &OutgoingRow, change: &mut OutboxChange) -> Result<()> {
         match row.purpose {
             OutgoingPurpose::Message => {
                 self.deliveries().change_delivery(row, Delivery::Accepted)?;
                 change.delivery = Some(Delivery::Accepted);
             }
-            OutgoingPurpose::Commit => {
-                let pending = row.pending.ok_or(Error::Unrecoverable("outbox"))?;
-                // Or confirming it would take the row out, if another branch turns out to win.
-                self.tx.put_outgoing(row)?;
-                let end = self.confirm_published(pending)?;
-                // rule: OB-9 a commit that cannot become true any more is not spread further
-                if end == CommitEnd::Lost {
-                    row.end = Some(OutgoingEnd::Lost);
-                }
-                change.commit = Some(end);
-            }
             // It is not handed out again after a restart.
             OutgoingPurpose::Welcome => self.tx.drop_welcome(&row.event_id)?,
             OutgoingPurpose::KeyPackage => self.promote_key_package(&row.event_id)?,
-            OutgoingPurpose::Proposal | OutgoingPurpose::List => {}
+            OutgoingPurpose::Commit | OutgoingPurpose::Proposal | OutgoingPurpose::List => {}
         }
         Ok(())
     }
 
-    fn confirm_published(&mut self, pending: i64) -> Result<CommitEnd> {
+    /// How a commit of ours has ended that a relay has; `None` if it is still to be confirmed.
+    pub(crate) fn known_end(&self, pending: i64) -> Result<Option<CommitEnd>> {
         // Forgotten with its epoch, long after it became true: one that did not takes its row along.
-        let Some(commit) = self.tx.pending(pending)? else { return Ok(CommitEnd::Confirmed) };
+        let Some(commit) = self.tx.pending(pending)? else {
+            return Ok(Some(CommitEnd::Confirmed));
+        };
         match commit.status {
             // Its echo, or the user, was faster.
-            CommitStatus::Confirmed => return self.end_of(&commit),
-            CommitStatus::Discarded => return Ok(CommitEnd::Lost),
+            CommitStatus::Confirmed => return self.end_of(&commit).map(Some),
+            CommitStatus::Discarded => return Ok(Some(CommitEnd::Lost)),
             CommitStatus::Prepared | CommitStatus::Exposed => {}
         }
         // The group may have become unrecoverable meanwhile: nothing can be confirmed in it any more.
@@ -154,30 +175,40 @@ impl Ctx<'_> {
         if group.is_none_or(|group| group.status == GroupStatus::Unrecoverable) {
             self.tx.set_commit_status(pending, CommitStatus::Discarded)?;
             self.tx.drop_welcomes(pending)?;
-            return Ok(CommitEnd::Lost);
+            return Ok(Some(CommitEnd::Lost));
         }
-        match self.confirm(pending) {
-            Ok(_) => self.end_of(&commit),
-            Err(Error::CommitLost) => {
-                // Left as it is, it would hold the group for ever.
-                let mut group = self.take(&commit.group)?;
-                self.discard_in_place(&mut group, pending)?;
-                self.put(group);
-                self.retry_held(&commit.group)?;
-                self.close_due(&commit.group)?;
-                Ok(CommitEnd::Lost)
-            }
-            Err(error) => Err(error),
-        }
+        Ok(None)
+    }
+
+    /// A commit of ours that a relay has and that cannot become true any more. Left as it is, it would hold the group for
+    /// ever.
+    pub(crate) fn let_go_of_lost(&mut self, pending: i64) -> Result<()> {
+        let Some(commit) = self.tx.pending(pending)? else { return Ok(()) };
+        let mut group = self.take(&commit.group)?;
+        self.discard_in_place(&mut group, pending)?;
+        self.put(group);
+        self.effects.follow(FollowUp::RetryBuffered(commit.group.clone()));
+        self.effects.follow(FollowUp::CloseIfDue(commit.group));
+        Ok(())
+    }
+
+    /// The row of a commit that nobody had taken, and that was on a relay.
+    pub(crate) fn was_taken(&self, mut row: OutgoingRow) -> Result<()> {
+        row.end = Some(OutgoingEnd::Accepted);
+        Ok(self.tx.put_outgoing(&row)?)
     }
 
     /// A commit that was true is lost once another branch has won.
-    fn end_of(&self, commit: &PendingRow) -> Result<CommitEnd> {
+    pub(crate) fn end_of(&self, commit: &PendingRow) -> Result<CommitEnd> {
         let lost = self.commits().is_withdrawn(commit)?;
         Ok(if lost { CommitEnd::Lost } else { CommitEnd::Confirmed })
     }
 
-    fn refused_by_all(&mut self, mut row: OutgoingRow, change: &mut OutboxChange) -> Result<()> {
+    fn refused_by_all(
+        &mut self,
+        row: OutgoingRow,
+        change: &mut OutboxChange,
+    ) -> Result<Option<(OutgoingRow, i64)>> {
         match row.purpose {
             OutgoingPurpose::Message => {
                 self.deliveries().change_delivery(&row, Delivery::Failed)?;
@@ -185,21 +216,18 @@ impl Ctx<'_> {
             }
             OutgoingPurpose::Commit => {
                 let pending = row.pending.ok_or(Error::Unrecoverable("outbox"))?;
-                let Some(commit) = self.tx.pending(pending)? else { return Ok(()) };
+                let Some(commit) = self.tx.pending(pending)? else { return Ok(None) };
                 match commit.status {
                     CommitStatus::Prepared => {
                         if commit.automatic {
                             self.postpone_answers(&commit.group)?;
                         }
-                        self.discard(pending)?;
+                        let settled = FollowUp::SettleOwnCommit(pending, Published::Nowhere);
+                        self.effects.follow(settled);
                         change.commit = Some(CommitEnd::Discarded);
                     }
                     // rule: OB-10 a commit that came back from a relay is on one, whatever others say
-                    CommitStatus::Exposed => {
-                        change.commit = Some(self.confirm_published(pending)?);
-                        row.end = Some(OutgoingEnd::Accepted);
-                        self.tx.put_outgoing(&row)?;
-                    }
+                    CommitStatus::Exposed => return Ok(Some((row, pending))),
                     CommitStatus::Confirmed | CommitStatus::Discarded => {}
                 }
             }
@@ -208,7 +236,7 @@ impl Ctx<'_> {
             | OutgoingPurpose::KeyPackage
             | OutgoingPurpose::List => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     // rule: OB-11 an answer to a leave that every relay refuses is not made anew at once

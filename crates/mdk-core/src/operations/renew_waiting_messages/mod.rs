@@ -32,7 +32,7 @@ impl Ctx<'_> {
     pub(crate) fn may_say_again(&mut self, id: &GroupId) -> Result<bool> {
         if self.after_restore().require_renewed(id).is_err()
             || self.require_uncontested(id).is_err()
-            || self.require_decided(id).is_err()
+            || self.speaking().check_may_speak(id).is_err()
         {
             return Ok(false);
         }
@@ -136,7 +136,6 @@ impl Ctx<'_> {
         {
             return Ok(());
         }
-        // (as it is now: to ask may have made a choice that was due)
         let row = self.groups().current_row(id)?;
         let active = membership::require_active(&row).is_ok();
         // While the invitation is not answered nobody knows whether there is somebody to say it to.

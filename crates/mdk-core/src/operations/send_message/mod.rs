@@ -22,7 +22,7 @@ use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
 
 /// A message as its author gives it.
-pub(crate) struct Draft {
+struct Draft {
     kind: u16,
     content: String,
     tags: Vec<Vec<String>>,
@@ -40,7 +40,7 @@ impl Draft {
 
 impl Ctx<'_> {
     /// Encrypts a message in the current epoch and stores it (protocol/messages.md C3).
-    pub(crate) fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Draft> {
+    pub(crate) fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
         payload::check_kind(message.kind)?;
         let mut tags = message.tags;
         let mut answers = None;
@@ -59,10 +59,15 @@ impl Ctx<'_> {
         let attachments = message.attachments;
         tags.append(&mut files::tags(message.kind, &attachments)?);
         let draft = Draft { kind: message.kind, content: message.text, tags, attachments, answers };
-        Ok(draft)
+        self.send(id, draft)
     }
 
-    pub(crate) fn react(&mut self, id: &GroupId, target: &EventId, emoji: &str) -> Result<Draft> {
+    pub(crate) fn react(
+        &mut self,
+        id: &GroupId,
+        target: &EventId,
+        emoji: &str,
+    ) -> Result<Outgoing> {
         let length = emoji.chars().count();
         if length == 0 {
             return Err(Error::empty("emoji", "empty"));
@@ -73,10 +78,10 @@ impl Ctx<'_> {
         self.groups().row(id)?;
         let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
         let tags = vec![vec!["e".into(), row.id.to_hex()], vec!["p".into(), row.sender.to_hex()]];
-        Ok(Draft::about(kind::REACTION, emoji.to_owned(), tags))
+        self.send(id, Draft::about(kind::REACTION, emoji.to_owned(), tags))
     }
 
-    pub(crate) fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Draft> {
+    pub(crate) fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
         let row = self.messages().own_message(id, target)?;
         if row.status == MessageStatus::Deleted {
             return Err(Error::NotAllowed("the message is deleted"));
@@ -85,28 +90,24 @@ impl Ctx<'_> {
             return Err(Error::NotAllowed("a reaction, an edit or a deletion cannot be edited"));
         }
         let tags = vec![vec!["e".into(), row.id.to_hex()]];
-        Ok(Draft::about(kind::EDIT, text.to_owned(), tags))
+        self.send(id, Draft::about(kind::EDIT, text.to_owned(), tags))
     }
 
-    pub(crate) fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Draft> {
+    pub(crate) fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
         let row = self.messages().own_message(id, target)?;
         if !can_be_deleted(&row) {
             return Err(Error::NotAllowed("a deletion cannot be taken back"));
         }
         let tags = vec![vec!["e".into(), row.id.to_hex()]];
-        Ok(Draft::about(kind::DELETE, String::new(), tags))
+        self.send(id, Draft::about(kind::DELETE, String::new(), tags))
     }
 
-    /// Whether anything may be said in a group, apart from what an open choice says.
-    pub(crate) fn may_say(&mut self, id: &GroupId) -> Result<()> {
+    fn send(&mut self, id: &GroupId, draft: Draft) -> Result<Outgoing> {
+        let Draft { kind, content, tags, attachments, answers } = draft;
         self.after_restore().require_renewed(id)?;
         self.outbox().require_outbox_room()?;
-        self.require_uncontested(id)
-    }
-
-    /// Says it.
-    pub(crate) fn send(&mut self, id: &GroupId, draft: Draft) -> Result<Outgoing> {
-        let Draft { kind, content, tags, attachments, answers } = draft;
+        self.require_uncontested(id)?;
+        self.speaking().check_may_speak(id)?;
         let mut group = self.take_active(id)?;
         self.may_send(&group)?;
         let carried = attachments::attachments(kind, &tags);

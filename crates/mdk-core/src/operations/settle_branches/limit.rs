@@ -17,7 +17,6 @@ use crate::ctx::Ctx;
 use crate::fork_choice::state_tree::Tree;
 use crate::model::error::Result;
 use crate::model::limits::{MAX_BESIDE, MAX_BYTES, MAX_RIVALS};
-use crate::model::opened::Opened;
 use crate::model::state_id::Auth;
 use crate::state_store::retained_states;
 
@@ -97,24 +96,6 @@ impl Ctx<'_> {
                 self.tx.set_node_state(id, &node.authenticator, &SecretVec::new(Vec::new()))?;
             }
         }
-        Ok(())
-    }
-
-    /// Of the states that a message may have been said in, only some are made again that did not seal it: whoever has
-    /// several keys may seal a message with any, and each try costs as much as a commit.
-    pub(crate) fn spare_sleepers(&self, opened: &Opened, nodes: &mut Vec<&NodeRow>) -> Result<()> {
-        if nodes.len() <= MAX_RIVALS {
-            return Ok(());
-        }
-        let whole = self.tx.whole_nodes(&opened.row.id)?;
-        let (first, mut asleep): (Vec<_>, Vec<_>) =
-            std::mem::take(nodes).into_iter().partition(|n| {
-                n.authenticator == opened.opener || n.canonical || whole.contains(&n.authenticator)
-            });
-        asleep.sort_by_key(|n| n.commit);
-        asleep.truncate(MAX_RIVALS);
-        *nodes = first;
-        nodes.append(&mut asleep);
         Ok(())
     }
 }

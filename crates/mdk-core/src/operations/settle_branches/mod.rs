@@ -19,106 +19,58 @@ use mdk_store::{GroupStatus, PassRow};
 use mdk_wire::GroupId;
 
 use crate::ctx::Ctx;
-use crate::model::error::{Error, Result};
-use crate::model::limits::{MAX_PASSES, MINUTE};
+use crate::model::error::Result;
+use crate::model::follow_up::FollowUp;
 use crate::model::membership;
-use crate::model::state_id::Auth;
 use crate::state_store::retained_states;
 
 impl Ctx<'_> {
-    // rule: E5-3 while a pass is open no commit of ours is made
-    /// Lets a commit of ours through, or says how long it has to wait.
-    pub(crate) fn require_settled(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.groups().current_row(id)?;
-        if self.settling().is_due(id, &row.pass) {
-            self.close_pass(id)?;
-            return Ok(());
-        }
-        match self.settling().deadline(id, &row.pass) {
-            Some(at) => Err(Error::Settling { millis: at.saturating_sub(self.call.now_millis) }),
-            None => Ok(()),
-        }
-    }
-
-    /// Closes the pass if its time has come.
-    pub(crate) fn close_due(&mut self, id: &GroupId) -> Result<()> {
-        // What is taken up together is one input, and is taken up before anything is let go (rule: F1-3).
-        if self.retrying {
-            return Ok(());
-        }
-        // What had waited may have opened another, which is over too where no quiet is waited for.
-        for _ in 0..MAX_PASSES {
-            let pass = self.groups().pass_of(id)?;
-            // A batch is one input.
-            if !self.settling().is_due(id, &pass)
-                || self.records.input.batching && pass.relevant == self.call.now_millis
-            {
-                break;
-            }
-            self.close_pass(id)?;
-            if self.groups().pass_of(id)? == pass {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a pass that was opened for what had been held, if there was nothing in it to choose.
-    pub(crate) fn close_unless_moved(&mut self, id: &GroupId, auth: Auth) -> Result<()> {
-        let row = self.groups().current_row(id)?;
-        let still = row.authenticator == auth && row.pass.contested == 0;
-        if still && row.status != GroupStatus::Disbanding { self.close_pass(id) } else { Ok(()) }
-    }
-
-    /// Chooses, applies the choice, and lets go of what was kept for it.
-    pub(crate) fn close_pass(&mut self, id: &GroupId) -> Result<()> {
+    /// Whether a pass is open that can be closed.
+    pub(crate) fn may_close(&self, id: &GroupId) -> Result<bool> {
         let row = self.groups().current_row(id)?;
         // While a commit of the user's is being published, its parent stays where it is (C2-4).
-        if row.pass.opened == 0
-            || self.groups().publishing(&row)?
-            || row.status == GroupStatus::Unrecoverable
-        {
-            return Ok(());
-        }
+        Ok(row.pass.opened != 0
+            && !self.groups().publishing(&row)?
+            && row.status != GroupStatus::Unrecoverable)
+    }
+
+    /// Chooses, and goes to what was chosen.
+    pub(crate) fn decide_pass(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.groups().current_row(id)?;
         if row.pass.contested != 0 {
-            self.decide(id, row.pass.base)?;
+            self.decide(id, row.pass.base)
         } else if membership::is_out(row.status) {
             // (what was said before we were out and came since)
-            self.branch_messages().sort_messages(id)?;
+            self.branch_messages().sort_messages(id)
+        } else {
+            Ok(())
         }
-        let horizon = |epoch| retained_states::horizon(epoch);
-        let floor = horizon(self.groups().current_row(id)?.epoch);
+    }
+
+    /// Lets go of what was kept for the choice. Whether the group goes on.
+    pub(crate) fn end_pass(&mut self, id: &GroupId) -> Result<bool> {
         let mut row = self.groups().current_row(id)?;
-        row.pass.floor = floor.max(row.pass.floor);
+        row.pass.floor = retained_states::horizon(row.epoch).max(row.pass.floor);
         let (floor, contested) = (row.pass.floor, self.states().prune(&row)?);
         if contested != 0 {
-            self.limit_rivals(id)?;
+            self.effects.follow(FollowUp::LimitBranches(id.clone()));
         }
         let row = self.edit_row(id, |row| {
             row.pass = PassRow { opened: 0, relevant: 0, base: 0, floor, contested, ..row.pass };
         })?;
         if row.status == GroupStatus::Disbanding {
-            return self.finish_disbanding(id);
+            self.finish_disbanding(id)?;
+            return Ok(false);
         }
         self.check_own_lost(id)?;
-        self.disband_again(id)?;
-        self.answer_leaves(id)?;
-        self.work_off_removals(id)?;
-        self.look_again(id)?;
-        self.retry_held(id)
-    }
-
-    /// Closes passes until none is open: what was held may open another.
-    pub(crate) fn close_all(&mut self, id: &GroupId) -> Result<()> {
-        // Each pass advances the group or is the last one; the number bounds what cannot happen.
-        for _ in 0..MAX_PASSES {
-            let row = self.groups().current_row(id)?;
-            if row.pass.opened == 0 || self.groups().publishing(&row)? {
-                break;
-            }
-            self.close_pass(id)?;
-        }
-        Ok(())
+        let due = [
+            FollowUp::DisbandAgain,
+            FollowUp::AnswerLeaves,
+            FollowUp::WorkOffRemovals,
+            FollowUp::TryHandshakes,
+        ];
+        self.effects.follow_ups.extend(due.map(|next| next(id.clone())));
+        Ok(true)
     }
 
     /// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
@@ -130,37 +82,5 @@ impl Ctx<'_> {
                 && i.parent_auth == Some(row.authenticator)
         });
         if lost { self.give_up(id, "own_commit_lost") } else { Ok(()) }
-    }
-
-    /// Preconditions of every commit by the user, before its group is taken (C1 step 1).
-    pub(crate) fn ready_for_commit(&mut self, id: &GroupId) -> Result<()> {
-        membership::require_active(&self.groups().current_row(id)?)?;
-        self.require_settled(id)
-    }
-
-    /// rule: C3-1 (not while a commit of the user's is unresolved)
-    // rule: C3-9 while branches compete what a client says waits: on the one that loses nobody would read it
-    /// Not for a loser of an earlier choice, and in a minute not for longer than one choice takes: where they follow each
-    /// other without end it is said on the branch that is followed.
-    pub(crate) fn require_decided(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.groups().current_row(id)?;
-        membership::require_active(&row)?;
-        let now = self.call.now_millis;
-        let config = self.call.config;
-        let Some(known) = self.memory.undecided.get_mut(id) else { return Ok(()) };
-        let open = row.pass.opened != 0 && known.rival >= row.pass.opened;
-        if config.speak_undecided || !open {
-            return Ok(());
-        }
-        let waited = now.checked_sub(known.silent).filter(|waited| *waited < MINUTE).unwrap_or(0);
-        known.silent = now - waited;
-        let left = config.settle_max_millis.saturating_sub(waited);
-        match self.require_settled(id) {
-            Err(Error::Settling { millis }) if left > 0 => {
-                Err(Error::Settling { millis: millis.min(left) })
-            }
-            Err(Error::Settling { .. }) => Ok(()),
-            decided => decided,
-        }
     }
 }

@@ -16,23 +16,29 @@ use crate::mls::state_keys::event_key;
 use crate::mls::{settings, views};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
+use crate::model::follow_up::FollowUp;
 use crate::model::membership;
 use crate::model::membership::is_invited;
 use crate::model::settings::Settings;
-use crate::model::state_id::ended_by;
+use crate::model::state_id::{Auth, ended_by};
 use crate::policy::check_invariants;
 use crate::state_store::event_log::withdrawal;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::memberships;
 
 impl Ctx<'_> {
-    /// Follows another branch. `path` are its states above the followed one, the tip first.
-    pub(crate) fn switch(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
-        self.go_over(id, nodes, path)?;
-        self.invite_again(id)
+    /// Follows a candidate on the tip of the followed branch.
+    pub(crate) fn follow_branch(&mut self, id: &GroupId, tip: &Auth) -> Result<()> {
+        let nodes = self.tx.nodes(id)?;
+        match nodes.iter().position(|node| node.authenticator == *tip) {
+            Some(at) => self.switch(id, &nodes, &[at]),
+            None => Ok(()),
+        }
     }
 
-    fn go_over(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
+    /// Follows another branch. `path` are its states above the followed one, the tip first.
+    pub(crate) fn switch(&mut self, id: &GroupId, nodes: &[NodeRow], path: &[usize]) -> Result<()> {
+        self.effects.follow(FollowUp::ReleaseWelcomes(id.clone()));
         let (Some(&tip), Some(&lowest)) = (path.first(), path.last()) else { return Ok(()) };
         let (tip, lowest) = (&nodes[tip], &nodes[lowest]);
         let old = self.groups().current_row(id)?;
@@ -214,9 +220,9 @@ impl Ctx<'_> {
         }
         let mut group = LoadedGroup::new(mls, row);
         group.set_view(view);
-        self.renew_leave(&mut group)?;
         self.schedule_answers(&mut group)?;
         self.put(group);
+        self.effects.follow(FollowUp::RenewLeave(id.clone()));
         Ok(())
     }
 
