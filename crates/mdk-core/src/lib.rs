@@ -5,7 +5,6 @@
 //! transaction; whatever peers send ends as an [`Outcome`].
 #![forbid(unsafe_code)]
 
-mod ctx;
 pub(crate) mod engine;
 pub(crate) mod fork_choice;
 pub(crate) mod media;

@@ -24,6 +24,7 @@ use openmls_traits::types::HpkePrivateKey;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
+use crate::mls::end_membership;
 use crate::mls::identity::Identity;
 use crate::mls::key_packages::mls_reference;
 use crate::mls::provider::Provider;
@@ -165,7 +166,7 @@ impl std::fmt::Debug for State {
 /// [`Error::GroupNotFound`]; [`Error::NotMember`] when its MLS state is gone.
 pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
     engine.look(|ctx| {
-        let row = ctx.groups().row(id)?;
+        let row = ctx.records.groups().row(id)?;
         if membership::is_over(row.status) {
             return Err(Error::NotMember("no longer in this group"));
         }
@@ -204,10 +205,11 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
 /// apply to it.
 pub fn context_after(engine: &mut Engine, id: &GroupId, commit: &[u8]) -> Result<Vec<u8>> {
     engine.look(|ctx| {
-        let nodes = ctx.tx.nodes(id)?;
+        let nodes = ctx.records.tx.nodes(id)?;
         let newest =
             nodes.iter().find(|n| n.canonical && !n.removed).ok_or(Error::EpochUnavailable)?;
-        let state = ctx.tx.node_state(id, &newest.authenticator)?.ok_or(Error::EpochUnavailable)?;
+        let state =
+            ctx.records.tx.node_state(id, &newest.authenticator)?.ok_or(Error::EpochUnavailable)?;
         let provider = Provider::new(ctx.crypto, MlsMemory::from_dump(id, state.expose())?);
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
         let storage = openmls_traits::OpenMlsProvider::storage(&provider);
@@ -252,7 +254,7 @@ pub struct Stored {
 pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     engine.look(|ctx| {
         let mut all = Vec::new();
-        for row in ctx.tx.messages_after(0, u32::MAX)? {
+        for row in ctx.records.tx.messages_after(0, u32::MAX)? {
             if !membership::is_shown(row.status) {
                 continue;
             }
@@ -286,7 +288,7 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
 /// [`Error::Store`].
 pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
     engine.look(|ctx| {
-        let rows = ctx.tx.messages_after(0, u32::MAX)?;
+        let rows = ctx.records.tx.messages_after(0, u32::MAX)?;
         let tags = rows.iter().flat_map(|row| row.tags.iter().flatten());
         let tags: usize = tags.map(|text| text.len() + size_of::<String>()).sum();
         Ok((rows.len(), rows.iter().map(|row| row.content.len()).sum::<usize>() + tags))
@@ -299,8 +301,8 @@ pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
 /// [`Error::GroupNotFound`], [`Error::Store`].
 pub fn speakers(engine: &mut Engine, id: &GroupId) -> Result<Vec<PublicKey>> {
     engine.look(|ctx| {
-        let row = ctx.groups().row(id)?;
-        Ok(ctx.tx.witnesses_of(id, &row.authenticator, 0)?)
+        let row = ctx.records.groups().row(id)?;
+        Ok(ctx.records.tx.witnesses_of(id, &row.authenticator, 0)?)
     })
 }
 
@@ -319,9 +321,9 @@ pub struct Held {
 /// [`Error::Store`].
 pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
     engine.look(|ctx| {
-        let inputs = ctx.tx.inputs(id)?.into_iter();
+        let inputs = ctx.records.tx.inputs(id)?.into_iter();
         Ok(Held {
-            events: ctx.tx.held(id)?.into_iter().map(|row| row.event_id).collect(),
+            events: ctx.records.tx.held(id)?.into_iter().map(|row| row.event_id).collect(),
             inputs: inputs
                 .filter(|row| row.state != InputState::Placed)
                 .filter(|row| ContentId::of(&row.bytes) == row.content_id)
@@ -337,9 +339,9 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
 /// [`Error::GroupNotFound`], [`Error::Store`].
 pub fn content_of(engine: &mut Engine, id: &GroupId, event: &Event) -> Result<Option<ContentId>> {
     engine.look(|ctx| {
-        ctx.groups().row(id)?;
+        ctx.records.groups().row(id)?;
         let Ok(message) = GroupMessage::parse(event.clone()) else { return Ok(None) };
-        let nodes = ctx.tx.nodes(id)?;
+        let nodes = ctx.records.tx.nodes(id)?;
         let opened = nodes.iter().filter(|n| !n.removed).find_map(|n| message.open(&n.event_key));
         Ok(opened.map(|bytes| ContentId::of(&bytes)))
     })
@@ -350,7 +352,7 @@ pub fn content_of(engine: &mut Engine, id: &GroupId, event: &Event) -> Result<Op
 /// # Errors
 /// [`Error::GroupNotFound`].
 pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
-    engine.act(|ctx| ctx.give_up(id, "a test gave it up"))
+    engine.act(|ctx| end_membership::give_up(&mut ctx.records, id, "a test gave it up"))
 }
 
 /// Keys that were tried on events so far, and rows of retained states that were read.
@@ -358,7 +360,7 @@ pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
 /// # Errors
 /// As of any call.
 pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
-    engine.look(|ctx| Ok((ctx.memory.trials.count(), ctx.tx.states_read())))
+    engine.look(|ctx| Ok((ctx.records.memory.trials.count(), ctx.records.tx.states_read())))
 }
 
 /// Steps that the database has taken for this engine: grows with the rows that it looks at. 0 in an optimized build.
@@ -366,7 +368,7 @@ pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
 /// # Errors
 /// As of any call.
 pub fn store_steps(engine: &mut Engine) -> Result<u64> {
-    engine.look(|ctx| Ok(ctx.tx.steps()))
+    engine.look(|ctx| Ok(ctx.records.tx.steps()))
 }
 
 /// How often OpenMLS has asked for cryptography in this thread: grows with the MLS messages that engines make and read.

@@ -3,12 +3,16 @@
 use mdk_store::{InputClass, InputRow, NodeRow};
 use mdk_wire::{Event, kind};
 
-use crate::ctx::{Ctx, Undo};
+use crate::engine::ctx::{Ctx, Undo};
 use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::outcome::{RejectCode, Rejection, Verdict};
+use crate::operations::join;
+use crate::operations::key_packages::rotate;
+use crate::operations::receive;
+use crate::operations::receive::waiting_handshakes;
 
 impl Ctx<'_> {
     /// Processes one verified event of any kind, and what it makes due as far as `due`.
@@ -16,13 +20,13 @@ impl Ctx<'_> {
         match event.kind() {
             kind::GROUP_MESSAGE => self.process_group_message(event, due),
             kind::GIFT_WRAP => {
-                let verdict = self.process_gift_wrap(&event)?;
+                let verdict = join::process_gift_wrap(&mut self.work, &event)?;
                 self.work_off(due)?;
                 Ok(verdict)
             }
             // Our own KeyPackage coming back from a relay.
             kind::KEY_PACKAGE if event.pubkey() == self.identity.account() => {
-                self.promote_key_package(&event.id())?;
+                rotate::promote_key_package(self.records.tx, self.records.call, &event.id())?;
                 Ok(Verdict::Duplicate)
             }
             _ => Err(Rejection::new(
@@ -35,7 +39,9 @@ impl Ctx<'_> {
     }
 
     fn process_group_message(&mut self, event: Event, due: Due) -> Result<Verdict, Halt> {
-        let Some(mut sealed) = self.read_envelope(event)? else { return Ok(Verdict::Duplicate) };
+        let Some(mut sealed) = receive::read_envelope(self.records.tx, event)? else {
+            return Ok(Verdict::Duplicate);
+        };
         let mut opened = None;
         for id in sealed.take_claims() {
             // What came after the end of a pass is no part of it. (What is taken up together is one input, and is taken up
@@ -43,16 +49,16 @@ impl Ctx<'_> {
             if due == Due::All {
                 self.close_due(&id)?;
             }
-            opened = self.open_in(&id, &mut sealed)?;
+            opened = receive::open_in(&mut self.records, &id, &mut sealed)?;
             if opened.is_some() {
                 break;
             }
         }
-        let Some(opened) = opened else { return self.keep_closed(sealed) };
+        let Some(opened) = opened else { return receive::keep_closed(&mut self.records, sealed) };
         let (id, content_id) = (opened.row.id.clone(), opened.content_id);
-        let verdict = self.receive(opened, &sealed)?;
+        let verdict = receive::receive(&mut self.work, opened, &sealed)?;
         self.work_off(due)?;
-        Ok(self.settled_verdict(&id, &content_id, verdict)?)
+        Ok(receive::settled_verdict(self.records.tx, &id, &content_id, verdict)?)
     }
 
     /// Processes an event so that a rejection leaves nothing behind.
@@ -64,21 +70,25 @@ impl Ctx<'_> {
         self.records.input.behind = None;
         let verdict = self.guarded(|ctx| ctx.process_event(event, due))?;
         if let (Err(_), Some((id, at))) = (&verdict, self.records.input.behind.take()) {
-            self.gaps().report_behind(&id, at)?;
+            self.records.gaps().report_behind(&id, at)?;
         }
         Ok(verdict)
     }
 
     /// Tries a handshake that waits on a state, so that a rejection leaves nothing behind. True when something moved.
     pub(crate) fn try_handshake(&mut self, input: &InputRow, node: &NodeRow) -> Result<bool> {
-        let Some((opened, message)) = self.opened_from(input, node)? else { return Ok(false) };
+        let Some((opened, message)) = waiting_handshakes::opened_from(&self.records, input, node)?
+        else {
+            return Ok(false);
+        };
         let Some(message) = message else { return Ok(true) };
         let verdict = self.guarded(|ctx| {
-            let verdict = ctx.receive_handshake(opened, message, input, node)?;
+            let verdict =
+                waiting_handshakes::receive_handshake(&mut ctx.work, opened, message, input, node)?;
             ctx.work_off(Due::AtOnce)?;
             Ok(verdict)
         })?;
-        self.after_handshake(input, verdict)
+        waiting_handshakes::after_handshake(self.records.tx, input, verdict)
     }
 
     /// Does something so that a rejection leaves nothing behind.
@@ -86,9 +96,9 @@ impl Ctx<'_> {
         &mut self,
         f: impl FnOnce(&mut Self) -> Result<Verdict, Halt>,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
-        let mark = self.memory.rows.mark();
-        let effects = self.effects.mark();
-        let tx = self.tx;
+        let mark = self.records.memory.rows.mark();
+        let effects = self.records.effects.mark();
+        let tx = self.records.tx;
         let written = tx.changes();
         let result = match self.undo {
             Undo::Savepoint => tx.savepoint(|_| f(self)),
@@ -96,12 +106,12 @@ impl Ctx<'_> {
         };
         match result {
             Ok(verdict) => {
-                self.effects.merge(effects);
+                self.records.effects.merge(effects);
                 Ok(Ok(verdict))
             }
             Err(halt) => {
-                self.forget_since(mark);
-                self.effects.undo_to(effects);
+                self.records.forget_since(mark);
+                self.records.effects.undo_to(effects);
                 match halt {
                     Halt::Rejected(_)
                         if self.undo != Undo::Savepoint && tx.changes() != written =>
@@ -118,17 +128,17 @@ impl Ctx<'_> {
 
     /// What a timer wakes: leaves to be answered, commits to be judged again.
     pub(crate) fn wake_inputs(&mut self) -> Result<()> {
-        let due = self.tx.due_inputs(self.records.call.now_millis)?;
+        let due = self.records.tx.due_inputs(self.records.call.now_millis)?;
         let (commits, leaves): (Vec<InputRow>, Vec<InputRow>) =
             due.into_iter().partition(|input| input.class == InputClass::Commit);
         for input in commits {
-            if let Some(node) = self.parent_of(&input)? {
+            if let Some(node) = waiting_handshakes::parent_of(self.records.tx, &input)? {
                 self.try_handshake(&input, &node)?;
                 self.work_off(Due::All)?;
             }
         }
         let leaves = leaves.into_iter().map(|input| FollowUp::AnswerLeaves(input.group));
-        self.effects.follow_ups.extend(leaves);
+        self.records.effects.follow_ups.extend(leaves);
         self.work_off(Due::All)
     }
 }

@@ -5,7 +5,7 @@
 
 use mdk_wire::Event;
 
-use crate::ctx::{Ctx, Undo};
+use crate::engine::ctx::{Ctx, Undo};
 use crate::engine::follow_ups::Due;
 use crate::engine::sending_order;
 use crate::model::error::Error;
@@ -51,14 +51,14 @@ impl Ctx<'_> {
         if std::mem::take(&mut self.records.input.batching) {
             self.retry_all()?;
             if let Some((_, happened, reply)) = judged.last_mut() {
-                happened.append(&mut self.effects.told);
-                happened.append(&mut self.effects.told_later);
-                reply.append(&mut self.effects.publish);
+                happened.append(&mut self.records.effects.told);
+                happened.append(&mut self.records.effects.told_later);
+                reply.append(&mut self.records.effects.publish);
             }
         }
         // rule: C2-9
         for (_, _, reply) in &mut judged {
-            reply.retain(|event| !self.effects.withheld.contains(&event.id()));
+            reply.retain(|event| !self.records.effects.withheld.contains(&event.id()));
         }
         Ok(judged)
     }
@@ -87,9 +87,10 @@ impl Ctx<'_> {
             self.judge_second(second, |ctx, at, event| {
                 let verdict = ctx.attempt_with_room(event)?;
                 ctx.retry_between(verdict.ok())?;
-                let mut happened = std::mem::take(&mut ctx.effects.told);
-                happened.append(&mut ctx.effects.told_later);
-                judged[at] = Some((verdict, happened, std::mem::take(&mut ctx.effects.publish)));
+                let mut happened = std::mem::take(&mut ctx.records.effects.told);
+                happened.append(&mut ctx.records.effects.told_later);
+                judged[at] =
+                    Some((verdict, happened, std::mem::take(&mut ctx.records.effects.publish)));
                 Ok(verdict.ok())
             })?;
         }
@@ -107,7 +108,7 @@ impl Ctx<'_> {
         // (a message moves nothing, however much is held)
         let mut moved = false;
         for id in self.drain.keys() {
-            moved |= self.tx.held_count(id)? > 0 && self.has_moved(id)?;
+            moved |= self.records.tx.held_count(id)? > 0 && self.has_moved(id)?;
         }
         if moved { self.retry_now() } else { Ok(()) }
     }
@@ -130,7 +131,7 @@ impl Ctx<'_> {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
                 self.retry_now()?;
                 // (which comes before what this one brings)
-                let effects = &mut self.effects;
+                let effects = &mut self.records.effects;
                 effects.told.append(&mut effects.told_later);
                 self.attempt(event, Due::All)
             }

@@ -3,27 +3,28 @@
 use mdk_store::GroupStatus;
 use mdk_wire::GroupId;
 
-use crate::ctx::Ctx;
+use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::limits::MAX_PASSES;
 use crate::model::membership;
 use crate::model::state_id::Auth;
+use crate::operations::settle_branches;
 
 impl Ctx<'_> {
     /// Closes the pass if its time has come.
     pub(crate) fn close_due(&mut self, id: &GroupId) -> Result<()> {
         // What had waited may have opened another, which is over too where no quiet is waited for.
         for _ in 0..MAX_PASSES {
-            let pass = self.groups().pass_of(id)?;
+            let pass = self.records.groups().pass_of(id)?;
             // A batch is one input.
-            if !self.settling().is_due(id, &pass)
+            if !self.records.settling().is_due(id, &pass)
                 || self.records.input.batching && pass.relevant == self.records.call.now_millis
             {
                 break;
             }
             self.close_pass(id)?;
-            if self.groups().pass_of(id)? == pass {
+            if self.records.groups().pass_of(id)? == pass {
                 break;
             }
         }
@@ -33,16 +34,16 @@ impl Ctx<'_> {
     // rule: E5-3 while a pass is open no commit of ours is made
     /// What time has decided is decided before a commit of ours is made.
     pub(crate) fn close_to_commit(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.tx.group(id)?;
+        let row = self.records.tx.group(id)?;
         let active = row.is_some_and(|row| membership::require_active(&row).is_ok());
         if active { self.close_due(id) } else { Ok(()) }
     }
 
     /// What time has decided is decided before a message of ours is said, where it would wait for it.
     pub(crate) fn close_to_speak(&mut self, id: &GroupId) -> Result<()> {
-        let Some(row) = self.tx.group(id)? else { return Ok(()) };
+        let Some(row) = self.records.tx.group(id)? else { return Ok(()) };
         let waits = membership::require_active(&row).is_ok()
-            && self.speaking().waits_to_speak(&row).is_some();
+            && self.records.speaking().waits_to_speak(&row).is_some();
         if waits { self.close_due(id) } else { Ok(()) }
     }
 
@@ -50,8 +51,8 @@ impl Ctx<'_> {
     pub(crate) fn close_all(&mut self, id: &GroupId) -> Result<()> {
         // Each pass advances the group or is the last one; the number bounds what cannot happen.
         for _ in 0..MAX_PASSES {
-            let row = self.groups().current_row(id)?;
-            if row.pass.opened == 0 || self.groups().publishing(&row)? {
+            let row = self.records.groups().current_row(id)?;
+            if row.pass.opened == 0 || self.records.groups().publishing(&row)? {
                 break;
             }
             self.close_pass(id)?;
@@ -61,20 +62,20 @@ impl Ctx<'_> {
 
     /// Ends a pass that was opened for what had been held, if there was nothing in it to choose.
     pub(crate) fn close_unless_moved(&mut self, id: &GroupId, tip: Auth) -> Result<()> {
-        let row = self.groups().current_row(id)?;
+        let row = self.records.groups().current_row(id)?;
         let still = row.authenticator == tip && row.pass.contested == 0;
         if still && row.status != GroupStatus::Disbanding { self.close_pass(id) } else { Ok(()) }
     }
 
     /// Chooses, applies the choice, lets go of what was kept for it, and takes up what had waited for that.
     fn close_pass(&mut self, id: &GroupId) -> Result<()> {
-        if !self.may_close(id)? {
+        if !settle_branches::may_close(self.records.groups(), id)? {
             return Ok(());
         }
-        self.decide_pass(id)?;
+        settle_branches::decide_pass(&mut self.work, id)?;
         // (whom the winner has added is invited before the commits are let go)
         self.work_off(Due::AtOnce)?;
-        let goes_on = self.end_pass(id)?;
+        let goes_on = settle_branches::end_pass(&mut self.records, id)?;
         self.work_off(Due::AtOnce)?;
         if goes_on { self.retry_held(id) } else { Ok(()) }
     }

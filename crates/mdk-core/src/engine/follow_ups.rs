@@ -2,9 +2,19 @@
 
 use mdk_wire::Event;
 
-use crate::ctx::Ctx;
+use crate::engine::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::follow_up::{FollowUp, Published};
+use crate::operations::answer_leaves;
+use crate::operations::confirm_commit;
+use crate::operations::disband_group;
+use crate::operations::discard_commit;
+use crate::operations::leave_group;
+use crate::operations::receive::waiting_handshakes;
+use crate::operations::release_welcomes;
+use crate::operations::removals;
+use crate::operations::settle_branches::limit;
+use crate::operations::settle_branches::switch;
 
 /// How far what is due is worked off.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,8 +28,8 @@ impl Ctx<'_> {
     /// Does what is due, the smallest first, until nothing is.
     pub(crate) fn work_off(&mut self, due: Due) -> Result<()> {
         let wanted = |next: &FollowUp| due == Due::All || next.is_at_once();
-        while self.effects.follow_ups.first().is_some_and(wanted) {
-            if let Some(next) = self.effects.follow_ups.pop_first() {
+        while self.records.effects.follow_ups.first().is_some_and(wanted) {
+            if let Some(next) = self.records.effects.follow_ups.pop_first() {
                 self.follow(next, due)?;
             }
         }
@@ -28,17 +38,23 @@ impl Ctx<'_> {
 
     fn follow(&mut self, next: FollowUp, due: Due) -> Result<()> {
         match next {
-            FollowUp::SettleOwnCommit(id, Published::There) => self.confirm(id).map(|_| ()),
-            FollowUp::SettleOwnCommit(id, Published::Nowhere) => self.discard(id),
-            FollowUp::FollowBranch(id, tip) => self.follow_branch(&id, &tip),
-            FollowUp::LimitBranches(id) => self.limit_rivals(&id),
-            FollowUp::RenewLeave(id) => self.renew_leave(&id),
-            FollowUp::ReleaseWelcomes(id) => self.invite_again(&id),
-            FollowUp::DisbandAgain(id) => self.disband_again(&id),
-            FollowUp::AnswerLeaves(id) => self.answer_leaves(&id),
-            FollowUp::WorkOffRemovals(id) => self.work_off_removals(&id),
+            FollowUp::SettleOwnCommit(id, Published::There) => {
+                confirm_commit::confirm(&mut self.work, id).map(|_| ())
+            }
+            FollowUp::SettleOwnCommit(id, Published::Nowhere) => {
+                discard_commit::discard(&mut self.work, id)
+            }
+            FollowUp::FollowBranch(id, tip) => switch::follow_branch(&mut self.work, &id, &tip),
+            FollowUp::LimitBranches(id) => limit::limit_rivals(&mut self.records, &id),
+            FollowUp::RenewLeave(id) => leave_group::renew_leave(&mut self.work, &id),
+            FollowUp::ReleaseWelcomes(id) => {
+                release_welcomes::invite_again(&mut self.work.records, self.work.identity, &id)
+            }
+            FollowUp::DisbandAgain(id) => disband_group::disband_again(&mut self.work, &id),
+            FollowUp::AnswerLeaves(id) => answer_leaves::answer_leaves(&mut self.work, &id),
+            FollowUp::WorkOffRemovals(id) => removals::work_off_removals(&mut self.work, &id),
             FollowUp::TakeUpWelcomes => self.take_up_welcomes(due),
-            FollowUp::TryHandshakes(id) => self.look_again(&id),
+            FollowUp::TryHandshakes(id) => waiting_handshakes::look_again(&mut self.records, &id),
             FollowUp::RetryBuffered(id) => self.retry_held(&id),
             FollowUp::EndHold(id, tip) => self.close_unless_moved(&id, tip),
             FollowUp::CloseIfDue(id) => self.close_due(&id),
@@ -47,7 +63,7 @@ impl Ctx<'_> {
 
     /// Takes up Welcomes that waited for what has gone.
     fn take_up_welcomes(&mut self, due: Due) -> Result<()> {
-        for held in std::mem::take(&mut self.effects.welcomes) {
+        for held in std::mem::take(&mut self.records.effects.welcomes) {
             if let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) {
                 let _ = self.attempt(event, due)?;
             }

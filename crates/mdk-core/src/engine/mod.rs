@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod attempt;
 pub(crate) mod batch;
 pub(crate) mod closing;
+pub(crate) mod ctx;
 pub(crate) mod follow_ups;
 pub(crate) mod relay_answers;
 pub(crate) mod rounds;
@@ -17,7 +18,7 @@ use mdk_store::{DatabaseKey, OpenOptions, Store};
 use mdk_wire::{GroupId, Keys, NostrGroupId, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
-use crate::ctx::{Ctx, Parts};
+use crate::engine::ctx::{Ctx, Parts};
 use crate::engine::follow_ups::Due;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
@@ -29,6 +30,7 @@ use crate::model::effects::Effects;
 use crate::model::error::{Error, Result};
 use crate::model::hints::Hints;
 use crate::model::values::StoreInfo;
+use crate::operations::expire_messages;
 use crate::state_store::after_restore;
 use crate::state_store::memory::Memory;
 
@@ -195,7 +197,7 @@ impl Engine {
         }
         let mut found = None;
         let undone = self.write(|ctx| {
-            ctx.expire_messages()?;
+            expire_messages::expire_messages(&mut ctx.records)?;
             found = Some(f(ctx)?);
             Err::<(), _>(Error::Internal("rolled back"))
         });
@@ -238,7 +240,7 @@ impl Engine {
         let result = store.write(|tx| {
             let mut ctx = Ctx::new(tx, parts);
             let value = f(&mut ctx)?;
-            Ok::<_, Error>((value, std::mem::take(&mut ctx.effects)))
+            Ok::<_, Error>((value, std::mem::take(&mut ctx.records.effects)))
         });
         match &result {
             Ok((_, effects)) => {

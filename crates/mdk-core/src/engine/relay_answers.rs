@@ -1,9 +1,11 @@
 //! What follows from a relay's answer: in the middle of it a commit of ours may become true, with all that follows from that.
 
-use crate::ctx::Ctx;
+use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::{CommitEnd, OutboxChange};
+use crate::operations::confirm_commit;
+use crate::operations::record_relay_answer;
 use crate::operations::record_relay_answer::Noted;
 
 impl Ctx<'_> {
@@ -18,28 +20,31 @@ impl Ctx<'_> {
             }
             Noted::Answered { row, first } => (*row, first),
         };
-        let published = if first { self.first_published(&row)? } else { None };
+        let published =
+            if first { record_relay_answer::first_published(self.records.tx, &row)? } else { None };
         let end = published.map(|commit| self.settle_published(commit)).transpose()?;
-        if let Some((row, commit)) = self.conclude(row, first, end, &mut change)? {
+        if let Some((row, commit)) =
+            record_relay_answer::conclude(&mut self.records, row, first, end, &mut change)?
+        {
             change.commit = Some(self.settle_published(commit)?);
-            self.was_taken(row)?;
+            record_relay_answer::was_taken(self.records.tx, row)?;
         }
         Ok(change)
     }
 
     /// A relay has a commit of ours: it becomes true, or has lost.
     fn settle_published(&mut self, pending: i64) -> Result<CommitEnd> {
-        if let Some(end) = self.known_end(pending)? {
+        if let Some(end) = record_relay_answer::known_end(&self.records, pending)? {
             return Ok(end);
         }
-        let commit = self.commits().unresolved(pending)?;
-        match self.confirm(pending) {
+        let commit = self.records.commits().unresolved(pending)?;
+        match confirm_commit::confirm(&mut self.work, pending) {
             Ok(_) => {
                 self.work_off(Due::All)?;
-                self.end_of(&commit)
+                record_relay_answer::end_of(&self.records, &commit)
             }
             Err(Error::CommitLost) => {
-                self.let_go_of_lost(pending)?;
+                record_relay_answer::let_go_of_lost(&mut self.work, pending)?;
                 self.work_off(Due::All)?;
                 Ok(CommitEnd::Lost)
             }

@@ -3,11 +3,13 @@
 use mdk_store::{InputClass, InputState};
 use mdk_wire::{Event, GroupId};
 
-use crate::ctx::Ctx;
+use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::model::state_id::Auth;
+use crate::operations::receive::waiting_handshakes;
+use crate::operations::retry_buffered;
 use crate::operations::retry_buffered::Openable;
 use crate::state_store::buffered_events;
 use crate::state_store::buffered_memory;
@@ -23,15 +25,15 @@ impl Ctx<'_> {
             self.drain.entry(id.clone()).or_default();
             return Ok(());
         }
-        let own = self.effects.told.len();
-        let due = std::mem::take(&mut self.effects.follow_ups);
-        self.buffered().drop_old_held(id)?;
+        let own = self.records.effects.told.len();
+        let due = std::mem::take(&mut self.records.effects.follow_ups);
+        self.records.buffered().drop_old_held(id)?;
         self.retry_rounds(id)?;
-        let effects = &mut self.effects;
+        let effects = &mut self.records.effects;
         effects.told_later.extend(effects.told.drain(own.min(effects.told.len())..));
         // The rounds go on until nothing opens, and whoever began them closes: what they have made due is done. (What they
         // have made due in another group is done with its next event, or tick.)
-        self.effects.follow_ups = due;
+        self.records.effects.follow_ups = due;
         Ok(())
     }
 
@@ -42,10 +44,10 @@ impl Ctx<'_> {
 
     /// Whether something may have become of what waits since all of it was tried in vain.
     pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
-        let fresh = self.effects.new_states.iter().any(|(group, _)| group == id);
+        let fresh = self.records.effects.new_states.iter().any(|(group, _)| group == id);
         Ok(fresh
-            || buffered_memory::may_be_old(&self.memory.buffered, self.now(), id)
-            || !buffered_memory::is_idle(self.groups(), &self.memory.buffered, id)?)
+            || buffered_memory::may_be_old(&self.records.memory.buffered, self.records.now(), id)
+            || !buffered_memory::is_idle(self.records.groups(), &self.records.memory.buffered, id)?)
     }
 
     /// As [`Ctx::retry_held`], for every group that a batch has touched.
@@ -63,19 +65,25 @@ impl Ctx<'_> {
         loop {
             let mut progress = false;
             let of_group = |(group, _): &(GroupId, Auth)| group == id;
-            while let Some(at) = self.effects.new_states.iter().position(of_group) {
-                let (_, auth) = self.effects.new_states.remove(at);
+            while let Some(at) = self.records.effects.new_states.iter().position(of_group) {
+                let (_, auth) = self.records.effects.new_states.remove(at);
                 progress |= self.try_waiting(id, &auth)?;
             }
-            let holders = buffered_events::holders(self.tx, id)?;
-            if !progress && buffered_events::nothing_is_held(self.tx, &holders)? {
+            let holders = buffered_events::holders(self.records.tx, id)?;
+            if !progress && buffered_events::nothing_is_held(self.records.tx, &holders)? {
                 return Ok(());
             }
             let mut drain = self.drain.remove(id).unwrap_or_default();
-            let mut waits = self.memory.buffered.waits.remove(id).unwrap_or_default();
-            let sorted = self.sort_waiting(id, &mut drain, &mut waits, &holders);
+            let mut waits = self.records.memory.buffered.waits.remove(id).unwrap_or_default();
+            let sorted = retry_buffered::sort_waiting(
+                &mut self.records,
+                id,
+                &mut drain,
+                &mut waits,
+                &holders,
+            );
             self.drain.insert(id.clone(), drain);
-            self.memory.buffered.waits.insert(id.clone(), waits);
+            self.records.memory.buffered.waits.insert(id.clone(), waits);
             let Openable { others, commits, welcomes } = sorted?;
             // (there may be room for an invite, whatever became of this group)
             let idle = welcomes.is_empty();
@@ -93,8 +101,8 @@ impl Ctx<'_> {
                 listens = true;
             }
             if !progress {
-                let idle = idle && self.tx.group(id)?.is_some();
-                return if idle { self.waiting().note_idle(id, listens) } else { Ok(()) };
+                let idle = idle && self.records.tx.group(id)?.is_some();
+                return if idle { self.records.waiting().note_idle(id, listens) } else { Ok(()) };
             }
         }
     }
@@ -103,12 +111,14 @@ impl Ctx<'_> {
     fn try_waiting(&mut self, id: &GroupId, auth: &Auth) -> Result<bool> {
         let mut moved = false;
         for class in [InputClass::Proposal, InputClass::Commit] {
-            let Some((node, waiting)) = self.waiting_for(id, auth, class)? else {
+            let Some((node, waiting)) =
+                waiting_handshakes::waiting_for(&self.records, id, auth, class)?
+            else {
                 return Ok(moved);
             };
             for head in waiting {
                 // (what another one has changed meanwhile is tried as it is now)
-                let Some(input) = self.tx.input(id, &head)? else { continue };
+                let Some(input) = self.records.tx.input(id, &head)? else { continue };
                 if input.state == InputState::Waiting {
                     moved |= self.try_handshake(&input, &node)?;
                 }
@@ -130,14 +140,15 @@ impl Ctx<'_> {
                 (Some(None), place) => {
                     settled = true;
                     if let (Some(waits), Some(place)) =
-                        (self.memory.buffered.waits.get_mut(id), place)
+                        (self.records.memory.buffered.waits.get_mut(id), place)
                     {
                         waits.heard(&place);
                     }
                 }
                 (None | Some(Some(DeferredReason::FutureGeneration)), Some(place)) => {
                     far.push(place.sender());
-                    self.memory
+                    self.records
+                        .memory
                         .buffered
                         .waits
                         .entry(id.clone())
@@ -157,7 +168,7 @@ impl Ctx<'_> {
         match self.attempt(event, Due::AtOnce)? {
             Ok(Verdict::Deferred(reason)) if self.records.input.kept_raw => Ok(Some(reason)),
             Ok(_) | Err(_) => {
-                self.tx.unhold(&id)?;
+                self.records.tx.unhold(&id)?;
                 Ok(None)
             }
         }

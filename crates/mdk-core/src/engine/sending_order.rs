@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use mdk_wire::{Event, GroupId, kind};
 
-use crate::ctx::Ctx;
+use crate::engine::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::outcome::{Rejection, Verdict};
 use crate::model::sending_position::Place;
+use crate::operations::receive::peek;
 use crate::operations::receive::peek::Peeked;
 
 /// How often what is left of a second is looked at anew because a commit has taken effect.
@@ -86,7 +87,7 @@ impl Ctx<'_> {
             }
             let (mut said, mut handshakes, mut closed) = (Vec::new(), Vec::new(), Vec::new());
             for (at, event) in left {
-                match self.peek(&event)? {
+                match peek::peek(&mut self.work, &event)? {
                     Peeked::Ready(place) => said.push(((at, event), place)),
                     Peeked::Handshake => handshakes.push((at, event)),
                     Peeked::Closed => closed.push((at, event)),
@@ -120,7 +121,7 @@ impl Ctx<'_> {
         events.sort_by_key(|(epoch, _)| *epoch);
         let mut said = Vec::with_capacity(events.len());
         for (_, event) in events {
-            let place = match self.peek(&event)? {
+            let place = match peek::peek(&mut self.work, &event)? {
                 Peeked::Ready(place) => place,
                 Peeked::Handshake | Peeked::Closed => None,
             };

@@ -2,12 +2,24 @@
 
 use mdk_wire::{Event, GroupId, NostrGroupId};
 
-use crate::ctx::Ctx;
 use crate::engine::Engine;
+use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::outcome::{Outcome, Verdict};
+use crate::operations::expire_invites;
+use crate::operations::expire_messages;
+use crate::operations::forget_left_group;
+use crate::operations::join::retry_welcomes;
 use crate::operations::join::retry_welcomes::Retry;
+use crate::operations::key_packages::forget;
+use crate::operations::key_packages::rotate;
+use crate::operations::others_elsewhere;
+use crate::operations::receive::waiting_handshakes;
+use crate::operations::release_welcomes;
+use crate::operations::removals;
+use crate::operations::report_gaps;
+use crate::operations::republish_after_restart;
 
 impl Engine {
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
@@ -19,11 +31,11 @@ impl Engine {
         self.hints.more.clear();
         let (_, effects) = self.write(|ctx| {
             ctx.records.input.thorough = true;
-            for row in ctx.tx.groups()? {
+            for row in ctx.records.tx.groups()? {
                 ctx.retry_held(&row.id)?;
                 ctx.close_all(&row.id)?;
-                let row = ctx.groups().current_row(&row.id)?;
-                ctx.report_gaps(&row)?;
+                let row = ctx.records.groups().current_row(&row.id)?;
+                report_gaps::report_gaps(&mut ctx.records, &row)?;
             }
             Ok(())
         })?;
@@ -39,8 +51,8 @@ impl Engine {
     pub fn standing_still(&mut self) -> Result<Vec<NostrGroupId>> {
         self.look(|ctx| {
             let mut still = Vec::new();
-            for row in ctx.tx.groups()? {
-                if ctx.stands_still(&row)? {
+            for row in ctx.records.tx.groups()? {
+                if report_gaps::stands_still(ctx.records.tx, &row)? {
                     still.push(row.nostr_group_id);
                 }
             }
@@ -61,31 +73,31 @@ impl Engine {
         let resumed = self.resumed;
         let (_, effects) = self.write(|ctx| {
             if !resumed {
-                ctx.resume()?;
+                republish_after_restart::resume(&mut ctx.work.records, ctx.work.identity)?;
             }
-            ctx.expire_welcomes()?;
-            ctx.expire_messages()?;
-            for row in ctx.tx.groups()? {
-                if ctx.expire_invite(&row)? {
+            release_welcomes::expire_welcomes(ctx.records.tx, ctx.records.call)?;
+            expire_messages::expire_messages(&mut ctx.records)?;
+            for row in ctx.records.tx.groups()? {
+                if expire_invites::expire_invite(&mut ctx.work, &row)? {
                     ctx.work_off(Due::All)?;
                     continue;
                 }
                 if !resumed {
-                    ctx.look_again(&row.id)?;
+                    waiting_handshakes::look_again(&mut ctx.records, &row.id)?;
                 }
                 ctx.close_due(&row.id)?;
                 ctx.retry_if_moved(&row.id)?;
                 ctx.close_due(&row.id)?;
-                let row = ctx.groups().current_row(&row.id)?;
+                let row = ctx.records.groups().current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
-                ctx.work_off_removals(&row.id)?;
-                ctx.tell_led_on(&row)?;
-                ctx.forget_left(&row)?;
+                removals::work_off_removals(&mut ctx.work, &row.id)?;
+                others_elsewhere::tell_led_on(&mut ctx.records, &row)?;
+                forget_left_group::forget_left(&mut ctx.records, &row)?;
             }
             ctx.wake_inputs()?;
-            ctx.upkeep_key_packages()?;
-            ctx.expire_key_packages()?;
-            ctx.outbox().prune_outbox()?;
+            rotate::upkeep_key_packages(&mut ctx.work)?;
+            forget::expire_key_packages(&mut ctx.records)?;
+            ctx.records.outbox().prune_outbox()?;
             ctx.work_off(Due::All)
         })?;
         self.resumed = true;
@@ -100,10 +112,10 @@ impl Engine {
     /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
     /// the next one tells of it.
     pub(crate) fn expire(&mut self) -> Result<()> {
-        if self.look(|ctx| Ok(ctx.tx.expired(ctx.now(), 1)?.is_empty()))? {
+        if self.look(|ctx| Ok(ctx.records.tx.expired(ctx.records.now(), 1)?.is_empty()))? {
             return Ok(());
         }
-        let ((), effects) = self.write(|ctx| ctx.expire_messages())?;
+        let ((), effects) = self.write(|ctx| expire_messages::expire_messages(&mut ctx.records))?;
         self.backlog.told.extend([effects.told, effects.told_later].concat());
         self.backlog.publish.extend(effects.publish);
         Ok(())
@@ -114,19 +126,20 @@ impl Ctx<'_> {
     // rule: B4-16 who joined on a branch that nobody follows is let go by the invitation of the others
     /// Takes up Welcomes that have waited long enough for a removal that does not come.
     fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {
-        let (row, awaited, waiting) = match self.welcomes_to_retry(id)? {
-            Retry::Nothing => return Ok(()),
-            Retry::All => return self.work_off(Due::AtOnce),
-            Retry::Each { row, awaited, waiting } => (row, awaited, waiting),
-        };
+        let (row, awaited, waiting) =
+            match retry_welcomes::welcomes_to_retry(&mut self.records, id)? {
+                Retry::Nothing => return Ok(()),
+                Retry::All => return self.work_off(Due::AtOnce),
+                Retry::Each { row, awaited, waiting } => (row, awaited, waiting),
+            };
         for held in waiting {
-            if !self.is_to_be_tried(&row, awaited, &held)? {
+            if !retry_welcomes::is_to_be_tried(&mut self.records, &row, awaited, &held)? {
                 continue;
             }
             let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) else { continue };
             self.records.input.wants_sign = None;
             let verdict = self.attempt(event, Due::All)?;
-            self.note_tried(&row, &held.event_id, verdict)?;
+            retry_welcomes::note_tried(&mut self.records, &row, &held.event_id, verdict)?;
         }
         Ok(())
     }

@@ -4,10 +4,10 @@ use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::{AdminPolicy, AvatarUrl, Image, Media};
 use mdk_wire::{GroupId, PublicKey};
 
-use crate::ctx::Ctx;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::settings;
 use crate::mls::settings::default_media;
+use crate::mls::work::Work;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::settings::Settings;
@@ -66,50 +66,47 @@ pub(crate) fn updates(
     Ok(updates)
 }
 
-impl Ctx<'_> {
-    /// The component of a live group.
-    fn group_component(&mut self, id: &GroupId, component: u16) -> Result<Option<Vec<u8>>> {
-        if membership::is_over(self.groups().listed(id)?.status) {
-            return Err(Error::NotMember("no longer in this group"));
-        }
-        let group = self.take(id)?;
-        let settings = settings::settings(group.mls.public_group().group_context());
-        self.put(group);
-        let mut settings = settings.map_err(|_| Error::Internal("own state does not decode"))?;
-        Ok(settings.components.remove(&component))
+/// The component of a live group.
+fn group_component(work: &mut Work<'_>, id: &GroupId, component: u16) -> Result<Option<Vec<u8>>> {
+    if membership::is_over(work.records.groups().listed(id)?.status) {
+        return Err(Error::NotMember("no longer in this group"));
     }
+    let group = work.take(id)?;
+    let settings = settings::settings(group.mls.public_group().group_context());
+    work.put(group);
+    let mut settings = settings.map_err(|_| Error::Internal("own state does not decode"))?;
+    Ok(settings.components.remove(&component))
+}
 
-    pub(crate) fn group_image(&mut self, id: &GroupId) -> Result<Option<Image>> {
-        let data = self.group_component(id, component_id::IMAGE)?;
-        let image = data.map(|data| Image::decode(&data)).transpose();
-        let image = image.map_err(|_| Error::Internal("own state does not decode"))?;
-        Ok(image.filter(|image| image.0.is_some()))
-    }
+pub(crate) fn group_image(work: &mut Work<'_>, id: &GroupId) -> Result<Option<Image>> {
+    let data = group_component(work, id, component_id::IMAGE)?;
+    let image = data.map(|data| Image::decode(&data)).transpose();
+    let image = image.map_err(|_| Error::Internal("own state does not decode"))?;
+    Ok(image.filter(|image| image.0.is_some()))
+}
 
-    pub(crate) fn avatar_url(&mut self, id: &GroupId) -> Result<Option<String>> {
-        let data = self.group_component(id, component_id::AVATAR)?;
-        let avatar = data.map(|data| AvatarUrl::decode(&data)).transpose();
-        let avatar = avatar.map_err(|_| Error::Internal("own state does not decode"))?;
-        Ok(avatar.filter(|avatar| !avatar.is_absent()).map(|avatar| avatar.url))
-    }
+pub(crate) fn avatar_url(work: &mut Work<'_>, id: &GroupId) -> Result<Option<String>> {
+    let data = group_component(work, id, component_id::AVATAR)?;
+    let avatar = data.map(|data| AvatarUrl::decode(&data)).transpose();
+    let avatar = avatar.map_err(|_| Error::Internal("own state does not decode"))?;
+    Ok(avatar.filter(|avatar| !avatar.is_absent()).map(|avatar| avatar.url))
+}
 
-    pub(crate) fn media_endpoints(&mut self, id: &GroupId) -> Result<Vec<(String, String)>> {
-        let data = self.group_component(id, component_id::MEDIA)?;
-        let media = data.map(|data| Media::decode(&data)).transpose();
-        let media = media.map_err(|_| Error::Internal("own state does not decode"))?;
-        let media = media.filter(|media| !media.endpoints.is_empty()).unwrap_or_else(default_media);
-        Ok(media.endpoints.into_iter().map(|e| (e.kind, e.base_url)).collect())
-    }
+pub(crate) fn media_endpoints(work: &mut Work<'_>, id: &GroupId) -> Result<Vec<(String, String)>> {
+    let data = group_component(work, id, component_id::MEDIA)?;
+    let media = data.map(|data| Media::decode(&data)).transpose();
+    let media = media.map_err(|_| Error::Internal("own state does not decode"))?;
+    let media = media.filter(|media| !media.endpoints.is_empty()).unwrap_or_else(default_media);
+    Ok(media.endpoints.into_iter().map(|e| (e.kind, e.base_url)).collect())
+}
 
-    /// The encoded admin list after checking that every admin has a leaf and that one is left.
-    pub(crate) fn new_admins(
-        &self,
-        group: &LoadedGroup,
-        admins: Vec<PublicKey>,
-    ) -> Result<(u16, Option<Vec<u8>>)> {
-        if admins.iter().any(|admin| !group.row.members.contains(admin)) {
-            return Err(Error::input("admins", "not a member"));
-        }
-        admin_policy(admins)
+/// The encoded admin list after checking that every admin has a leaf and that one is left.
+pub(crate) fn new_admins(
+    group: &LoadedGroup,
+    admins: Vec<PublicKey>,
+) -> Result<(u16, Option<Vec<u8>>)> {
+    if admins.iter().any(|admin| !group.row.members.contains(admin)) {
+        return Err(Error::input("admins", "not a member"));
     }
+    admin_policy(admins)
 }

@@ -2,82 +2,85 @@
 
 use std::collections::BTreeMap;
 
+use mdk_store::Tx;
 use mdk_store::{GroupRow, InputRow, Seen};
+use mdk_wire::OsRandom;
 use mdk_wire::{ContentId, Event, group_message};
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{ProcessedMessageContent, Proposal, Sender};
 use openmls_traits::OpenMlsProvider as _;
 
-use crate::ctx::Ctx;
 use crate::mls::decode;
 use crate::mls::loaded_groups::LoadedGroup;
+use crate::mls::work::Work;
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
-use mdk_wire::OsRandom;
 
-impl Ctx<'_> {
-    /// The MLS message that proposes our own removal.
-    pub(crate) fn self_remove(&self, group: &mut LoadedGroup) -> Result<Vec<u8>> {
-        let provider = self.provider();
-        let proposal = group
-            .mls
-            .leave_group_via_self_remove(&provider, &self.identity.signer)
-            .map_err(Error::bug("proposing SelfRemove"))?
-            .tls_serialize_detached()
-            .map_err(Error::bug("serialising SelfRemove"))?;
-        // OpenMLS queues its own proposal, which would stop every later message and commit.
-        group.mls.clear_pending_proposals(provider.storage())?;
-        Ok(proposal)
-    }
+/// The MLS message that proposes our own removal.
+pub(crate) fn self_remove(work: &Work<'_>, group: &mut LoadedGroup) -> Result<Vec<u8>> {
+    let provider = work.provider();
+    let proposal = group
+        .mls
+        .leave_group_via_self_remove(&provider, &work.identity.signer)
+        .map_err(Error::bug("proposing SelfRemove"))?
+        .tls_serialize_detached()
+        .map_err(Error::bug("serialising SelfRemove"))?;
+    // OpenMLS queues its own proposal, which would stop every later message and commit.
+    group.mls.clear_pending_proposals(provider.storage())?;
+    Ok(proposal)
+}
 
-    /// Its event. Neither asks anything of us when it comes back.
-    pub(crate) fn seal_proposal(&mut self, row: &GroupRow, proposal: &[u8]) -> Result<Event> {
-        let event = group_message::seal(
-            proposal,
-            &row.event_key,
-            &row.nostr_group_id,
-            self.call.now_millis / 1000,
-            None,
-            &mut OsRandom,
-        )
-        .map_err(Error::bug("sealing a proposal"))?;
-        self.tx.mark_seen(ContentId::of(proposal).as_bytes(), Seen::OwnEcho)?;
-        self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
-        Ok(event)
-    }
+/// Its event. Neither asks anything of us when it comes back.
+pub(crate) fn seal_proposal(
+    tx: &Tx<'_>,
+    call: Call<'_>,
+    row: &GroupRow,
+    proposal: &[u8],
+) -> Result<Event> {
+    let event = group_message::seal(
+        proposal,
+        &row.event_key,
+        &row.nostr_group_id,
+        call.now_millis / 1000,
+        None,
+        &mut OsRandom,
+    )
+    .map_err(Error::bug("sealing a proposal"))?;
+    tx.mark_seen(ContentId::of(proposal).as_bytes(), Seen::OwnEcho)?;
+    tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
+    Ok(event)
+}
 
-    /// Puts one proposal per leaving leaf, the lowest content id (rule: 2.7-5), into the OpenMLS store.
-    pub(crate) fn store_leaves(
-        &mut self,
-        group: &mut LoadedGroup,
-        leaves: &[InputRow],
-    ) -> Result<usize> {
-        let own = group.mls.own_leaf_index();
-        let mut chosen: BTreeMap<u32, (&InputRow, Box<_>)> = BTreeMap::new();
-        for input in leaves {
-            let Ok(message) = decode::decode(&input.bytes) else { continue };
-            let Ok(processed) = group.mls.process_message(&self.provider(), message) else {
-                continue;
-            };
-            let Sender::Member(sender) = *processed.sender() else { continue };
-            let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content()
-            else {
-                continue;
-            };
-            if sender == own || !matches!(proposal.proposal(), Proposal::SelfRemove) {
-                continue;
-            }
-            let lowest = chosen
-                .get(&sender.u32())
-                .is_none_or(|(kept, _)| input.content_id < kept.content_id);
-            if lowest {
-                chosen.insert(sender.u32(), (input, proposal));
-            }
+/// Puts one proposal per leaving leaf, the lowest content id (rule: 2.7-5), into the OpenMLS store.
+pub(crate) fn store_leaves(
+    work: &mut Work<'_>,
+    group: &mut LoadedGroup,
+    leaves: &[InputRow],
+) -> Result<usize> {
+    let own = group.mls.own_leaf_index();
+    let mut chosen: BTreeMap<u32, (&InputRow, Box<_>)> = BTreeMap::new();
+    for input in leaves {
+        let Ok(message) = decode::decode(&input.bytes) else { continue };
+        let Ok(processed) = group.mls.process_message(&work.provider(), message) else {
+            continue;
+        };
+        let Sender::Member(sender) = *processed.sender() else { continue };
+        let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content() else {
+            continue;
+        };
+        if sender == own || !matches!(proposal.proposal(), Proposal::SelfRemove) {
+            continue;
         }
-        let count = chosen.len();
-        let provider = self.provider();
-        for (_, proposal) in chosen.into_values() {
-            group.mls.store_pending_proposal(provider.storage(), *proposal)?;
+        let lowest =
+            chosen.get(&sender.u32()).is_none_or(|(kept, _)| input.content_id < kept.content_id);
+        if lowest {
+            chosen.insert(sender.u32(), (input, proposal));
         }
-        Ok(count)
     }
+    let count = chosen.len();
+    let provider = work.provider();
+    for (_, proposal) in chosen.into_values() {
+        group.mls.store_pending_proposal(provider.storage(), *proposal)?;
+    }
+    Ok(count)
 }

@@ -121,26 +121,26 @@ impl Work<'_> {
     pub(crate) fn take(&mut self, id: &GroupId) -> Result<LoadedGroup> {
         let mut group = match self.loaded.take(&mut self.records.memory.rows, id) {
             Some(group) => group,
-            None => self.load(self.groups().row(id)?)?,
+            None => self.load(self.records.groups().row(id)?)?,
         };
-        if !self.call.reading {
-            configure(self.call.config, &mut group.mls, &self.tx.mls())?;
+        if !self.records.call.reading {
+            configure(self.records.call.config, &mut group.mls, &self.records.tx.mls())?;
         }
         Ok(group)
     }
 
     /// As [`Work::take`], for an operation that needs an accepted, live membership.
     pub(crate) fn take_active(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        match self.memory.rows.get(id) {
+        match self.records.memory.rows.get(id) {
             Some(row) => membership::require_active(row)?,
-            None => membership::require_active(&self.groups().row(id)?)?,
+            None => membership::require_active(&self.records.groups().row(id)?)?,
         }
         self.take(id)
     }
 
     pub(crate) fn load(&self, row: GroupRow) -> Result<LoadedGroup> {
         let mls_id = openmls::group::GroupId::from_slice(row.id.as_bytes());
-        let mls = MlsGroup::load(&self.tx.mls(), &mls_id)?
+        let mls = MlsGroup::load(&self.records.tx.mls(), &mls_id)?
             .ok_or(Error::Unrecoverable("MLS rows are missing"))?;
         Ok(LoadedGroup::new(mls, row))
     }

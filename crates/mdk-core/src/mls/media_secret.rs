@@ -5,10 +5,10 @@ use mdk_wire::{GroupId, Secret, SecretVec};
 use openmls::group::MlsGroup;
 use openmls_traits::crypto::OpenMlsCrypto;
 
-use crate::ctx::Ctx;
 use crate::media::attachments::{ENCRYPTED_MEDIA, attachments, has_imeta};
 use crate::mls::rebuild_state::Copies;
 use crate::mls::state_keys::EXPORTER_LABEL;
+use crate::mls::work::Work;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::state_id::Auth;
@@ -39,44 +39,46 @@ pub(crate) fn media_secret(mls: &MlsGroup, crypto: &impl OpenMlsCrypto) -> Resul
     Secret::from_slice(secret.expose()).ok_or(Error::Internal("length of the media secret"))
 }
 
-impl Ctx<'_> {
-    pub(crate) fn media_secret_at(&self, id: &GroupId, auth: &Auth) -> Result<Option<Secret<32>>> {
-        if let Some(row) = self.memory.rows.get(id)
-            && row.authenticator == *auth
-            && !membership::is_over(row.status)
-            && let Some(mls) = self.loaded.peek(&self.memory.rows, id)
-        {
-            return media_secret(mls, self.crypto).map(Some);
-        }
-        let node = self.tx.nodes(id)?.into_iter().find(|node| node.authenticator == *auth);
-        node.map_or(Ok(None), |node| self.copies().media_secret_of(id, &node))
+pub(crate) fn media_secret_at(
+    work: &Work<'_>,
+    id: &GroupId,
+    auth: &Auth,
+) -> Result<Option<Secret<32>>> {
+    if let Some(row) = work.records.memory.rows.get(id)
+        && row.authenticator == *auth
+        && !membership::is_over(row.status)
+        && let Some(mls) = work.loaded.peek(&work.records.memory.rows, id)
+    {
+        return media_secret(mls, work.crypto).map(Some);
     }
+    let node = work.records.tx.nodes(id)?.into_iter().find(|node| node.authenticator == *auth);
+    node.map_or(Ok(None), |node| work.copies().media_secret_of(id, &node))
+}
 
-    /// Epoch and secret for a file that is to be sent now.
-    pub(crate) fn media_secret_now(&mut self, id: &GroupId) -> Result<(u64, Secret<32>)> {
-        let group = self.take_active(id)?;
-        let secret = media_secret(&group.mls, self.crypto);
-        let epoch = group.row.epoch;
-        self.put(group);
-        Ok((epoch, secret?))
+/// Epoch and secret for a file that is to be sent now.
+pub(crate) fn media_secret_now(work: &mut Work<'_>, id: &GroupId) -> Result<(u64, Secret<32>)> {
+    let group = work.take_active(id)?;
+    let secret = media_secret(&group.mls, work.crypto);
+    let epoch = group.row.epoch;
+    work.put(group);
+    Ok((epoch, secret?))
+}
+
+// rule: 2.10-17 a file's secret is that of the state in which its message was said
+/// Keeps the keys of what a message carries, with the secret of the state `auth` that it was said in.
+pub(crate) fn keep_file_keys(work: &mut Work<'_>, row: &MessageRow, auth: &Auth) -> Result<()> {
+    if !has_imeta(row) {
+        return Ok(());
     }
-
-    // rule: 2.10-17 a file's secret is that of the state in which its message was said
-    /// Keeps the keys of what a message carries, with the secret of the state `auth` that it was said in.
-    pub(crate) fn keep_file_keys(&mut self, row: &MessageRow, auth: &Auth) -> Result<()> {
-        if !has_imeta(row) {
-            return Ok(());
-        }
-        let attachments = attachments(row.kind, &row.tags);
-        if attachments.is_empty() {
-            return Ok(());
-        }
-        match self.media_secret_at(&row.group, auth)? {
-            Some(secret) => file_keys::put_file_keys(self.tx, row, &attachments, &secret),
-            None => {
-                tracing::warn!("the state of a message with files is gone: they cannot be opened");
-                Ok(())
-            }
+    let attachments = attachments(row.kind, &row.tags);
+    if attachments.is_empty() {
+        return Ok(());
+    }
+    match media_secret_at(work, &row.group, auth)? {
+        Some(secret) => file_keys::put_file_keys(work.records.tx, row, &attachments, &secret),
+        None => {
+            tracing::warn!("the state of a message with files is gone: they cannot be opened");
+            Ok(())
         }
     }
 }

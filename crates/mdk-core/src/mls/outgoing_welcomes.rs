@@ -3,7 +3,9 @@
 //! The wraps of one commit repeat its Welcome for every invitee, encrypted twice. What is stored instead is the
 //! Welcome, once, and per invitee the seed of all randomness in the wrap.
 
+use mdk_store::Tx;
 use mdk_store::{PendingRow, WelcomeRow};
+use mdk_wire::OsRandom;
 use mdk_wire::{
     Event, EventId, KeyPackageRef, Keys, PublicKey, Random, SecretVec, gift_wrap, welcome,
 };
@@ -12,11 +14,13 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::ctx::Ctx;
+use crate::mls::identity::Identity;
 use crate::mls::key_packages::check::ValidKeyPackage;
+use crate::mls::own_commit;
 use crate::mls::parallel;
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
-use mdk_wire::OsRandom;
+use crate::state_store::records::Records;
 
 /// How long the Welcomes of a confirmed commit are handed out again after a restart, in seconds. Nobody tells the
 /// engine that one was sent, and sending one twice does no harm.
@@ -60,71 +64,78 @@ impl Recipe {
     }
 }
 
-impl Ctx<'_> {
-    /// Makes and stores the wraps for a commit's invitees.
-    ///
-    /// # Errors
-    /// `GroupTooLarge` when one is over `Config::max_event_bytes`, or over what its recipient's relays take.
-    pub(crate) fn wrap_welcomes(
-        &mut self,
-        pending: i64,
-        mls_welcome: &[u8],
-        invitees: &[ValidKeyPackage],
-        relays: &[String],
-    ) -> Result<Vec<Event>> {
-        let created_at = self.now();
-        let mut jobs = Vec::with_capacity(invitees.len());
-        for invitee in invitees {
-            let mut seed = [0; 32];
-            OsRandom.fill(&mut seed);
-            let recipe = Recipe {
-                seed,
-                reference: *invitee.reference.as_bytes(),
-                key_package_event: *invitee.event_id.as_bytes(),
-                created_at,
-            };
-            jobs.push((recipe, invitee.account));
-        }
-        let keys = &self.identity.keys;
-        let events: Vec<Event> = parallel::map(&jobs, |(recipe, account)| {
-            recipe.wrap(mls_welcome, keys, account, relays)
-        })
-        .into_iter()
-        .collect::<Result<_>>()?;
-        for (event, (recipe, account)) in events.iter().zip(&jobs) {
-            self.check_invite_size(event, account)?;
-            let recipe = postcard::to_stdvec(recipe).map_err(Error::bug("encoding a recipe"))?;
-            self.tx.insert_welcome(&WelcomeRow {
-                id: 0,
-                pending,
-                recipient: *account,
-                event_id: event.id(),
-                recipe: SecretVec::new(recipe),
-                sendable: false,
-            })?;
-        }
-        Ok(events)
+/// Makes and stores the wraps for a commit's invitees.
+///
+/// # Errors
+/// `GroupTooLarge` when one is over `Config::max_event_bytes`, or over what its recipient's relays take.
+pub(crate) fn wrap_welcomes(
+    tx: &Tx<'_>,
+    call: Call<'_>,
+    identity: &Identity,
+    pending: i64,
+    mls_welcome: &[u8],
+    invitees: &[ValidKeyPackage],
+    relays: &[String],
+) -> Result<Vec<Event>> {
+    let created_at = call.now();
+    let mut jobs = Vec::with_capacity(invitees.len());
+    for invitee in invitees {
+        let mut seed = [0; 32];
+        OsRandom.fill(&mut seed);
+        let recipe = Recipe {
+            seed,
+            reference: *invitee.reference.as_bytes(),
+            key_package_event: *invitee.event_id.as_bytes(),
+            created_at,
+        };
+        jobs.push((recipe, invitee.account));
     }
+    let keys = &identity.keys;
+    let events: Vec<Event> =
+        parallel::map(&jobs, |(recipe, account)| recipe.wrap(mls_welcome, keys, account, relays))
+            .into_iter()
+            .collect::<Result<_>>()?;
+    for (event, (recipe, account)) in events.iter().zip(&jobs) {
+        own_commit::check_invite_size(call, event, account)?;
+        let recipe = postcard::to_stdvec(recipe).map_err(Error::bug("encoding a recipe"))?;
+        tx.insert_welcome(&WelcomeRow {
+            id: 0,
+            pending,
+            recipient: *account,
+            event_id: event.id(),
+            recipe: SecretVec::new(recipe),
+            sendable: false,
+        })?;
+    }
+    Ok(events)
+}
 
-    /// The very wrap that was made before.
-    pub(crate) fn wrap_again(&self, commit: &PendingRow, row: &WelcomeRow) -> Result<Event> {
-        let damaged = || Error::Unrecoverable("stored Welcome");
-        let recipe: Recipe = postcard::from_bytes(row.recipe.expose()).map_err(|_| damaged())?;
-        recipe
-            .wrap(&commit.welcome, &self.identity.keys, &row.recipient, &commit.relays)
-            .map_err(|_| damaged())
-    }
+/// The very wrap that was made before.
+pub(crate) fn wrap_again(
+    identity: &Identity,
+    commit: &PendingRow,
+    row: &WelcomeRow,
+) -> Result<Event> {
+    let damaged = || Error::Unrecoverable("stored Welcome");
+    let recipe: Recipe = postcard::from_bytes(row.recipe.expose()).map_err(|_| damaged())?;
+    recipe
+        .wrap(&commit.welcome, &identity.keys, &row.recipient, &commit.relays)
+        .map_err(|_| damaged())
+}
 
-    // rule: OB-4 a Welcome is put in when its commit is confirmed, never before
-    /// Puts the Welcomes of a commit in, which has just been confirmed.
-    pub(crate) fn post_welcomes(&mut self, commit: &PendingRow) -> Result<()> {
-        if !self.call.outbox {
-            return Ok(());
-        }
-        for welcome in self.tx.welcomes_of(commit.id)? {
-            let event = self.wrap_again(commit, &welcome)?;
-            self.outbox().post_welcome(commit, &event, welcome.recipient)?;
-        }
-        Ok(())
+// rule: OB-4 a Welcome is put in when its commit is confirmed, never before
+/// Puts the Welcomes of a commit in, which has just been confirmed.
+pub(crate) fn post_welcomes(
+    records: &mut Records<'_>,
+    identity: &Identity,
+    commit: &PendingRow,
+) -> Result<()> {
+    if !records.call.outbox {
+        return Ok(());
     }
+    for welcome in records.tx.welcomes_of(commit.id)? {
+        let event = wrap_again(identity, commit, &welcome)?;
+        records.outbox().post_welcome(commit, &event, welcome.recipient)?;
+    }
+    Ok(())
 }

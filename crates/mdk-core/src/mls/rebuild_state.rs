@@ -26,6 +26,10 @@ pub(crate) struct Copies<'a> {
 }
 
 impl<'a> Copies<'a> {
+    pub(crate) const fn new(groups: Groups<'a>, call: Call<'a>, crypto: &'a RustCrypto) -> Self {
+        Self { groups, call, crypto }
+    }
+
     /// Makes the states of a path whole. `false`: one of them cannot be made again now.
     pub(crate) fn wake_path(
         &self,

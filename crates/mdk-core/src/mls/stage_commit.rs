@@ -11,20 +11,19 @@ use openmls::prelude::{
 };
 use openmls_traits::OpenMlsProvider as _;
 
-use crate::ctx::Ctx;
 use crate::mls::key_packages::check::ValidKeyPackage;
 use crate::mls::loaded_groups::LoadedGroup;
+use crate::mls::work::Work;
 use crate::mls::{capabilities, parallel, settings, views};
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::policy;
 use crate::policy::{CommitClass, CommitView, GroupView, ProposalKind};
 
-impl Ctx<'_> {
-    // rule: 2.6-3 everything but a self-update and the answer to a leave needs an admin
-    pub(crate) fn require_admin(&self, group: &LoadedGroup) -> Result<()> {
-        if group.row.admins.contains(&self.me()) { Ok(()) } else { Err(Error::NotAdmin) }
-    }
+// rule: 2.6-3 everything but a self-update and the answer to a leave needs an admin
+pub(crate) fn require_admin(call: Call<'_>, group: &LoadedGroup) -> Result<()> {
+    if group.row.admins.contains(&call.me()) { Ok(()) } else { Err(Error::NotAdmin) }
 }
 
 /// What a commit of ours is to contain.
@@ -60,74 +59,72 @@ pub(crate) struct Judged {
 /// From so many members on the path of a commit is worth threads.
 const MANY_MEMBERS: usize = 24;
 
-impl Ctx<'_> {
-    /// Builds and stages the commit in OpenMLS, then judges it as a peer would (C1 steps 3 to 6).
-    pub(crate) fn stage_mls(
-        &mut self,
-        group: &mut LoadedGroup,
-        plan: &Plan,
-    ) -> Result<(Staged, Arc<GroupView>)> {
-        let provider = self.provider();
-        let large = group.mls.members().nth(MANY_MEMBERS - 1).is_some();
-        let components = plan.components.iter().map(|(id, data)| {
-            Proposal::AppDataUpdate(Box::new(match data {
-                Some(data) => AppDataUpdateProposal::update(*id, data.clone()),
-                None => AppDataUpdateProposal::remove(*id),
-            }))
-        });
-        let mut builder = group
-            .mls
-            .commit_builder()
-            .consume_proposal_store(plan.by_reference)
-            .force_self_update(true)
-            .propose_adds(plan.adds.iter().map(|kp| kp.key_package.clone()))
-            .propose_removals(plan.removes.iter().map(|leaf| LeafNodeIndex::new(*leaf)));
-        // rule: C1-2 the context before the components: the other order is invalid
-        if let Some(context) = &plan.context {
-            builder = builder
-                .propose_group_context_extensions(context.clone())
-                .map_err(Error::bug("proposing a GroupContext"))?;
-        }
-        let mut builder = builder
-            .add_proposals(components)
-            .load_psks(provider.storage())
-            .map_err(Error::bug("loading PSKs"))?
-            .create_group_info(false);
-        let updates =
-            settings::component_updates(builder.app_data_update_proposals()).map_err(own_fault)?;
-        builder.with_app_data_dictionary_updates(updates);
-        let (crypto, signer) = (self.crypto, &self.identity.signer);
-        let build = || builder.build(crypto, crypto, signer, |_| true);
-        let built = if large { parallel::on_all_cores(build) } else { build() };
-        let bundle = built
-            .map_err(|_| Error::NotAllowed("MLS refuses this commit"))?
-            .stage_commit(&provider)
-            .map_err(Error::bug("staging a commit"))?;
-        if plan.by_reference {
-            // The staged commit has its own copy. Left in the store, the proposals would stop every message.
-            group.mls.clear_pending_proposals(provider.storage())?;
-        }
-        let commit =
-            bundle.commit().tls_serialize_detached().map_err(Error::bug("serialising a commit"))?;
-        let welcome = bundle
-            .to_welcome_msg()
-            .map(|w| w.tls_serialize_detached().map_err(Error::bug("serialising a Welcome")))
-            .transpose()?;
-        debug_assert!(matches!(bundle.commit().body(), MlsMessageBodyOut::PublicMessage(_)));
-        let judged = self.judge_own(group)?;
-        let result = judged.result.clone();
-        group.judged = Some(judged);
-        Ok((Staged { commit, welcome }, result))
+/// Builds and stages the commit in OpenMLS, then judges it as a peer would (C1 steps 3 to 6).
+pub(crate) fn stage_mls(
+    work: &mut Work<'_>,
+    group: &mut LoadedGroup,
+    plan: &Plan,
+) -> Result<(Staged, Arc<GroupView>)> {
+    let provider = work.provider();
+    let large = group.mls.members().nth(MANY_MEMBERS - 1).is_some();
+    let components = plan.components.iter().map(|(id, data)| {
+        Proposal::AppDataUpdate(Box::new(match data {
+            Some(data) => AppDataUpdateProposal::update(*id, data.clone()),
+            None => AppDataUpdateProposal::remove(*id),
+        }))
+    });
+    let mut builder = group
+        .mls
+        .commit_builder()
+        .consume_proposal_store(plan.by_reference)
+        .force_self_update(true)
+        .propose_adds(plan.adds.iter().map(|kp| kp.key_package.clone()))
+        .propose_removals(plan.removes.iter().map(|leaf| LeafNodeIndex::new(*leaf)));
+    // rule: C1-2 the context before the components: the other order is invalid
+    if let Some(context) = &plan.context {
+        builder = builder
+            .propose_group_context_extensions(context.clone())
+            .map_err(Error::bug("proposing a GroupContext"))?;
     }
+    let mut builder = builder
+        .add_proposals(components)
+        .load_psks(provider.storage())
+        .map_err(Error::bug("loading PSKs"))?
+        .create_group_info(false);
+    let updates =
+        settings::component_updates(builder.app_data_update_proposals()).map_err(own_fault)?;
+    builder.with_app_data_dictionary_updates(updates);
+    let (crypto, signer) = (work.crypto, &work.identity.signer);
+    let build = || builder.build(crypto, crypto, signer, |_| true);
+    let built = if large { parallel::on_all_cores(build) } else { build() };
+    let bundle = built
+        .map_err(|_| Error::NotAllowed("MLS refuses this commit"))?
+        .stage_commit(&provider)
+        .map_err(Error::bug("staging a commit"))?;
+    if plan.by_reference {
+        // The staged commit has its own copy. Left in the store, the proposals would stop every message.
+        group.mls.clear_pending_proposals(provider.storage())?;
+    }
+    let commit =
+        bundle.commit().tls_serialize_detached().map_err(Error::bug("serialising a commit"))?;
+    let welcome = bundle
+        .to_welcome_msg()
+        .map(|w| w.tls_serialize_detached().map_err(Error::bug("serialising a Welcome")))
+        .transpose()?;
+    debug_assert!(matches!(bundle.commit().body(), MlsMessageBodyOut::PublicMessage(_)));
+    let judged = judge_own(group)?;
+    let result = judged.result.clone();
+    group.judged = Some(judged);
+    Ok((Staged { commit, welcome }, result))
+}
 
-    /// The self-check: the validators of inbound commits, on our own.
-    pub(crate) fn judge_own(&self, group: &mut LoadedGroup) -> Result<Judged> {
-        let parent = group.view();
-        let (commit, result) = views::view_of_pending(&parent, &group.mls)
-            .ok_or(Error::Internal("no pending commit"))?;
-        let class = policy::judge_commit(&parent, &commit, &result).map_err(own_fault)?;
-        Ok(Judged { commit, class, result: Arc::new(result) })
-    }
+/// The self-check: the validators of inbound commits, on our own.
+pub(crate) fn judge_own(group: &mut LoadedGroup) -> Result<Judged> {
+    let parent = group.view();
+    let (commit, result) =
+        views::view_of_pending(&parent, &group.mls).ok_or(Error::Internal("no pending commit"))?;
+    let class = policy::judge_commit(&parent, &commit, &result).map_err(own_fault)?;
+    Ok(Judged { commit, class, result: Arc::new(result) })
 }
 
 /// Accounts whose leaves a commit removes by their own wish.

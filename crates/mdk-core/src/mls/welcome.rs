@@ -1,13 +1,15 @@
 //! A Welcome: opened, and its signer judged.
 
 use mdk_store::GroupRow;
+use mdk_store::Tx;
 use mdk_wire::{Broken, EventId, KeyPackageRef, WelcomeRumor, WireError, welcome};
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;
 use openmls::prelude::{CreationFromExternalError, MlsMessageBodyIn, MlsMessageIn, Welcome};
 
-use crate::ctx::Ctx;
+use crate::mls::rebuild_state::Copies;
 use crate::mls::replay::is_admin_of;
+use crate::mls::work::Work;
 use crate::mls::{capabilities, settings, views};
 use crate::model::error::{Error, Result};
 use crate::model::halt::{Halt, reject};
@@ -28,67 +30,65 @@ pub(crate) struct Glance {
     pub(crate) known: bool,
 }
 
-impl Ctx<'_> {
-    /// Opens a Welcome and undoes it. One that would not be joined is refused.
-    pub(crate) fn glance_at(
-        &mut self,
-        row: &GroupRow,
-        invite: EventId,
-        rumor: &WelcomeRumor,
-    ) -> Result<Glance, Halt> {
-        const UNDO: Halt = reject(RejectCode::AlreadyApplied, "B4-4", "the group is known already");
-        let mut glance = None;
-        let tx = self.tx;
-        let undone = tx.savepoint(|_| {
-            glance = Some(self.read_welcome(row, invite, rumor)?);
-            Err::<(), Halt>(UNDO)
-        });
-        glance.ok_or_else(|| undone.err().unwrap_or(UNDO))
-    }
+/// Opens a Welcome and undoes it. One that would not be joined is refused.
+pub(crate) fn glance_at(
+    work: &mut Work<'_>,
+    row: &GroupRow,
+    invite: EventId,
+    rumor: &WelcomeRumor,
+) -> Result<Glance, Halt> {
+    const UNDO: Halt = reject(RejectCode::AlreadyApplied, "B4-4", "the group is known already");
+    let mut glance = None;
+    let tx = work.records.tx;
+    let undone = tx.savepoint(|_| {
+        glance = Some(read_welcome(work, row, invite, rumor)?);
+        Err::<(), Halt>(UNDO)
+    });
+    glance.ok_or_else(|| undone.err().unwrap_or(UNDO))
+}
 
-    fn read_welcome(
-        &mut self,
-        row: &GroupRow,
-        invite: EventId,
-        rumor: &WelcomeRumor,
-    ) -> Result<Glance, Halt> {
-        let provider = self.provider();
-        let config = capabilities::join_config(self.call.config);
-        let staged =
-            StagedWelcome::build_from_welcome(&provider, &config, welcome_of(&rumor.mls_message)?)
-                .and_then(|builder| builder.replace_old_group().skip_lifetime_validation().build())
-                .map_err(|e| welcome_error(&e))?;
-        // (there is no tree any more to look its key up in, where we are out)
-        let vouched = !membership::is_over(row.status) && self.vouched(row, &staged)?;
-        let signer = staged.welcome_sender_index().u32();
-        self.tx.mls_delete(&row.id)?;
-        let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
-        let view = views::view_of_joined(&mls);
-        policy::judge_welcome(&view, signer)?;
-        let settings = settings::settings(mls.public_group().group_context())?;
-        let inviter = view.leaves.get(&signer).and_then(|leaf| leaf.account);
-        let unsigned = || reject(RejectCode::InvalidSignature, "B4-7", "its maker has no account");
-        let inviter = inviter.ok_or_else(unsigned)?;
-        let known = match earlier(self.tx, row)?.filter(|before| !before.knows(row.welcomer)) {
-            _ if membership::is_over(row.status) => row.admins.contains(&inviter),
-            // Whom the maker of an invitation calls an admin there is nobody to us.
-            Some(before) => before.knows(Some(inviter)) || !is_invited(row.status) && vouched,
-            None => vouched,
-        };
-        let said = Beside {
-            welcome: *invite.as_bytes(),
-            epoch: mls.epoch().as_u64(),
-            made: rumor.created_at,
-            inviter: *inviter.as_bytes(),
-            name: settings.name,
-            description: settings.description,
-            member_count: view.accounts().len() as u64,
-            admins: keys(&settings.admins),
-            relays: settings.relays,
-            received_at: self.now(),
-        };
-        Ok(Glance { said, vouched, known })
-    }
+fn read_welcome(
+    work: &mut Work<'_>,
+    row: &GroupRow,
+    invite: EventId,
+    rumor: &WelcomeRumor,
+) -> Result<Glance, Halt> {
+    let provider = work.provider();
+    let config = capabilities::join_config(work.records.call.config);
+    let staged =
+        StagedWelcome::build_from_welcome(&provider, &config, welcome_of(&rumor.mls_message)?)
+            .and_then(|builder| builder.replace_old_group().skip_lifetime_validation().build())
+            .map_err(|e| welcome_error(&e))?;
+    // (there is no tree any more to look its key up in, where we are out)
+    let vouched = !membership::is_over(row.status) && vouched(work, row, &staged)?;
+    let signer = staged.welcome_sender_index().u32();
+    work.records.tx.mls_delete(&row.id)?;
+    let mls = staged.into_group(&provider).map_err(|e| welcome_error(&e))?;
+    let view = views::view_of_joined(&mls);
+    policy::judge_welcome(&view, signer)?;
+    let settings = settings::settings(mls.public_group().group_context())?;
+    let inviter = view.leaves.get(&signer).and_then(|leaf| leaf.account);
+    let unsigned = || reject(RejectCode::InvalidSignature, "B4-7", "its maker has no account");
+    let inviter = inviter.ok_or_else(unsigned)?;
+    let known = match earlier(work.records.tx, row)?.filter(|before| !before.knows(row.welcomer)) {
+        _ if membership::is_over(row.status) => row.admins.contains(&inviter),
+        // Whom the maker of an invitation calls an admin there is nobody to us.
+        Some(before) => before.knows(Some(inviter)) || !is_invited(row.status) && vouched,
+        None => vouched,
+    };
+    let said = Beside {
+        welcome: *invite.as_bytes(),
+        epoch: mls.epoch().as_u64(),
+        made: rumor.created_at,
+        inviter: *inviter.as_bytes(),
+        name: settings.name,
+        description: settings.description,
+        member_count: view.accounts().len() as u64,
+        admins: keys(&settings.admins),
+        relays: settings.relays,
+        received_at: work.records.now(),
+    };
+    Ok(Glance { said, vouched, known })
 }
 
 /// The Welcome in the bytes of a message.
@@ -106,57 +106,55 @@ pub(crate) fn welcome_of(bytes: &[u8]) -> Result<Welcome, Halt> {
     Ok(welcome)
 }
 
-impl Ctx<'_> {
-    /// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key. For one that leads on
-    /// from a removal of us: in the state before that, since on our branch its maker may be out.
-    pub(crate) fn vouched(&mut self, row: &GroupRow, staged: &StagedWelcome) -> Result<bool> {
-        let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
-        let group = self.take(&row.id)?;
-        let known = is_admin_of(&group.mls, &row.admins, signer);
-        self.put(group);
-        if known {
-            return Ok(true);
-        }
-        // rule: B4-24 who was put out by one whom our branch put out is invited back by that one
-        let epoch = staged.group_context().epoch().as_u64();
-        let Some((removal, _)) = removals_of_us::removal_before(self.tx, row, epoch)? else {
-            return Ok(false);
-        };
-        let nodes = self.tx.nodes(&row.id)?;
-        let parent = nodes.iter().find(|n| n.authenticator == removal).and_then(|n| n.parent);
-        match nodes.iter().find(|n| Some(n.authenticator) == parent) {
-            Some(before) => self.copies().is_admin_in(&row.id, before, signer),
-            None => Ok(false),
-        }
+/// Whether the maker of a Welcome is an admin in the group as we know it, by its signature key. For one that leads on
+/// from a removal of us: in the state before that, since on our branch its maker may be out.
+pub(crate) fn vouched(work: &mut Work<'_>, row: &GroupRow, staged: &StagedWelcome) -> Result<bool> {
+    let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
+    let group = work.take(&row.id)?;
+    let known = is_admin_of(&group.mls, &row.admins, signer);
+    work.put(group);
+    if known {
+        return Ok(true);
     }
+    // rule: B4-24 who was put out by one whom our branch put out is invited back by that one
+    let epoch = staged.group_context().epoch().as_u64();
+    let Some((removal, _)) = removals_of_us::removal_before(work.records.tx, row, epoch)? else {
+        return Ok(false);
+    };
+    let nodes = work.records.tx.nodes(&row.id)?;
+    let parent = nodes.iter().find(|n| n.authenticator == removal).and_then(|n| n.parent);
+    match nodes.iter().find(|n| Some(n.authenticator) == parent) {
+        Some(before) => work.copies().is_admin_in(&row.id, before, signer),
+        None => Ok(false),
+    }
+}
 
-    // rule: B4-37 the maker of an invitation to another branch is judged where the branches part, too
-    /// Whether the maker of a Welcome was an admin where we came in, which is all that we know of the state from which both
-    /// branches began: on ours it may have been put out since. Such a Welcome may be compared, and takes nothing from us.
-    pub(crate) fn vouched_before(
-        &mut self,
-        row: &GroupRow,
-        staged: &StagedWelcome,
-    ) -> Result<bool> {
-        let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
-        let nodes = self.tx.nodes(&row.id)?;
-        let began = nodes.iter().find(|n| n.canonical && n.parent.is_none() && !n.removed);
-        began.map_or(Ok(false), |began| self.copies().is_admin_in(&row.id, began, signer))
-    }
+// rule: B4-37 the maker of an invitation to another branch is judged where the branches part, too
+/// Whether the maker of a Welcome was an admin where we came in, which is all that we know of the state from which both
+/// branches began: on ours it may have been put out since. Such a Welcome may be compared, and takes nothing from us.
+pub(crate) fn vouched_before(
+    copies: Copies<'_>,
+    row: &GroupRow,
+    staged: &StagedWelcome,
+) -> Result<bool> {
+    let Ok(signer) = staged.welcome_sender() else { return Ok(false) };
+    let nodes = copies.groups.tx.nodes(&row.id)?;
+    let began = nodes.iter().find(|n| n.canonical && n.parent.is_none() && !n.removed);
+    began.map_or(Ok(false), |began| copies.is_admin_in(&row.id, began, signer))
+}
 
-    /// The first entry of `secrets` for which we hold a private KeyPackage.
-    pub(crate) fn own_reference(&self, mls_welcome: &[u8]) -> Result<KeyPackageRef, Halt> {
-        for reference in welcome::recipients(mls_welcome).map_err(encoding)? {
-            if self.tx.key_package(&reference)?.is_some() {
-                return Ok(reference);
-            }
+/// The first entry of `secrets` for which we hold a private KeyPackage.
+pub(crate) fn own_reference(tx: &Tx<'_>, mls_welcome: &[u8]) -> Result<KeyPackageRef, Halt> {
+    for reference in welcome::recipients(mls_welcome).map_err(encoding)? {
+        if tx.key_package(&reference)?.is_some() {
+            return Ok(reference);
         }
-        Err(reject(
-            RejectCode::WrongRecipient,
-            "B4-3",
-            "no KeyPackage that we (still) have is addressed",
-        ))
     }
+    Err(reject(
+        RejectCode::WrongRecipient,
+        "B4-3",
+        "no KeyPackage that we (still) have is addressed",
+    ))
 }
 
 /// Judges why OpenMLS refuses a Welcome.

@@ -19,25 +19,11 @@ pub(crate) struct Work<'a> {
 impl<'a> Work<'a> {
     /// Makes copies of states.
     pub(crate) fn copies(&self) -> Copies<'_> {
-        Copies { groups: self.records.groups(), call: self.records.call, crypto: self.crypto }
+        Copies::new(self.records.groups(), self.records.call, self.crypto)
     }
 
     pub(crate) fn provider(&self) -> TxProvider<'a> {
         let tx: &'a Tx<'a> = self.records.tx;
         Provider::new(self.crypto, tx.mls())
-    }
-}
-
-impl<'a> std::ops::Deref for Work<'a> {
-    type Target = Records<'a>;
-
-    fn deref(&self) -> &Records<'a> {
-        &self.records
-    }
-}
-
-impl std::ops::DerefMut for Work<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.records
     }
 }

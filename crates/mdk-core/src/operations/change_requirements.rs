@@ -6,10 +6,12 @@ use mdk_wire::GroupId;
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::{AvatarUrl, ComponentList, Image, Lifecycle, Profile, Retention};
 
-use crate::ctx::Ctx;
 use crate::mls::capabilities::supported_components;
+use crate::mls::own_commit;
 use crate::mls::settings::default_media;
+use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
+use crate::mls::work::Work;
 use crate::mls::{capabilities, settings};
 use crate::model::error::{Error, Result};
 use crate::model::values::{Pending, RequirementsUpdate};
@@ -18,52 +20,50 @@ use crate::policy::{GroupView, Requirements};
 /// The arguments by name, for what concerns all of them.
 const FIELDS: &str = "components, extensions, proposals, remove";
 
-impl Ctx<'_> {
-    /// One commit that requires more of every member, and lets optional components go.
-    pub(crate) fn change_requirements(
-        &mut self,
-        id: &GroupId,
-        change: &RequirementsUpdate,
-    ) -> Result<Pending> {
-        let mut group = self.take_for_commit(id)?;
-        self.require_admin(&group)?;
-        let RequirementsUpdate { components, extensions, proposals, remove } = change;
-        if [components, extensions, proposals, remove].iter().all(|ids| ids.is_empty()) {
-            return Err(Error::empty(FIELDS, "nothing to change"));
-        }
-        let parent = group.view();
-        let (extensions, proposals) = new_capabilities(&parent, change)?;
-        let updates = component_updates(&parent, change)?;
-        if updates.is_empty() && extensions.is_empty() && proposals.is_empty() {
-            return Err(Error::input(FIELDS, "nothing to change: all of it is required already"));
-        }
-        // rule: C1-6
-        let enables = updates.iter().any(|(id, _)| *id == component_id::LIFECYCLE);
-        if enables && (updates.len() > 2 || !extensions.is_empty() || !proposals.is_empty()) {
-            return Err(Error::input(
-                "components",
-                "the lifecycle (0x800c) begins by a commit of its own: require it alone",
-            ));
-        }
-        let mut result = GroupView::clone(&parent);
-        for (id, data) in &updates {
-            match data {
-                Some(data) => drop(result.components.insert(*id, data.clone())),
-                None => drop(result.components.remove(id)),
-            }
-        }
-        result.required_extensions.extend(&extensions);
-        result.required_proposals.extend(&proposals);
-        check_support(&result)?;
-        let context = match extensions.is_empty() && proposals.is_empty() {
-            true => None,
-            false => {
-                let context = group.mls.public_group().group_context();
-                Some(settings::context_requiring(context, &extensions, &proposals)?)
-            }
-        };
-        self.prepare(group, &Plan { context, components: updates, ..Plan::default() })
+/// One commit that requires more of every member, and lets optional components go.
+pub(crate) fn change_requirements(
+    work: &mut Work<'_>,
+    id: &GroupId,
+    change: &RequirementsUpdate,
+) -> Result<Pending> {
+    let mut group = own_commit::take_for_commit(work, id)?;
+    stage_commit::require_admin(work.records.call, &group)?;
+    let RequirementsUpdate { components, extensions, proposals, remove } = change;
+    if [components, extensions, proposals, remove].iter().all(|ids| ids.is_empty()) {
+        return Err(Error::empty(FIELDS, "nothing to change"));
     }
+    let parent = group.view();
+    let (extensions, proposals) = new_capabilities(&parent, change)?;
+    let updates = component_updates(&parent, change)?;
+    if updates.is_empty() && extensions.is_empty() && proposals.is_empty() {
+        return Err(Error::input(FIELDS, "nothing to change: all of it is required already"));
+    }
+    // rule: C1-6
+    let enables = updates.iter().any(|(id, _)| *id == component_id::LIFECYCLE);
+    if enables && (updates.len() > 2 || !extensions.is_empty() || !proposals.is_empty()) {
+        return Err(Error::input(
+            "components",
+            "the lifecycle (0x800c) begins by a commit of its own: require it alone",
+        ));
+    }
+    let mut result = GroupView::clone(&parent);
+    for (id, data) in &updates {
+        match data {
+            Some(data) => drop(result.components.insert(*id, data.clone())),
+            None => drop(result.components.remove(id)),
+        }
+    }
+    result.required_extensions.extend(&extensions);
+    result.required_proposals.extend(&proposals);
+    check_support(&result)?;
+    let context = match extensions.is_empty() && proposals.is_empty() {
+        true => None,
+        false => {
+            let context = group.mls.public_group().group_context();
+            Some(settings::context_requiring(context, &extensions, &proposals)?)
+        }
+    };
+    own_commit::prepare(work, group, &Plan { context, components: updates, ..Plan::default() })
 }
 
 /// Of the extensions and proposals asked for, those that are not required yet.

@@ -1,68 +1,68 @@
 //! Declining an invite and telling its group (protocol/leaving.md 2.7).
 
+use mdk_store::Tx;
 use mdk_store::{GroupRow, GroupStatus};
 use mdk_wire::{Event, EventId, GroupId, NostrGroupId};
 
-use crate::ctx::Ctx;
+use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::membership::is_invited;
+use crate::operations::answer_invite;
 use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::{declined, is_declined, mark};
 use crate::state_store::settling;
 
-impl Ctx<'_> {
-    // rule: 2.7-6 who declines leaves, when all is read that the group's relays have: a leave counts in one epoch
-    /// Declines an invite whose group is still to be told. What cannot be followed so is declined at once: an invite beside a
-    /// membership, and one to a group that we were in before, whose history stays.
-    pub(crate) fn decline_and_follow(&mut self, invite: &EventId) -> Result<()> {
-        match self.tx.group_by_welcome(invite)? {
-            Some(row) if row.status == GroupStatus::Invited => {
-                declined_invites::require_unanswered(self.tx, &row)?;
-                Ok(self.tx.set_client_state(&mark(&row.id), Some(&[]))?)
-            }
-            _ => self.decline(invite, true).map(|_| ()),
+// rule: 2.7-6 who declines leaves, when all is read that the group's relays have: a leave counts in one epoch
+/// Declines an invite whose group is still to be told. What cannot be followed so is declined at once: an invite beside a
+/// membership, and one to a group that we were in before, whose history stays.
+pub(crate) fn decline_and_follow(work: &mut Work<'_>, invite: &EventId) -> Result<()> {
+    match work.records.tx.group_by_welcome(invite)? {
+        Some(row) if row.status == GroupStatus::Invited => {
+            declined_invites::require_unanswered(work.records.tx, &row)?;
+            Ok(work.records.tx.set_client_state(&mark(&row.id), Some(&[]))?)
         }
+        _ => answer_invite::decline(work, invite, true).map(|_| ()),
     }
+}
 
-    /// Declines an invite that waits for an answer, see [`Ctx::decline`].
-    pub(crate) fn decline_waiting(
-        &mut self,
-        invite: &EventId,
-        tell: bool,
-    ) -> Result<Option<Event>> {
-        if let Some(row) = self.tx.group_by_welcome(invite)? {
-            declined_invites::require_unanswered(self.tx, &row)?;
-        }
-        self.decline(invite, tell)
+/// Declines an invite that waits for an answer, see `decline`.
+pub(crate) fn decline_waiting(
+    work: &mut Work<'_>,
+    invite: &EventId,
+    tell: bool,
+) -> Result<Option<Event>> {
+    if let Some(row) = work.records.tx.group_by_welcome(invite)? {
+        declined_invites::require_unanswered(work.records.tx, &row)?;
     }
+    answer_invite::decline(work, invite, tell)
+}
 
-    /// Groups that are still to be told, and what their events are found by now.
-    pub(crate) fn farewells(&mut self) -> Result<Vec<(GroupId, NostrGroupId)>> {
-        let declined = declined(self.tx)?;
-        let rows = self.tx.groups()?.into_iter();
-        let rows = rows.filter(|row| declined.contains(&row.id.to_hex()));
-        Ok(rows.map(|row| (row.id, row.nostr_group_id)).collect())
-    }
+/// Groups that are still to be told, and what their events are found by now.
+pub(crate) fn farewells(tx: &Tx<'_>) -> Result<Vec<(GroupId, NostrGroupId)>> {
+    let declined = declined(tx)?;
+    let rows = tx.groups()?.into_iter();
+    let rows = rows.filter(|row| declined.contains(&row.id.to_hex()));
+    Ok(rows.map(|row| (row.id, row.nostr_group_id)).collect())
+}
 
-    /// Tells a group by leaving it, and deletes it. All is read that relays have of it under `route`; false: it has another one
-    /// by now, which is to be read first. What was due was closed before.
-    pub(crate) fn farewell_to(&mut self, id: &GroupId, route: &NostrGroupId) -> Result<bool> {
-        if !is_declined(self.tx, id)? {
-            return Ok(true);
-        }
-        let row = self.groups().current_row(id)?;
-        let Some(invite) = row.welcome.filter(|_| is_invited(row.status)) else {
-            // Somebody else's commit has put us out, or it cannot be followed.
-            let row = GroupRow { status: GroupStatus::Invited, ..row };
-            let others = self.welcomes().put_away_for_others(row, true)?;
-            self.effects.take_up(others);
-            return Ok(true);
-        };
-        if row.nostr_group_id != *route {
-            return Ok(false);
-        }
-        settling::check_settled(self.settling(), id)?;
-        self.decline(&invite, true)?;
-        Ok(true)
+/// Tells a group by leaving it, and deletes it. All is read that relays have of it under `route`; false: it has another one
+/// by now, which is to be read first. What was due was closed before.
+pub(crate) fn farewell_to(work: &mut Work<'_>, id: &GroupId, route: &NostrGroupId) -> Result<bool> {
+    if !is_declined(work.records.tx, id)? {
+        return Ok(true);
     }
+    let row = work.records.groups().current_row(id)?;
+    let Some(invite) = row.welcome.filter(|_| is_invited(row.status)) else {
+        // Somebody else's commit has put us out, or it cannot be followed.
+        let row = GroupRow { status: GroupStatus::Invited, ..row };
+        let others = work.records.welcomes().put_away_for_others(row, true)?;
+        work.records.effects.take_up(others);
+        return Ok(true);
+    };
+    if row.nostr_group_id != *route {
+        return Ok(false);
+    }
+    settling::check_settled(work.records.settling(), id)?;
+    answer_invite::decline(work, &invite, true)?;
+    Ok(true)
 }

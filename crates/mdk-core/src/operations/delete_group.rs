@@ -1,15 +1,16 @@
 //! Deleting a group that is over for this account, and what is known of it afterwards.
 
+use mdk_store::Tx;
 use mdk_store::{EndedRow, GroupRow, GroupStatus};
 use mdk_wire::{GroupId, NostrGroupId};
 
-use crate::ctx::Ctx;
 use crate::model::error::{Error, Result};
 use crate::state_store::competing_invites;
 use crate::state_store::event_log;
 use crate::state_store::invite_deliveries;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::previous_memberships::earlier;
+use crate::state_store::records::Records;
 use crate::state_store::settling;
 
 /// Whether the group may go, and if not, what has to come before it.
@@ -31,67 +32,65 @@ fn require_over(status: GroupStatus) -> Result<()> {
     }))
 }
 
-impl Ctx<'_> {
-    /// Deletes a group that is over. What time alone has decided was decided before. Gives the routing ids that it had.
-    pub(crate) fn delete_group(&mut self, id: &GroupId) -> Result<Vec<NostrGroupId>> {
-        require_over(self.groups().listed(id)?.status)?;
-        // What has put us out may lose yet, and then we are in it, and nobody tells us again.
-        settling::check_settled(self.settling(), id)?;
-        let row = self.groups().listed(id)?;
-        require_over(row.status)?;
-        // Whom we have invited nobody else lets in.
-        if invite_deliveries::has_invites_on_their_way(self.tx, id)? {
-            return Err(Error::NotAllowed(
-                "an invite of this account is still on its way to a relay: wait for that",
-            ));
-        }
-        self.waiting().rehome_held(id)?;
-        // An invitation that came meanwhile is another question.
-        let invitations = self.waiting().held_welcomes(id)?;
-        let routes = self.tx.routes(id)?;
-        let ended = self.ended_as(&row)?;
-        self.memory.rows.forget(id);
-        self.memory.buffered.dates.remove(id);
-        self.tx.drop_client_states_of(id)?;
-        self.tx.delete_group(id)?;
-        if let Some(ended) = ended {
-            self.tx.keep_ended(id, &ended)?;
-        }
-        self.effects.take_up(invitations);
-        Ok(routes)
+/// Deletes a group that is over. What time alone has decided was decided before. Gives the routing ids that it had.
+pub(crate) fn delete_group(records: &mut Records<'_>, id: &GroupId) -> Result<Vec<NostrGroupId>> {
+    require_over(records.groups().listed(id)?.status)?;
+    // What has put us out may lose yet, and then we are in it, and nobody tells us again.
+    settling::check_settled(records.settling(), id)?;
+    let row = records.groups().listed(id)?;
+    require_over(row.status)?;
+    // Whom we have invited nobody else lets in.
+    if invite_deliveries::has_invites_on_their_way(records.tx, id)? {
+        return Err(Error::NotAllowed(
+            "an invite of this account is still on its way to a relay: wait for that",
+        ));
     }
+    records.waiting().rehome_held(id)?;
+    // An invitation that came meanwhile is another question.
+    let invitations = records.waiting().held_welcomes(id)?;
+    let routes = records.tx.routes(id)?;
+    let ended = ended_as(records.tx, &row)?;
+    records.memory.rows.forget(id);
+    records.memory.buffered.dates.remove(id);
+    records.tx.drop_client_states_of(id)?;
+    records.tx.delete_group(id)?;
+    if let Some(ended) = ended {
+        records.tx.keep_ended(id, &ended)?;
+    }
+    records.effects.take_up(invitations);
+    Ok(routes)
+}
 
-    /// The last membership, by what later Welcomes are judged by.
-    fn ended_as(&self, row: &GroupRow) -> Result<Option<EndedRow>> {
-        let of = |row: &GroupRow, disbanded| EndedRow {
-            disbanded,
-            epoch: row.epoch,
-            join_epoch: row.join_epoch,
-            joined_at: row.pass.joined_at,
+/// The last membership, by what later Welcomes are judged by.
+fn ended_as(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<EndedRow>> {
+    let of = |row: &GroupRow, disbanded| EndedRow {
+        disbanded,
+        epoch: row.epoch,
+        join_epoch: row.join_epoch,
+        joined_at: row.pass.joined_at,
+    };
+    let before = earlier(tx, row)?;
+    // rule: B4-34 what nobody had accepted was no membership: the one before it counts, if there was one
+    if competing_invites::ended_unanswered(tx, row)? {
+        let Some(before) = before else {
+            let again = row.welcome.map_or(Ok(None), |invite| {
+                let like = Stored::Reinvited { welcome: *invite.as_bytes(), after: 0 };
+                event_log::recorded(tx, &row.id, invite.as_bytes(), &like)
+            })?;
+            // (nothing is known of it, so nothing counts as older)
+            let none = EndedRow { disbanded: false, epoch: 0, join_epoch: 0, joined_at: 0 };
+            return Ok(again.map(|_| none));
         };
-        let before = earlier(self.tx, row)?;
-        // rule: B4-34 what nobody had accepted was no membership: the one before it counts, if there was one
-        if competing_invites::ended_unanswered(self.tx, row)? {
-            let Some(before) = before else {
-                let again = row.welcome.map_or(Ok(None), |invite| {
-                    let like = Stored::Reinvited { welcome: *invite.as_bytes(), after: 0 };
-                    event_log::recorded(self.tx, &row.id, invite.as_bytes(), &like)
-                })?;
-                // (nothing is known of it, so nothing counts as older)
-                let none = EndedRow { disbanded: false, epoch: 0, join_epoch: 0, joined_at: 0 };
-                return Ok(again.map(|_| none));
-            };
-            let mut row = row.clone();
-            before.restores(&mut row)?;
-            return Ok(Some(of(&row, false)));
-        }
-        let disbanded = row.status == GroupStatus::Disbanded;
-        // Who ended it may have ended a copy of his own (see `is_asked_after_a_strangers`).
-        if let Some(before) = before.filter(|before| disbanded && !before.knows(row.welcomer)) {
-            let mut row = row.clone();
-            before.restores(&mut row)?;
-            return Ok(Some(of(&row, false)));
-        }
-        Ok(Some(of(row, disbanded)))
+        let mut row = row.clone();
+        before.restores(&mut row)?;
+        return Ok(Some(of(&row, false)));
     }
+    let disbanded = row.status == GroupStatus::Disbanded;
+    // Who ended it may have ended a copy of his own (see `is_asked_after_a_strangers`).
+    if let Some(before) = before.filter(|before| disbanded && !before.knows(row.welcomer)) {
+        let mut row = row.clone();
+        before.restores(&mut row)?;
+        return Ok(Some(of(&row, false)));
+    }
+    Ok(Some(of(row, disbanded)))
 }

@@ -3,21 +3,20 @@
 use mdk_store::GroupRow;
 use mdk_wire::budget::inviter::MAX_AGE;
 
-use crate::ctx::Ctx;
+use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::membership::is_invited;
+use crate::operations::answer_invite;
 
-impl Ctx<'_> {
-    // rule: B4-41 an invite that nobody answers goes after thirty days
-    /// Forgets an invite that has waited for too long. Whether it did.
-    pub(crate) fn expire_invite(&mut self, row: &GroupRow) -> Result<bool> {
-        let Some(invite) = row.welcome.filter(|_| is_invited(row.status)) else {
-            return Ok(false);
-        };
-        if row.created_at.saturating_add(MAX_AGE) > self.now() {
-            return Ok(false);
-        }
-        self.decline(&invite, false)?;
-        Ok(true)
+// rule: B4-41 an invite that nobody answers goes after thirty days
+/// Forgets an invite that has waited for too long. Whether it did.
+pub(crate) fn expire_invite(work: &mut Work<'_>, row: &GroupRow) -> Result<bool> {
+    let Some(invite) = row.welcome.filter(|_| is_invited(row.status)) else {
+        return Ok(false);
+    };
+    if row.created_at.saturating_add(MAX_AGE) > work.records.now() {
+        return Ok(false);
     }
+    answer_invite::decline(work, &invite, false)?;
+    Ok(true)
 }

@@ -2,32 +2,30 @@
 
 use mdk_store::{GroupRow, GroupStatus, PassRow};
 
-use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::limits::OUT_FOR;
 use crate::model::membership;
+use crate::state_store::records::Records;
 
-impl Ctx<'_> {
-    /// States of groups that we are out of are not kept for ever. (rule: D6-3)
-    pub(crate) fn forget_left(&mut self, row: &GroupRow) -> Result<()> {
-        if !matches!(row.status, GroupStatus::Left | GroupStatus::Removed) {
-            return Ok(());
-        }
-        let nodes = self.tx.nodes(&row.id)?;
-        let Some(last) = nodes.iter().map(|n| n.made_at).max() else { return Ok(()) };
-        if last / 1000 + OUT_FOR > self.now() {
-            return Ok(());
-        }
-        self.tx.prune_nodes(&row.id, u64::MAX)?;
-        self.tx.prune_inputs(&row.id, u64::MAX)?;
-        self.tx.prune_commits(&row.id, u64::MAX)?;
-        self.tx.purge_expired(&row.id, u64::MAX)?;
-        self.tx.delete_leave(&row.id)?;
-        self.waiting().drop_held(&row.id)?;
-        self.edit_row(&row.id, |row| {
-            row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
-        })?;
-        debug_assert!(membership::is_over(row.status));
-        Ok(())
+/// States of groups that we are out of are not kept for ever. (rule: D6-3)
+pub(crate) fn forget_left(records: &mut Records<'_>, row: &GroupRow) -> Result<()> {
+    if !matches!(row.status, GroupStatus::Left | GroupStatus::Removed) {
+        return Ok(());
     }
+    let nodes = records.tx.nodes(&row.id)?;
+    let Some(last) = nodes.iter().map(|n| n.made_at).max() else { return Ok(()) };
+    if last / 1000 + OUT_FOR > records.now() {
+        return Ok(());
+    }
+    records.tx.prune_nodes(&row.id, u64::MAX)?;
+    records.tx.prune_inputs(&row.id, u64::MAX)?;
+    records.tx.prune_commits(&row.id, u64::MAX)?;
+    records.tx.purge_expired(&row.id, u64::MAX)?;
+    records.tx.delete_leave(&row.id)?;
+    records.waiting().drop_held(&row.id)?;
+    records.edit_row(&row.id, |row| {
+        row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
+    })?;
+    debug_assert!(membership::is_over(row.status));
+    Ok(())
 }

@@ -5,49 +5,54 @@ use std::collections::{BTreeMap, BTreeSet};
 use mdk_store::{OutgoingPurpose, OutgoingRow};
 use mdk_wire::GroupId;
 
-use crate::ctx::Ctx;
+use crate::mls::work::Work;
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::{OutboxItem, OutboxPurpose, RelayResult};
+use crate::operations::renew_waiting_messages;
+use crate::operations::renew_waiting_messages::date;
+use crate::state_store::groups::Groups;
 use crate::state_store::outbox::accepted;
 use crate::state_store::retained_states;
 
-impl Ctx<'_> {
-    // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
-    /// What is to be published, without the messages that are too old to be read, and the groups in which some are that
-    /// have to be made anew first.
-    pub(crate) fn list_outbox(&self, limit: u32) -> Result<(Vec<OutboxItem>, Late)> {
-        let rows = self.tx.outgoing(0, limit)?;
-        let stale = self.stale_groups(&rows)?;
-        let misdated = self.misdated_groups(&rows);
-        let mut items = Vec::with_capacity(rows.len());
-        let mut since = BTreeMap::new();
-        for row in rows {
-            let group = row.group.as_ref().filter(|group| stale.contains(group));
-            let message = row.purpose == OutgoingPurpose::Message && !accepted(&row);
-            let too_old = match group.filter(|_| message) {
-                Some(group) => self.is_stale(group, &row)?,
-                None => false,
-            };
-            if too_old {
-                continue;
-            }
-            let mut item = item(row)?;
-            if let Some(group) = item.group.as_ref().filter(|_| message) {
-                if !since.contains_key(group) {
-                    since
-                        .insert(group.clone(), retained_states::epoch_since(self.groups(), group)?);
-                }
-                item.epoch_since = since.get(group).copied().unwrap_or(0);
-            }
-            items.push(item);
+// rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
+/// What is to be published, without the messages that are too old to be read, and the groups in which some are that
+/// have to be made anew first.
+pub(crate) fn list_outbox(
+    groups: Groups<'_>,
+    call: Call<'_>,
+    limit: u32,
+) -> Result<(Vec<OutboxItem>, Late)> {
+    let rows = groups.tx.outgoing(0, limit)?;
+    let stale = renew_waiting_messages::stale_groups(groups, &rows)?;
+    let misdated = date::misdated_groups(call, &rows);
+    let mut items = Vec::with_capacity(rows.len());
+    let mut since = BTreeMap::new();
+    for row in rows {
+        let group = row.group.as_ref().filter(|group| stale.contains(group));
+        let message = row.purpose == OutgoingPurpose::Message && !accepted(&row);
+        let too_old = match group.filter(|_| message) {
+            Some(group) => renew_waiting_messages::is_stale(groups, group, &row)?,
+            None => false,
+        };
+        if too_old {
+            continue;
         }
-        Ok((items, Late { stale, misdated }))
+        let mut item = item(row)?;
+        if let Some(group) = item.group.as_ref().filter(|_| message) {
+            if !since.contains_key(group) {
+                since.insert(group.clone(), retained_states::epoch_since(groups, group)?);
+            }
+            item.epoch_since = since.get(group).copied().unwrap_or(0);
+        }
+        items.push(item);
     }
+    Ok((items, Late { stale, misdated }))
+}
 
-    pub(crate) fn renew_late(&mut self, late: &Late) -> Result<()> {
-        late.stale.iter().try_for_each(|group| self.renew_stale(group))?;
-        late.misdated.iter().try_for_each(|group| self.date_anew(group))
-    }
+pub(crate) fn renew_late(work: &mut Work<'_>, late: &Late) -> Result<()> {
+    late.stale.iter().try_for_each(|group| renew_waiting_messages::renew_stale(work, group))?;
+    late.misdated.iter().try_for_each(|group| date::date_anew(&mut work.records, group))
 }
 
 /// Groups with messages that waited for too long.

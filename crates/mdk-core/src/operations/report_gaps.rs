@@ -8,54 +8,53 @@
 //! What a stranger sealed to the routing id, or what was said on a branch of which we know no more, cannot be told from
 //! what we should have read, and is counted.
 
+use mdk_store::Tx;
 use mdk_store::{GroupRow, GroupStatus};
 use mdk_wire::Timestamp;
 
-use crate::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::limits::CLOCKS;
 use crate::model::membership;
 use crate::state_store::history_gaps;
 use crate::state_store::history_gaps::ours_from;
+use crate::state_store::records::Records;
 
-impl Ctx<'_> {
-    // rule: F1-5 what no retained key opens when everything was given, and is older than all that is retained, is lost
-    /// Reports held events that came too late, once each: all that relays have has been given, and was tried.
-    ///
-    /// Their own times say which, as far as they go: what claims to be younger than the oldest retained epoch may have
-    /// come while this was being done, and be early. It is told when the window has passed its time, or it is dropped.
-    /// And while something waits that came after the window and claims to be younger than where we are, a commit seems to
-    /// be missing, whatever was said: then nothing is told yet. (A relay that cannot be reached may have it.)
-    pub(crate) fn report_gaps(&mut self, row: &GroupRow) -> Result<()> {
-        if row.pass.floor <= row.join_epoch
-            || row.pass.opened != 0
-            || row.status == GroupStatus::Unrecoverable
-            || membership::is_over(row.status)
-        {
-            return Ok(());
-        }
-        let nodes = self.tx.nodes(&row.id)?;
-        let Some(oldest) = nodes.iter().find(|n| n.canonical && n.epoch == row.pass.floor) else {
-            return Ok(());
-        };
-        let Some(tip) = nodes.iter().find(|n| n.authenticator == row.authenticator) else {
-            return Ok(());
-        };
-        let ahead =
-            self.waiting().closed_between(row, tip.sent_at.saturating_add(1), Timestamp::MAX)?;
-        if ahead.iter().any(|(held, _)| held.received_at >= oldest.made_at / 1000) {
-            return Ok(());
-        }
-        let from = ours_from(row).saturating_sub(CLOCKS);
-        let lost = self.waiting().closed_between(row, from, oldest.sent_at)?;
-        for (held, _) in &lost {
-            self.tx.mark_reported(&held.event_id)?;
-        }
-        self.gaps().report_lost(row, &lost)
+// rule: F1-5 what no retained key opens when everything was given, and is older than all that is retained, is lost
+/// Reports held events that came too late, once each: all that relays have has been given, and was tried.
+///
+/// Their own times say which, as far as they go: what claims to be younger than the oldest retained epoch may have
+/// come while this was being done, and be early. It is told when the window has passed its time, or it is dropped.
+/// And while something waits that came after the window and claims to be younger than where we are, a commit seems to
+/// be missing, whatever was said: then nothing is told yet. (A relay that cannot be reached may have it.)
+pub(crate) fn report_gaps(records: &mut Records<'_>, row: &GroupRow) -> Result<()> {
+    if row.pass.floor <= row.join_epoch
+        || row.pass.opened != 0
+        || row.status == GroupStatus::Unrecoverable
+        || membership::is_over(row.status)
+    {
+        return Ok(());
     }
+    let nodes = records.tx.nodes(&row.id)?;
+    let Some(oldest) = nodes.iter().find(|n| n.canonical && n.epoch == row.pass.floor) else {
+        return Ok(());
+    };
+    let Some(tip) = nodes.iter().find(|n| n.authenticator == row.authenticator) else {
+        return Ok(());
+    };
+    let ahead =
+        records.waiting().closed_between(row, tip.sent_at.saturating_add(1), Timestamp::MAX)?;
+    if ahead.iter().any(|(held, _)| held.received_at >= oldest.made_at / 1000) {
+        return Ok(());
+    }
+    let from = ours_from(row).saturating_sub(CLOCKS);
+    let lost = records.waiting().closed_between(row, from, oldest.sent_at)?;
+    for (held, _) in &lost {
+        records.tx.mark_reported(&held.event_id)?;
+    }
+    records.gaps().report_lost(row, &lost)
+}
 
-    /// Whether something waits that no state of ours can read, and that was made since we joined.
-    pub(crate) fn stands_still(&self, row: &GroupRow) -> Result<bool> {
-        Ok(history_gaps::last_unread(self.tx, row)?.is_some())
-    }
+/// Whether something waits that no state of ours can read, and that was made since we joined.
+pub(crate) fn stands_still(tx: &Tx<'_>, row: &GroupRow) -> Result<bool> {
+    Ok(history_gaps::last_unread(tx, row)?.is_some())
 }

@@ -2,50 +2,51 @@
 
 use mdk_store::GroupStatus;
 
-use crate::ctx::Ctx;
+use crate::mls::identity::Identity;
+use crate::mls::outgoing_welcomes;
+use crate::mls::own_commit;
 use crate::model::error::Result;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::stored_event::stored_event;
 use crate::state_store::outbox::Letter;
+use crate::state_store::records::Records;
 
-impl<'a> Ctx<'a> {
-    /// What an earlier process left to publish is handed out again, byte for byte.
-    pub(crate) fn resume(&mut self) -> Result<()> {
-        for commit in self.pending()? {
-            let Some(event) = commit.event else { continue };
-            self.outbox().post(&Letter {
-                purpose: OutboxPurpose::Commit { pending: commit.id },
-                group: Some(&commit.group_id),
-                event: &event,
-                relays: &commit.relays,
-            })?;
-            // What the user made is the user's to publish, where there is no outbox.
-            if commit.automatic {
-                self.effects.publish.push(event);
-            }
+/// What an earlier process left to publish is handed out again, byte for byte.
+pub(crate) fn resume(records: &mut Records<'_>, identity: &Identity) -> Result<()> {
+    for commit in own_commit::pending(records.tx, identity)? {
+        let Some(event) = commit.event else { continue };
+        records.outbox().post(&Letter {
+            purpose: OutboxPurpose::Commit { pending: commit.id },
+            group: Some(&commit.group_id),
+            event: &event,
+            relays: &commit.relays,
+        })?;
+        // What the user made is the user's to publish, where there is no outbox.
+        if commit.automatic {
+            records.effects.publish.push(event);
         }
-        for welcome in self.tx.sendable_welcomes()? {
-            if let Some(commit) = self.tx.pending(welcome.pending)? {
-                let event = self.wrap_again(&commit, &welcome)?;
-                self.outbox().post_welcome(&commit, &event, welcome.recipient)?;
-                self.effects.publish.push(event);
-            }
-        }
-        for row in self.tx.groups()? {
-            if row.status != GroupStatus::Leaving {
-                continue;
-            }
-            if let Some(leave) = self.tx.leave(&row.id)? {
-                let event = stored_event(&leave.event_json)?;
-                self.outbox().post(&Letter {
-                    purpose: OutboxPurpose::Proposal,
-                    group: Some(&row.id),
-                    event: &event,
-                    relays: &row.relays,
-                })?;
-                self.effects.publish.push(event);
-            }
-        }
-        Ok(())
     }
+    for welcome in records.tx.sendable_welcomes()? {
+        if let Some(commit) = records.tx.pending(welcome.pending)? {
+            let event = outgoing_welcomes::wrap_again(identity, &commit, &welcome)?;
+            records.outbox().post_welcome(&commit, &event, welcome.recipient)?;
+            records.effects.publish.push(event);
+        }
+    }
+    for row in records.tx.groups()? {
+        if row.status != GroupStatus::Leaving {
+            continue;
+        }
+        if let Some(leave) = records.tx.leave(&row.id)? {
+            let event = stored_event(&leave.event_json)?;
+            records.outbox().post(&Letter {
+                purpose: OutboxPurpose::Proposal,
+                group: Some(&row.id),
+                event: &event,
+                relays: &row.relays,
+            })?;
+            records.effects.publish.push(event);
+        }
+    }
+    Ok(())
 }

@@ -2,17 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
+use mdk_store::Tx;
 use mdk_store::{ClosedRow, GroupRow};
 use mdk_wire::budget::group::MAX_TRIED_AT_ONCE;
 use mdk_wire::{Event, EventId, GroupId, GroupMessage, Secret, kind};
 
-use crate::ctx::Ctx;
 use crate::mls::decode::claims;
 use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::state_id::Auth;
 use crate::state_store::buffered_events::AT_ONCE;
 use crate::state_store::buffered_memory::Waits;
+use crate::state_store::records::Records;
 
 /// Held events of a group, parsed once per call.
 #[derive(Default)]
@@ -64,148 +65,145 @@ pub(crate) struct Openable {
     pub(crate) welcomes: Vec<Event>,
 }
 
-impl Ctx<'_> {
-    /// The keys of the group's states, and the highest epoch among them.
-    fn learn_keys(&self, id: &GroupId, row: &GroupRow, drain: &mut Drain) -> Result<u64> {
-        // (what an earlier look has tried it knows of states that are there still)
-        for key in &mut drain.keys {
-            (key.number, key.current) = (None, false);
-        }
-        if !membership::is_out(row.status) {
-            drain.learn(row.authenticator, &row.event_key, None);
-        }
-        let mut highest = row.epoch;
-        for (number, node) in self.tx.states(id)?.numbered().filter(|(_, node)| !node.removed) {
-            drain.learn(node.authenticator, &node.event_key, Some(number));
-            highest = highest.max(node.epoch);
-        }
-        Ok(highest)
+/// The keys of the group's states, and the highest epoch among them.
+fn learn_keys(tx: &Tx<'_>, id: &GroupId, row: &GroupRow, drain: &mut Drain) -> Result<u64> {
+    // (what an earlier look has tried it knows of states that are there still)
+    for key in &mut drain.keys {
+        (key.number, key.current) = (None, false);
     }
+    if !membership::is_out(row.status) {
+        drain.learn(row.authenticator, &row.event_key, None);
+    }
+    let mut highest = row.epoch;
+    for (number, node) in tx.states(id)?.numbered().filter(|(_, node)| !node.removed) {
+        drain.learn(node.authenticator, &node.event_key, Some(number));
+        highest = highest.max(node.epoch);
+    }
+    Ok(highest)
+}
 
-    // rule: F1-2 each key once per event, also over calls
-    /// Tries keys on what no key has opened, each once, the newest first, and on so many in a call: the rest is for the
-    /// calls that follow. Whoever knows a routing id makes any number of events that nothing opens, and each commit has a
-    /// new key.
-    fn try_closed(
-        &mut self,
-        id: &GroupId,
-        drain: &mut Drain,
-        waits: &mut Waits,
-        holders: &[GroupId],
-    ) -> Result<()> {
-        let Drain { keys, events, fresh, spent, .. } = drain;
-        let states: HashSet<Auth> =
-            keys.iter().filter(|key| key.current).map(|key| key.state).collect();
-        waits.keep_keys(&states);
-        for Key { state, key, number, .. } in keys.iter().filter(|key| key.current) {
-            let is_fresh = *fresh.entry(*state).or_insert_with(|| !waits.has_tried(state));
-            let spent = spent.entry(is_fresh.then_some(*state)).or_default();
-            for holder in holders {
-                loop {
-                    let most =
-                        if self.records.input.thorough { u32::MAX } else { MAX_TRIED_AT_ONCE };
-                    let place = waits.tried_to(*state, holder);
-                    let room = most.saturating_sub(*spent).min(AT_ONCE);
-                    if *place == i64::MIN || room == 0 {
-                        break;
+// rule: F1-2 each key once per event, also over calls
+/// Tries keys on what no key has opened, each once, the newest first, and on so many in a call: the rest is for the
+/// calls that follow. Whoever knows a routing id makes any number of events that nothing opens, and each commit has a
+/// new key.
+fn try_closed(
+    records: &mut Records<'_>,
+    id: &GroupId,
+    drain: &mut Drain,
+    waits: &mut Waits,
+    holders: &[GroupId],
+) -> Result<()> {
+    let Drain { keys, events, fresh, spent, .. } = drain;
+    let states: HashSet<Auth> =
+        keys.iter().filter(|key| key.current).map(|key| key.state).collect();
+    waits.keep_keys(&states);
+    for Key { state, key, number, .. } in keys.iter().filter(|key| key.current) {
+        let is_fresh = *fresh.entry(*state).or_insert_with(|| !waits.has_tried(state));
+        let spent = spent.entry(is_fresh.then_some(*state)).or_default();
+        for holder in holders {
+            loop {
+                let most = if records.input.thorough { u32::MAX } else { MAX_TRIED_AT_ONCE };
+                let place = waits.tried_to(*state, holder);
+                let room = most.saturating_sub(*spent).min(AT_ONCE);
+                if *place == i64::MIN || room == 0 {
+                    break;
+                }
+                let closed = records.tx.closed_before(holder, *place, room)?;
+                *place = match closed.last() {
+                    Some(last) if closed.len() == room as usize => last.seq,
+                    _ => i64::MIN,
+                };
+                for ClosedRow { event_id, event_json, .. } in closed {
+                    let looked = records.looked.of(id, &event_id);
+                    if events.contains_key(&event_id)
+                        || number.is_some_and(|number| looked.was_tried(number))
+                    {
+                        continue;
                     }
-                    let closed = self.tx.closed_before(holder, *place, room)?;
-                    *place = match closed.last() {
-                        Some(last) if closed.len() == room as usize => last.seq,
-                        _ => i64::MIN,
-                    };
-                    for ClosedRow { event_id, event_json, .. } in closed {
-                        let looked = self.looked.of(id, &event_id);
-                        if events.contains_key(&event_id)
-                            || number.is_some_and(|number| looked.was_tried(number))
-                        {
-                            continue;
-                        }
-                        *spent = spent.saturating_add(1);
-                        let sealed = GroupMessage::sealed_in(&event_json);
-                        let trials = &self.memory.trials;
-                        let opened = sealed.and_then(|sealed| trials.open_sealed(&sealed, key));
-                        let Some(bytes) = opened else { continue };
-                        let event = Event::from_stored_json(event_json.as_bytes()).ok();
-                        let parsed = event.and_then(|event| GroupMessage::parse(event).ok());
-                        let Some(message) = parsed else { continue };
-                        let epoch = Some(claims(&bytes));
-                        events.insert(event_id, Waiting { message, tried: 0, epoch });
-                        self.tx.set_closed(&event_id, false)?;
-                        self.memory.buffered.opened.push(id.clone());
-                    }
+                    *spent = spent.saturating_add(1);
+                    let sealed = GroupMessage::sealed_in(&event_json);
+                    let trials = &records.memory.trials;
+                    let opened = sealed.and_then(|sealed| trials.open_sealed(&sealed, key));
+                    let Some(bytes) = opened else { continue };
+                    let event = Event::from_stored_json(event_json.as_bytes()).ok();
+                    let parsed = event.and_then(|event| GroupMessage::parse(event).ok());
+                    let Some(message) = parsed else { continue };
+                    let epoch = Some(claims(&bytes));
+                    events.insert(event_id, Waiting { message, tried: 0, epoch });
+                    records.tx.set_closed(&event_id, false)?;
+                    records.memory.buffered.opened.push(id.clone());
                 }
             }
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// What of the waiting events opens now: everything but commits in the order of arrival, each with its epoch, commits
-    /// by their epochs, and Welcomes if we are out.
-    pub(crate) fn sort_waiting(
-        &mut self,
-        id: &GroupId,
-        drain: &mut Drain,
-        waits: &mut Waits,
-        holders: &[GroupId],
-    ) -> Result<Openable> {
-        let mut welcomes = Vec::new();
-        let Some(row) = self.tx.group(id)? else { return Ok(Openable::default()) };
-        let highest = self.learn_keys(id, &row, drain)?;
-        self.try_closed(id, drain, waits, holders)?;
-        let mut waiting = Vec::new();
-        for holder in holders {
-            waiting.extend(self.tx.held_ids(holder)?);
+/// What of the waiting events opens now: everything but commits in the order of arrival, each with its epoch, commits
+/// by their epochs, and Welcomes if we are out.
+pub(crate) fn sort_waiting(
+    records: &mut Records<'_>,
+    id: &GroupId,
+    drain: &mut Drain,
+    waits: &mut Waits,
+    holders: &[GroupId],
+) -> Result<Openable> {
+    let mut welcomes = Vec::new();
+    let Some(row) = records.tx.group(id)? else { return Ok(Openable::default()) };
+    let highest = learn_keys(records.tx, id, &row, drain)?;
+    try_closed(records, id, drain, waits, holders)?;
+    let mut waiting = Vec::new();
+    for holder in holders {
+        waiting.extend(records.tx.held_ids(holder)?);
+    }
+    let (mut others, mut commits) = (Vec::new(), Vec::new());
+    waits.keep(&waiting, highest);
+    for event_id in &waiting {
+        if waits.knows(event_id) {
+            continue;
         }
-        let (mut others, mut commits) = (Vec::new(), Vec::new());
-        waits.keep(&waiting, highest);
-        for event_id in &waiting {
-            if waits.knows(event_id) {
+        if !drain.events.contains_key(event_id) {
+            let Some(json) = records.tx.held_json(event_id)? else { continue };
+            let event = Event::from_stored_json(json.as_bytes()).ok();
+            if let Some(wrap) = event.as_ref().filter(|event| event.kind() == kind::GIFT_WRAP) {
+                // (what cannot be followed any more is replaced like what has ended, B4-5)
+                let ended = membership::is_over(row.status)
+                    || row.status == mdk_store::GroupStatus::Unrecoverable;
+                welcomes.extend(ended.then(|| wrap.clone()));
                 continue;
             }
-            if !drain.events.contains_key(event_id) {
-                let Some(json) = self.tx.held_json(event_id)? else { continue };
-                let event = Event::from_stored_json(json.as_bytes()).ok();
-                if let Some(wrap) = event.as_ref().filter(|event| event.kind() == kind::GIFT_WRAP) {
-                    // (what cannot be followed any more is replaced like what has ended, B4-5)
-                    let ended = membership::is_over(row.status)
-                        || row.status == mdk_store::GroupStatus::Unrecoverable;
-                    welcomes.extend(ended.then(|| wrap.clone()));
-                    continue;
-                }
-                let parsed = event.and_then(|event| GroupMessage::parse(event).ok());
-                let Some(message) = parsed else {
-                    self.tx.unhold(event_id)?;
-                    continue;
-                };
-                drain.events.insert(*event_id, Waiting { message, tried: 0, epoch: None });
-            }
-            let Drain { keys, events, .. } = &mut *drain;
-            let Some(entry) = events.get_mut(event_id) else { continue };
-            let looked = self.looked.of(id, event_id);
-            while entry.epoch.is_none() && entry.tried < keys.len() {
-                let Key { key, number, .. } = &keys[entry.tried];
-                let again = number.is_some_and(|number| looked.was_tried(number));
-                let trials = &self.memory.trials;
-                if let Some(bytes) = if again { None } else { trials.open(&entry.message, key) } {
-                    entry.epoch = Some(claims(&bytes));
-                }
-                entry.tried += 1;
-            }
-            if entry.epoch.is_some() {
-                waits.is_open(event_id);
-            }
-            match entry.epoch {
-                // What belongs to an epoch to come would only be put back.
-                Some((_, epoch)) if epoch > highest => waits.is_ahead(*event_id, epoch),
-                Some((true, epoch)) => commits.push((epoch, entry.message.event.clone())),
-                Some((false, epoch)) => others.push((epoch, entry.message.event.clone())),
-                // The state whose key has opened it is gone.
-                None => self.tx.set_closed(event_id, true)?,
-            }
+            let parsed = event.and_then(|event| GroupMessage::parse(event).ok());
+            let Some(message) = parsed else {
+                records.tx.unhold(event_id)?;
+                continue;
+            };
+            drain.events.insert(*event_id, Waiting { message, tried: 0, epoch: None });
         }
-        commits.sort_by_key(|(epoch, _)| *epoch);
-        let commits = commits.into_iter().map(|(_, event)| event).collect();
-        Ok(Openable { others, commits, welcomes })
+        let Drain { keys, events, .. } = &mut *drain;
+        let Some(entry) = events.get_mut(event_id) else { continue };
+        let looked = records.looked.of(id, event_id);
+        while entry.epoch.is_none() && entry.tried < keys.len() {
+            let Key { key, number, .. } = &keys[entry.tried];
+            let again = number.is_some_and(|number| looked.was_tried(number));
+            let trials = &records.memory.trials;
+            if let Some(bytes) = if again { None } else { trials.open(&entry.message, key) } {
+                entry.epoch = Some(claims(&bytes));
+            }
+            entry.tried += 1;
+        }
+        if entry.epoch.is_some() {
+            waits.is_open(event_id);
+        }
+        match entry.epoch {
+            // What belongs to an epoch to come would only be put back.
+            Some((_, epoch)) if epoch > highest => waits.is_ahead(*event_id, epoch),
+            Some((true, epoch)) => commits.push((epoch, entry.message.event.clone())),
+            Some((false, epoch)) => others.push((epoch, entry.message.event.clone())),
+            // The state whose key has opened it is gone.
+            None => records.tx.set_closed(event_id, true)?,
+        }
     }
+    commits.sort_by_key(|(epoch, _)| *epoch);
+    let commits = commits.into_iter().map(|(_, event)| event).collect();
+    Ok(Openable { others, commits, welcomes })
 }

@@ -4,11 +4,26 @@ use mdk_wire::{Event, GroupId, PublicKey, SecretVec};
 
 use crate::engine::Engine;
 use crate::engine::follow_ups::Due;
+use crate::mls::own_commit;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::values::{
     GroupInfo, GroupState, GroupUpdate, Member, NewGroup, Pending, RequirementsUpdate,
 };
+use crate::operations::add_members;
+use crate::operations::change_admins;
+use crate::operations::change_requirements;
+use crate::operations::confirm_commit;
+use crate::operations::create_group;
+use crate::operations::delete_group;
+use crate::operations::disband_group;
+use crate::operations::discard_commit;
+use crate::operations::leave_group;
+use crate::operations::list_members;
+use crate::operations::removals;
+use crate::operations::remove_members;
+use crate::operations::self_update;
+use crate::operations::update_group;
 use crate::state_store::declined_invites::declined;
 use crate::state_store::history;
 use crate::state_store::retained_states;
@@ -21,7 +36,7 @@ impl Engine {
     /// [`Error::InvalidInput`], [`Error::InvalidRelayUrl`], [`Error::IncompatibleMember`],
     /// [`Error::GroupTooLarge`].
     pub fn create_group(&mut self, new: NewGroup) -> Result<Pending> {
-        self.act(|ctx| ctx.create_group(new))
+        self.act(|ctx| create_group::create_group(&mut ctx.work, new))
     }
 
     /// Groups, optionally in one state; by age, then id.
@@ -30,8 +45,8 @@ impl Engine {
     /// [`Error::Store`].
     pub fn groups(&mut self, state: Option<GroupState>) -> Result<Vec<GroupInfo>> {
         self.look_now(|ctx| {
-            let mut rows = ctx.tx.groups()?;
-            let declined = declined(ctx.tx)?;
+            let mut rows = ctx.records.tx.groups()?;
+            let declined = declined(ctx.records.tx)?;
             rows.retain(|row| !declined.contains(&row.id.to_hex()));
             rows.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
             rows.iter()
@@ -39,7 +54,7 @@ impl Engine {
                     membership::state(row.status)
                         .is_some_and(|s| state.is_none_or(|wanted| wanted == s))
                 })
-                .map(|row| history::group_info(ctx.tx, ctx.identity.account(), row))
+                .map(|row| history::group_info(ctx.records.tx, ctx.identity.account(), row))
                 .collect()
         })
     }
@@ -49,7 +64,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn group(&mut self, id: &GroupId) -> Result<GroupInfo> {
-        self.look_now(|ctx| history::info(ctx.groups(), ctx.me(), id))
+        self.look_now(|ctx| history::info(ctx.records.groups(), ctx.records.me(), id))
     }
 
     /// Member accounts, sorted by key.
@@ -57,7 +72,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn members(&mut self, id: &GroupId) -> Result<Vec<Member>> {
-        self.look(|ctx| ctx.members(id))
+        self.look(|ctx| list_members::members(&mut ctx.work, id))
     }
 
     /// Invites accounts by their KeyPackage events.
@@ -70,7 +85,7 @@ impl Engine {
         events: &[Event],
         promote: bool,
     ) -> Result<Pending> {
-        self.commit(id, |ctx| ctx.add_members(id, events, promote))
+        self.commit(id, |ctx| add_members::add_members(&mut ctx.work, id, events, promote))
     }
 
     /// Removes accounts.
@@ -78,7 +93,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn remove_members(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.commit(id, |ctx| ctx.remove_members(id, accounts))
+        self.commit(id, |ctx| remove_members::remove_members(&mut ctx.work, id, accounts))
     }
 
     /// Changes settings.
@@ -86,7 +101,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn update_group(&mut self, id: &GroupId, update: GroupUpdate) -> Result<Pending> {
-        self.commit(id, |ctx| ctx.update_group(id, update))
+        self.commit(id, |ctx| update_group::update_group(&mut ctx.work, id, update))
     }
 
     /// Requires more of every member's client, or gives components of the group up, in one commit. Who does not support
@@ -105,7 +120,7 @@ impl Engine {
         id: &GroupId,
         change: &RequirementsUpdate,
     ) -> Result<Pending> {
-        self.commit(id, |ctx| ctx.change_requirements(id, change))
+        self.commit(id, |ctx| change_requirements::change_requirements(&mut ctx.work, id, change))
     }
 
     /// Makes members admins.
@@ -113,7 +128,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::InvalidInput`], [`Error::CommitPending`].
     pub fn promote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.commit(id, |ctx| ctx.promote(id, accounts))
+        self.commit(id, |ctx| change_admins::promote(&mut ctx.work, id, accounts))
     }
 
     /// Takes admin rights away.
@@ -121,7 +136,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::LastAdmin`], [`Error::CommitPending`].
     pub fn demote(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
-        self.commit(id, |ctx| ctx.demote(id, accounts))
+        self.commit(id, |ctx| change_admins::demote(&mut ctx.work, id, accounts))
     }
 
     /// Fresh keys for our leaf.
@@ -129,7 +144,7 @@ impl Engine {
     /// # Errors
     /// [`Error::CommitPending`], [`Error::NotMember`].
     pub fn self_update(&mut self, id: &GroupId) -> Result<Pending> {
-        self.commit(id, |ctx| ctx.self_update(id))
+        self.commit(id, |ctx| self_update::self_update(&mut ctx.work, id))
     }
 
     /// Ends the group for everybody.
@@ -137,7 +152,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAdmin`], [`Error::CommitPending`].
     pub fn disband(&mut self, id: &GroupId) -> Result<Pending> {
-        self.commit(id, |ctx| ctx.disband(id))
+        self.commit(id, |ctx| disband_group::disband(&mut ctx.work, id))
     }
 
     /// Asks to leave; another member's commit makes it true.
@@ -145,7 +160,7 @@ impl Engine {
     /// # Errors
     /// [`Error::LastAdmin`], [`Error::NotAllowed`] for admins and for a second request.
     pub fn leave(&mut self, id: &GroupId) -> Result<Event> {
-        self.act(|ctx| ctx.leave(id))
+        self.act(|ctx| leave_group::leave(&mut ctx.work, id))
     }
 
     /// Deletes a group that is over for us, with all that was said in it: messages, files' keys, settings, members, its
@@ -168,9 +183,9 @@ impl Engine {
     /// no relay has yet is on its way.
     pub fn delete_group(&mut self, id: &GroupId) -> Result<()> {
         let (routes, effects) = self.write(|ctx| {
-            ctx.groups().listed(id)?;
+            ctx.records.groups().listed(id)?;
             ctx.close_due(id)?;
-            let routes = ctx.delete_group(id)?;
+            let routes = delete_group::delete_group(&mut ctx.records, id)?;
             ctx.work_off(Due::All)?;
             Ok(routes)
         })?;
@@ -184,7 +199,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn pending(&mut self) -> Result<Vec<Pending>> {
-        self.look(|ctx| ctx.pending())
+        self.look(|ctx| own_commit::pending(ctx.records.tx, ctx.identity))
     }
 
     /// A relay has the commit: it becomes true. Of one that is true already it gives the group as well.
@@ -195,19 +210,24 @@ impl Engine {
     /// may become true yet.
     pub fn confirm(&mut self, id: i64) -> Result<GroupInfo> {
         let done = self.act(|ctx| {
-            let group = match ctx.confirm(id) {
-                Err(Error::CommitLost) => match ctx.published_after_all(id)? {
-                    Some((commit, event)) => {
-                        // Whatever is said of it, it is no answer to an event that somebody has sent.
-                        let _ = ctx.attempt(event, Due::All)?;
-                        ctx.is_followed(&commit)?.then_some(commit.group)
+            let group = match confirm_commit::confirm(&mut ctx.work, id) {
+                Err(Error::CommitLost) => {
+                    match confirm_commit::published_after_all(ctx.records.tx, id)? {
+                        Some((commit, event)) => {
+                            // Whatever is said of it, it is no answer to an event that somebody has sent.
+                            let _ = ctx.attempt(event, Due::All)?;
+                            confirm_commit::is_followed(ctx.records.tx, &commit)?
+                                .then_some(commit.group)
+                        }
+                        None => None,
                     }
-                    None => None,
-                },
+                }
                 done => Some(done?),
             };
             ctx.work_off(Due::All)?;
-            group.map(|group| history::info(ctx.groups(), ctx.me(), &group)).transpose()
+            group
+                .map(|group| history::info(ctx.records.groups(), ctx.records.me(), &group))
+                .transpose()
         })?;
         done.ok_or(Error::CommitLost)
     }
@@ -218,7 +238,7 @@ impl Engine {
     /// [`Error::NotAllowed`]: a relay has it, or it was confirmed and is true. [`Error::CommitLost`]: as for
     /// [`Engine::confirm`].
     pub fn discard(&mut self, id: i64) -> Result<()> {
-        self.act(|ctx| ctx.discard(id))
+        self.act(|ctx| discard_commit::discard(&mut ctx.work, id))
     }
 
     /// Groups whose own leaf is older than `older_than` seconds.
@@ -226,7 +246,9 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn needs_self_update(&mut self, older_than: u64) -> Result<Vec<GroupId>> {
-        self.look(|ctx| ctx.needs_self_update(older_than))
+        self.look(|ctx| {
+            self_update::needs_self_update(ctx.records.tx, ctx.records.call, older_than)
+        })
     }
 
     /// When something happened in a group last, Unix milliseconds: a commit, or a message.
@@ -235,8 +257,10 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::Store`].
     pub fn quiet_since(&mut self, id: &GroupId) -> Result<u64> {
         self.look(|ctx| {
-            let came = ctx.tx.last_came(id)?.unwrap_or(0);
-            Ok(came.saturating_mul(1000).max(retained_states::epoch_since(ctx.groups(), id)?))
+            let came = ctx.records.tx.last_came(id)?.unwrap_or(0);
+            Ok(came
+                .saturating_mul(1000)
+                .max(retained_states::epoch_since(ctx.records.groups(), id)?))
         })
     }
 
@@ -247,8 +271,8 @@ impl Engine {
     /// As [`Engine::remove_members`].
     pub fn remove_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         self.commit(id, |ctx| {
-            let pending = ctx.remove_members(id, accounts)?;
-            ctx.seal_commit(pending.id)?;
+            let pending = remove_members::remove_members(&mut ctx.work, id, accounts)?;
+            removals::seal_commit(ctx.records.tx, pending.id)?;
             Ok(pending)
         })
     }
@@ -259,8 +283,8 @@ impl Engine {
     /// As [`Engine::demote`].
     pub fn demote_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         self.commit(id, |ctx| {
-            let pending = ctx.demote(id, accounts)?;
-            ctx.seal_commit(pending.id)?;
+            let pending = change_admins::demote(&mut ctx.work, id, accounts)?;
+            removals::seal_commit(ctx.records.tx, pending.id)?;
             Ok(pending)
         })
     }
@@ -270,7 +294,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn accept_members(&mut self, id: &GroupId) -> Result<()> {
-        self.act(|ctx| ctx.accept_members(id))
+        self.act(|ctx| removals::accept_members(&mut ctx.records, id))
     }
 
     /// MLS-Exporter of the current epoch (RFC 9420, 8.5).
@@ -293,7 +317,7 @@ impl Engine {
             return Err(Error::too_large("length", MAX_EXPORT, length));
         }
         self.look(|ctx| {
-            if membership::is_over(ctx.groups().row(id)?.status) {
+            if membership::is_over(ctx.records.groups().row(id)?.status) {
                 return Err(Error::NotMember("no longer in this group"));
             }
             let group = ctx.take(id)?;

@@ -6,6 +6,9 @@ use crate::engine::Engine;
 use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::values::{GroupInfo, Interest, Invite};
+use crate::operations::answer_invite;
+use crate::operations::decline_invite;
+use crate::operations::subscriptions;
 use crate::state_store::declined_invites::is_declined;
 use crate::state_store::history;
 
@@ -16,7 +19,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn invites(&mut self) -> Result<Vec<Invite>> {
-        self.look(|ctx| ctx.invites())
+        self.look(|ctx| answer_invite::invites(&mut ctx.records))
     }
 
     /// Accepts an invite. What another invite to the same group has led to is put away.
@@ -26,15 +29,15 @@ impl Engine {
     pub fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
         self.act(|ctx| {
             let mut waiting = Vec::new();
-            if ctx.tx.group_by_welcome(invite)?.is_none() {
-                let (event, beside) = ctx.turn_to(invite)?;
+            if ctx.records.tx.group_by_welcome(invite)?.is_none() {
+                let (event, beside) = answer_invite::turn_to(&mut ctx.records, invite)?;
                 let verdict = ctx.attempt(event, Due::All)?;
-                ctx.turned_to(invite, verdict)?;
+                answer_invite::turned_to(ctx.records.tx, invite, verdict)?;
                 waiting = beside;
             }
-            let group = ctx.accept(invite, waiting)?;
+            let group = answer_invite::accept(&mut ctx.work, invite, waiting)?;
             ctx.work_off(Due::All)?;
-            history::info(ctx.groups(), ctx.me(), &group)
+            history::info(ctx.records.groups(), ctx.records.me(), &group)
         })
     }
 
@@ -43,7 +46,7 @@ impl Engine {
     /// # Errors
     /// [`Error::InviteNotFound`].
     pub fn decline(&mut self, invite: &EventId) -> Result<()> {
-        self.act(|ctx| ctx.decline_waiting(invite, false).map(|_| ()))
+        self.act(|ctx| decline_invite::decline_waiting(&mut ctx.work, invite, false).map(|_| ()))
     }
 
     /// As [`Engine::decline`], and tells the group by leaving it. Gives the request to be published to the group's relays; none
@@ -54,7 +57,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::decline`].
     pub fn decline_and_leave(&mut self, invite: &EventId) -> Result<Option<Event>> {
-        self.act(|ctx| ctx.decline_waiting(invite, true))
+        self.act(|ctx| decline_invite::decline_waiting(&mut ctx.work, invite, true))
     }
 
     /// Declines an invite: neither it nor its group is seen any more, from here on. [`Engine::interests`] has the group's
@@ -64,7 +67,7 @@ impl Engine {
     /// # Errors
     /// [`Error::InviteNotFound`].
     pub fn decline_and_follow(&mut self, invite: &EventId) -> Result<()> {
-        self.act(|ctx| ctx.decline_and_follow(invite))
+        self.act(|ctx| decline_invite::decline_and_follow(&mut ctx.work, invite))
     }
 
     /// Groups for which [`Engine::farewell_to`] is still to be called, and their routing ids.
@@ -72,7 +75,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn farewells(&mut self) -> Result<Vec<(GroupId, NostrGroupId)>> {
-        self.look(|ctx| ctx.farewells())
+        self.look(|ctx| decline_invite::farewells(ctx.records.tx))
     }
 
     /// Tells a group whose invite was declined, by leaving it, as soon as all is processed that its relays have under the
@@ -83,10 +86,10 @@ impl Engine {
     /// [`Error::Settling`]: commits compete; call again then. [`Error::Store`].
     pub fn farewell_to(&mut self, group: &GroupId, route: &NostrGroupId) -> Result<bool> {
         self.act(|ctx| {
-            if is_declined(ctx.tx, group)? {
+            if is_declined(ctx.records.tx, group)? {
                 ctx.close_due(group)?;
             }
-            ctx.farewell_to(group, route)
+            decline_invite::farewell_to(&mut ctx.work, group, route)
         })
     }
 
@@ -95,6 +98,6 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn interests(&mut self) -> Result<Vec<Interest>> {
-        self.look(|ctx| ctx.interests())
+        self.look(|ctx| subscriptions::interests(ctx.records.tx, ctx.records.call))
     }
 }

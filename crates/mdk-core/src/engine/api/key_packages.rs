@@ -9,6 +9,9 @@ use crate::mls::key_packages;
 use crate::mls::key_packages::{KeyPackageVerdict, select};
 use crate::model::error::Result;
 use crate::model::values::KeyPackageInfo;
+use crate::operations::key_packages::forget;
+use crate::operations::key_packages::make;
+use crate::operations::key_packages::rotate;
 
 /// KeyPackages.
 impl Engine {
@@ -17,7 +20,7 @@ impl Engine {
     /// # Errors
     /// [`Error::InvalidRelayUrl`], [`Error::InvalidInput`] (slot), [`Error::Store`].
     pub fn new_key_package(&mut self, relays: &[String], slot: Option<&str>) -> Result<Event> {
-        self.act(|ctx| ctx.new_key_package(relays, slot))
+        self.act(|ctx| make::new_key_package(&mut ctx.work, relays, slot))
     }
 
     /// Our KeyPackages, newest first.
@@ -25,7 +28,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn key_packages(&mut self) -> Result<Vec<KeyPackageInfo>> {
-        self.look(|ctx| ctx.key_packages())
+        self.look(|ctx| forget::key_packages(ctx.records.tx))
     }
 
     /// Deletes a KeyPackage with its private keys: Welcomes to it can no longer be opened.
@@ -33,7 +36,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn delete_key_package(&mut self, reference: &KeyPackageRef) -> Result<()> {
-        self.act(|ctx| ctx.delete_key_package(reference))
+        self.act(|ctx| forget::delete_key_package(&mut ctx.records, reference))
     }
 
     /// A relay has taken a KeyPackage event that `tick` handed out: it takes the place of the one before it. Its coming
@@ -44,8 +47,8 @@ impl Engine {
     /// [`Error::Store`].
     pub fn published_key_package(&mut self, event: &EventId) -> Result<bool> {
         self.act(|ctx| {
-            ctx.promote_key_package(event)?;
-            Ok(ctx.tx.key_packages()?.iter().any(|row| row.event_id == *event))
+            rotate::promote_key_package(ctx.records.tx, ctx.records.call, event)?;
+            Ok(ctx.records.tx.key_packages()?.iter().any(|row| row.event_id == *event))
         })
     }
 

@@ -7,6 +7,8 @@ use mdk_wire::v2::components::Image;
 use crate::engine::Engine;
 use crate::media::attachments::EncryptedMedia;
 use crate::media::{attachments, group_image};
+use crate::mls::components;
+use crate::mls::media_secret;
 use crate::model::error::{Error, Result};
 use crate::model::settings::MEDIA_KIND;
 
@@ -36,7 +38,7 @@ impl Engine {
         mime_type: Option<&str>,
     ) -> Result<EncryptedMedia> {
         let ready = attachments::ready(&self.config, data, filename, mime_type)?;
-        let secret = self.look(|ctx| ctx.media_secret_now(group))?;
+        let secret = self.look(|ctx| media_secret::media_secret_now(&mut ctx.work, group))?;
         ready.encrypt(group, secret, &mut self.memory.recent)
     }
 
@@ -53,8 +55,8 @@ impl Engine {
         data: &[u8],
     ) -> Result<Vec<u8>> {
         let keys = self.look_now(|ctx| {
-            ctx.groups().listed(group)?;
-            Ok(ctx.tx.file_keys(group, &attachment.reference())?)
+            ctx.records.groups().listed(group)?;
+            Ok(ctx.records.tx.file_keys(group, &attachment.reference())?)
         })?;
         attachments::decrypt(&self.config, group, attachment, data, keys, &self.memory.recent)
     }
@@ -68,8 +70,8 @@ impl Engine {
         let file = attachment.reference();
         let groups = self.look(|ctx| {
             let mut found = Vec::new();
-            for row in ctx.tx.groups()? {
-                if !ctx.tx.file_keys(&row.id, &file)?.is_empty() {
+            for row in ctx.records.tx.groups()? {
+                if !ctx.records.tx.file_keys(&row.id, &file)?.is_empty() {
                     found.push(row.id);
                 }
             }
@@ -109,7 +111,7 @@ impl Engine {
     /// # Errors
     /// `Error::GroupNotFound`, `Error::NotMember`.
     pub fn group_image(&mut self, group: &GroupId) -> Result<Option<Image>> {
-        self.look(|ctx| ctx.group_image(group))
+        self.look(|ctx| components::group_image(&mut ctx.work, group))
     }
 
     /// The public address of a group's picture, `None` when it has none: another member has written it, and whoever serves
@@ -118,7 +120,7 @@ impl Engine {
     /// # Errors
     /// `Error::GroupNotFound`, `Error::NotMember`.
     pub fn avatar_url(&mut self, group: &GroupId) -> Result<Option<String>> {
-        self.look(|ctx| ctx.avatar_url(group))
+        self.look(|ctx| components::avatar_url(&mut ctx.work, group))
     }
 
     /// Where files of a group go (Blossom servers), in the group's order. A group that does not say has the one that other
@@ -136,6 +138,6 @@ impl Engine {
     /// # Errors
     /// `Error::GroupNotFound`, `Error::NotMember`.
     pub fn media_endpoints(&mut self, group: &GroupId) -> Result<Vec<(String, String)>> {
-        self.look(|ctx| ctx.media_endpoints(group))
+        self.look(|ctx| components::media_endpoints(&mut ctx.work, group))
     }
 }

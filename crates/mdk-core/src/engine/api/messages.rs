@@ -5,6 +5,8 @@ use mdk_wire::{EventId, GroupId};
 use crate::engine::Engine;
 use crate::model::error::Result;
 use crate::model::values::{NewMessage, Outgoing};
+use crate::operations::resend_message;
+use crate::operations::send_message;
 
 /// What we say.
 impl Engine {
@@ -14,7 +16,8 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::NotMember`], [`Error::CommitPending`], [`Error::InvalidInput`];
     /// [`Error::MediaStale`] for a file that was encrypted in another epoch.
     pub fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
-        let outgoing = self.speak(id, |ctx| ctx.create_message(id, message))?;
+        let outgoing =
+            self.speak(id, |ctx| send_message::create_message(&mut ctx.work, id, message))?;
         self.memory.recent.forget(id, &outgoing.message.attachments);
         Ok(outgoing)
     }
@@ -24,7 +27,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::create_message`], and [`Error::MessageNotFound`].
     pub fn react(&mut self, id: &GroupId, target: &EventId, emoji: &str) -> Result<Outgoing> {
-        self.speak(id, |ctx| ctx.react(id, target, emoji))
+        self.speak(id, |ctx| send_message::react(&mut ctx.work, id, target, emoji))
     }
 
     /// Edits a message of ours.
@@ -32,7 +35,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages and for what is deleted or no message.
     pub fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
-        self.speak(id, |ctx| ctx.edit(id, target, text))
+        self.speak(id, |ctx| send_message::edit(&mut ctx.work, id, target, text))
     }
 
     /// Deletes a message, reaction or edit of ours.
@@ -40,7 +43,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::edit`]; [`Error::NotAllowed`] for a deletion, too.
     pub fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
-        self.speak(id, |ctx| ctx.delete(id, target))
+        self.speak(id, |ctx| send_message::delete(&mut ctx.work, id, target))
     }
 
     /// Encrypts a message, reaction, edit or deletion of ours once more, for when it may not have been published: another
@@ -51,6 +54,6 @@ impl Engine {
     /// [`Error::MediaStale`] for one with files that was said in another epoch.
     pub fn resend(&mut self, id: &GroupId, message: &EventId) -> Result<Outgoing> {
         self.expire()?;
-        self.act(|ctx| ctx.resend(id, message))
+        self.act(|ctx| resend_message::resend(&mut ctx.work, id, message))
     }
 }

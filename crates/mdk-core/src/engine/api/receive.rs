@@ -2,9 +2,9 @@
 
 use mdk_wire::{Event, NostrGroupId};
 
-use crate::ctx::{Ctx, Undo};
 use crate::engine::Engine;
 use crate::engine::batch::Incoming;
+use crate::engine::ctx::{Ctx, Undo};
 use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
 use crate::model::halt;
@@ -45,7 +45,9 @@ impl Engine {
         match (result, refused) {
             (_, Some(rejection)) => {
                 let told = match lost {
-                    Some((id, at)) => self.write(|ctx| ctx.gaps().report_behind(&id, at))?.1.told,
+                    Some((id, at)) => {
+                        self.write(|ctx| ctx.records.gaps().report_behind(&id, at))?.1.told
+                    }
                     None => Vec::new(),
                 };
                 Ok(self.outcome(Err(rejection), told, Vec::new()))
@@ -121,11 +123,11 @@ impl Engine {
     pub fn expect_more(&mut self, of: Option<&[NostrGroupId]>, millis: u64) -> Result<()> {
         let groups = self.look(|ctx| {
             let Some(routes) = of else {
-                return Ok(ctx.tx.groups()?.into_iter().map(|row| row.id).collect());
+                return Ok(ctx.records.tx.groups()?.into_iter().map(|row| row.id).collect());
             };
             let mut groups = Vec::new();
             for route in routes {
-                groups.extend(ctx.tx.route_claims(route)?);
+                groups.extend(ctx.records.tx.route_claims(route)?);
             }
             Ok(groups)
         })?;
@@ -142,8 +144,8 @@ impl Engine {
     /// [`Error::Store`].
     pub fn report_unpaged(&mut self, gaps: &[Unpaged]) -> Result<usize> {
         let report = |ctx: &mut Ctx<'_>| {
-            gaps.iter().try_for_each(|gap| ctx.gaps().report_unpaged(gap))?;
-            Ok(ctx.effects.told.len())
+            gaps.iter().try_for_each(|gap| ctx.records.gaps().report_unpaged(gap))?;
+            Ok(ctx.records.effects.told.len())
         };
         self.act(report)
     }

@@ -9,7 +9,7 @@ use mdk_store::Store;
 use mdk_wire::Keys;
 use openmls_rust_crypto::RustCrypto;
 
-use crate::ctx::{Ctx, Parts};
+use crate::engine::ctx::{Ctx, Parts};
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
 use crate::model::call::Call;

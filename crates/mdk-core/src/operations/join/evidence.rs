@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use mdk_store::Tx;
 use mdk_store::{GroupRow, GroupStatus, NodeRow};
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 
-use crate::ctx::Ctx;
 use crate::fork_choice::branch_order;
+use crate::model::call::Call;
 use crate::model::error::Result;
 use crate::model::invites::Offer;
 use crate::model::limits::PATIENCE;
@@ -15,162 +16,166 @@ use crate::operations::join::retry_welcomes::is_settled;
 use crate::policy::invite::{Behind, Evidence};
 use crate::state_store::competing_invites;
 use crate::state_store::history_gaps;
+use crate::state_store::records::Records;
 use crate::state_store::removals_of_us;
 
-impl Ctx<'_> {
-    /// What is known of a Welcome before it is opened.
-    pub(crate) fn evidence(
-        &mut self,
-        id: &GroupId,
-        known: Option<&GroupRow>,
-        offer: &Offer,
-    ) -> Result<Evidence> {
-        let Some(row) = known else {
-            return Ok(Evidence { deleted: self.tx.ended(id)?, ..Evidence::default() });
+/// What is known of a Welcome before it is opened.
+pub(crate) fn evidence(
+    records: &mut Records<'_>,
+    id: &GroupId,
+    known: Option<&GroupRow>,
+    offer: &Offer,
+) -> Result<Evidence> {
+    let Some(row) = known else {
+        return Ok(Evidence { deleted: records.tx.ended(id)?, ..Evidence::default() });
+    };
+    let given_up = row.status == GroupStatus::Unrecoverable;
+    let there = !membership::is_over(row.status) && !given_up;
+    let later = offer.epoch > row.join_epoch && row.status != GroupStatus::Founding;
+    let leads = there && later || row.status == GroupStatus::Leaving;
+    let came = waits_since(records, row, &offer.invite)?;
+    Ok(Evidence {
+        unanswered: competing_invites::ended_unanswered(records.tx, row)?,
+        deleted: None,
+        removal: match given_up {
+            true => None,
+            false => removals_of_us::removal_before(records.tx, row, offer.epoch)?
+                .map(|(removal, _)| removal),
+        },
+        behind: if leads { is_left_behind(records, row, offer)? } else { None },
+        waited: was_patient(records.call, came),
+        asked_again: row.status == GroupStatus::Disbanded
+            && competing_invites::is_asked_after_a_strangers(
+                records.tx,
+                row,
+                offer.epoch,
+                offer.made,
+            )?,
+        maker: None,
+    })
+}
+
+/// Whether a Welcome for a group that we are in leads to where the others are, if its maker is an admin by our own
+/// account: it has waited long, and our membership is so young that it may have begun on a branch that lost, or nothing
+/// speaks for our being where the others are (B4-25); or a branch is known that removed us. And the branch that it comes
+/// from beats all of ours by the order of branches, as far as it can be seen from here.
+fn is_left_behind(
+    records: &mut Records<'_>,
+    row: &GroupRow,
+    offer: &Offer,
+) -> Result<Option<Behind>> {
+    let came = waits_since(records, row, &offer.invite)?;
+    // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
+    let removal = removals_of_us::removal_before(records.tx, row, offer.epoch)?;
+    let mut from = match removal {
+        Some((_, fork)) => fork.saturating_add(1),
+        None if !was_patient(records.call, came) => return Ok(None),
+        None => row.join_epoch,
+    };
+    if row.pass.opened != 0 {
+        return Ok(None);
+    }
+    let mut behind = Behind::Lost(from);
+    if removal.is_none() && is_settled(row) {
+        // (who has founded a group may be the only one who says or changes anything there)
+        let alone = match row.welcome {
+            Some(_) if row.pass.floor > row.join_epoch => {
+                alone_since(records.tx, records.call, row)?
+            }
+            _ => None,
         };
-        let given_up = row.status == GroupStatus::Unrecoverable;
-        let there = !membership::is_over(row.status) && !given_up;
-        let later = offer.epoch > row.join_epoch && row.status != GroupStatus::Founding;
-        let leads = there && later || row.status == GroupStatus::Leaving;
-        let came = self.waits_since(row, &offer.invite)?;
-        Ok(Evidence {
-            unanswered: competing_invites::ended_unanswered(self.tx, row)?,
-            deleted: None,
-            removal: match given_up {
-                true => None,
-                false => removals_of_us::removal_before(self.tx, row, offer.epoch)?
-                    .map(|(removal, _)| removal),
-            },
-            behind: if leads { self.is_left_behind(row, offer)? } else { None },
-            waited: self.was_patient(came),
-            asked_again: row.status == GroupStatus::Disbanded
-                && competing_invites::is_asked_after_a_strangers(
-                    self.tx,
-                    row,
-                    offer.epoch,
-                    offer.made,
-                )?,
-            maker: None,
-        })
-    }
-
-    /// Whether a Welcome for a group that we are in leads to where the others are, if its maker is an admin by our own
-    /// account: it has waited long, and our membership is so young that it may have begun on a branch that lost, or nothing
-    /// speaks for our being where the others are (B4-25); or a branch is known that removed us. And the branch that it comes
-    /// from beats all of ours by the order of branches, as far as it can be seen from here.
-    fn is_left_behind(&mut self, row: &GroupRow, offer: &Offer) -> Result<Option<Behind>> {
-        let came = self.waits_since(row, &offer.invite)?;
-        // A removal that is known tells where the branches parted, and nothing more has to be waited for (rule: B4-18).
-        let removal = removals_of_us::removal_before(self.tx, row, offer.epoch)?;
-        let mut from = match removal {
-            Some((_, fork)) => fork.saturating_add(1),
-            None if !self.was_patient(came) => return Ok(None),
-            None => row.join_epoch,
-        };
-        if row.pass.opened != 0 {
-            return Ok(None);
+        if alone.is_none() {
+            behind = Behind::Away;
         }
-        let mut behind = Behind::Lost(from);
-        if removal.is_none() && is_settled(row) {
-            // (who has founded a group may be the only one who says or changes anything there)
-            let alone = match row.welcome {
-                Some(_) if row.pass.floor > row.join_epoch => self.alone_since(row)?,
-                _ => None,
-            };
-            if alone.is_none() {
-                behind = Behind::Away;
+        // rule: B4-21 whom nobody has joined on a branch since all that is retained of it is not held back by its length
+        if alone.is_some_and(|since| came.is_some_and(|at| at >= since)) {
+            return Ok(Some(behind));
+        }
+        if alone.is_none() {
+            if !is_deserted(records, row, offer.made.min(came.unwrap_or(0)))? {
+                return Ok(None);
             }
-            // rule: B4-21 whom nobody has joined on a branch since all that is retained of it is not held back by its length
-            if alone.is_some_and(|since| came.is_some_and(|at| at >= since)) {
-                return Ok(Some(behind));
-            }
-            if alone.is_none() {
-                if !self.is_deserted(row, offer.made.min(came.unwrap_or(0)))? {
-                    return Ok(None);
-                }
-                from = row.pass.floor;
-            }
+            from = row.pass.floor;
         }
-        // (of all that we know of: several of them may have lost)
-        let nodes = self.tx.nodes(&row.id)?;
-        let highest =
-            nodes.iter().filter(|n| !n.removed).map(|n| n.epoch).fold(row.epoch, u64::max);
-        let mut speakers: BTreeMap<u64, BTreeSet<PublicKey>> = BTreeMap::new();
-        for witness in self.tx.witnesses(&row.id, 0)? {
-            if witness.epoch >= from {
-                speakers.entry(witness.epoch).or_default().insert(witness.sender);
-            }
+    }
+    // (of all that we know of: several of them may have lost)
+    let nodes = records.tx.nodes(&row.id)?;
+    let highest = nodes.iter().filter(|n| !n.removed).map(|n| n.epoch).fold(row.epoch, u64::max);
+    let mut speakers: BTreeMap<u64, BTreeSet<PublicKey>> = BTreeMap::new();
+    for witness in records.tx.witnesses(&row.id, 0)? {
+        if witness.epoch >= from {
+            speakers.entry(witness.epoch).or_default().insert(witness.sender);
         }
-        let quorum = speakers.values().any(|who| who.len() >= branch_order::POLICY.quorum_senders);
-        Ok((offer.epoch > highest.saturating_add(u64::from(quorum))).then_some(behind))
     }
+    let quorum = speakers.values().any(|who| who.len() >= branch_order::POLICY.quorum_senders);
+    Ok((offer.epoch > highest.saturating_add(u64::from(quorum))).then_some(behind))
+}
 
-    // rule: B4-25 who cannot follow the others any more is led to them by an invitation, if nobody was heard here since
-    /// Whether nothing speaks for others being where we are, since a Welcome was made: no admin invites whom it sees in the
-    /// group, so somebody is elsewhere, and who goes on here says that it is not all of them. Whoever has missed a commit
-    /// for good, or cannot judge it, learns of the others by nothing else.
-    ///
-    /// What was said before that may be read after the Welcome has come, in any order, so its own time counts (but none that
-    /// lies ahead of ours). And as long as things are read, more of them may come, the removal of us, too.
-    fn is_deserted(&mut self, row: &GroupRow, made: Timestamp) -> Result<bool> {
-        if membership::is_out(row.status)
-            || self.groups().publishing(row)?
-            || !self.is_quiet(row)?
-        {
-            return Ok(false);
-        }
-        // Of those who go on elsewhere something comes that cannot be read, if only the commit that added us. Without it
-        // nothing may be heard because no relay of the group answers, and what is said there may still be for us. Older
-        // things tell nothing of that: a stranger may have made them. (Who invites may date the commit before its Welcome,
-        // by as long as it takes to publish it.)
-        let since = made.saturating_sub(PATIENCE);
-        let refused = self.memory.buffered.refused.get(&row.id).copied();
-        if history_gaps::last_unread(self.tx, row)?.max(refused).is_none_or(|at| at < since) {
-            self.records.input.wants_sign = Some(since);
-            return Ok(false);
-        }
-        let me = self.me();
-        let nodes = self.tx.nodes(&row.id)?;
-        let commits = nodes.iter().any(|n| {
-            let others = n.canonical && n.parent.is_some() && n.committer != Some(me);
-            others && n.sent_at.min(n.made_at / 1000) > made
-        });
-        let beside: BTreeSet<_> =
-            nodes.iter().filter(|n| !n.canonical).map(|n| n.authenticator).collect();
-        let heard = self.tx.heard_after(&row.id, &me, made)?;
-        Ok(!commits && heard.iter().all(|state| beside.contains(state)))
+// rule: B4-25 who cannot follow the others any more is led to them by an invitation, if nobody was heard here since
+/// Whether nothing speaks for others being where we are, since a Welcome was made: no admin invites whom it sees in the
+/// group, so somebody is elsewhere, and who goes on here says that it is not all of them. Whoever has missed a commit
+/// for good, or cannot judge it, learns of the others by nothing else.
+///
+/// What was said before that may be read after the Welcome has come, in any order, so its own time counts (but none that
+/// lies ahead of ours). And as long as things are read, more of them may come, the removal of us, too.
+fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Result<bool> {
+    if membership::is_out(row.status)
+        || records.groups().publishing(row)?
+        || !is_quiet(records.tx, records.call, row)?
+    {
+        return Ok(false);
     }
+    // Of those who go on elsewhere something comes that cannot be read, if only the commit that added us. Without it
+    // nothing may be heard because no relay of the group answers, and what is said there may still be for us. Older
+    // things tell nothing of that: a stranger may have made them. (Who invites may date the commit before its Welcome,
+    // by as long as it takes to publish it.)
+    let since = made.saturating_sub(PATIENCE);
+    let refused = records.memory.buffered.refused.get(&row.id).copied();
+    if history_gaps::last_unread(records.tx, row)?.max(refused).is_none_or(|at| at < since) {
+        records.input.wants_sign = Some(since);
+        return Ok(false);
+    }
+    let me = records.me();
+    let nodes = records.tx.nodes(&row.id)?;
+    let commits = nodes.iter().any(|n| {
+        let others = n.canonical && n.parent.is_some() && n.committer != Some(me);
+        others && n.sent_at.min(n.made_at / 1000) > made
+    });
+    let beside: BTreeSet<_> =
+        nodes.iter().filter(|n| !n.canonical).map(|n| n.authenticator).collect();
+    let heard = records.tx.heard_after(&row.id, &me, made)?;
+    Ok(!commits && heard.iter().all(|state| beside.contains(state)))
+}
 
-    /// Whether nothing of others has come for as long as a Welcome waits. (A clock that was ahead says nothing about it.)
-    pub(crate) fn is_quiet(&self, row: &GroupRow) -> Result<bool> {
-        let (heard, now) = (history_gaps::last_heard(self.tx, self.me(), &row.id)?, self.now());
-        Ok(heard > now || heard.saturating_add(PATIENCE) <= now)
-    }
+/// Whether nothing of others has come for as long as a Welcome waits. (A clock that was ahead says nothing about it.)
+pub(crate) fn is_quiet(tx: &Tx<'_>, call: Call<'_>, row: &GroupRow) -> Result<bool> {
+    let (heard, now) = (history_gaps::last_heard(tx, call.me(), &row.id)?, call.now());
+    Ok(heard > now || heard.saturating_add(PATIENCE) <= now)
+}
 
-    /// When a Welcome came that waits, in Unix seconds.
-    fn waits_since(&mut self, row: &GroupRow, invite: &EventId) -> Result<Option<u64>> {
-        let held = self.waiting().held_welcomes(&row.id)?;
-        Ok(held.iter().find(|w| w.event_id == *invite).map(|w| w.received_at))
-    }
+/// When a Welcome came that waits, in Unix seconds.
+fn waits_since(records: &mut Records<'_>, row: &GroupRow, invite: &EventId) -> Result<Option<u64>> {
+    let held = records.waiting().held_welcomes(&row.id)?;
+    Ok(held.iter().find(|w| w.event_id == *invite).map(|w| w.received_at))
+}
 
-    /// Whether a Welcome that came then has waited long enough.
-    fn was_patient(&self, came: Option<u64>) -> bool {
-        came.is_some_and(|at| at.saturating_add(PATIENCE) <= self.now())
-    }
+/// Whether a Welcome that came then has waited long enough.
+fn was_patient(call: Call<'_>, came: Option<u64>) -> bool {
+    came.is_some_and(|at| at.saturating_add(PATIENCE) <= call.now())
+}
 
-    /// Since when, in Unix seconds, all that we followed was made by us and nobody else spoke, if that is all that is
-    /// retained. Who is in a group that others follow may be so too, when they are silent: but no admin of such a group
-    /// invites a member of it.
-    fn alone_since(&self, row: &GroupRow) -> Result<Option<u64>> {
-        let me = self.me();
-        let nodes = self.tx.nodes(&row.id)?;
-        let Some(oldest) = nodes.iter().find(|n| n.canonical && n.epoch == row.pass.floor) else {
-            return Ok(None);
-        };
-        let ours = |n: &&NodeRow| n.canonical && n.epoch > row.pass.floor;
-        let spoke = self.tx.witnesses(&row.id, 0)?;
-        let others = nodes.iter().filter(ours).any(|n| n.committer != Some(me))
-            || spoke.iter().any(|said| said.epoch >= row.pass.floor && said.sender != me);
-        Ok((!others).then_some(oldest.made_at.div_ceil(1000)))
-    }
+/// Since when, in Unix seconds, all that we followed was made by us and nobody else spoke, if that is all that is
+/// retained. Who is in a group that others follow may be so too, when they are silent: but no admin of such a group
+/// invites a member of it.
+fn alone_since(tx: &Tx<'_>, call: Call<'_>, row: &GroupRow) -> Result<Option<u64>> {
+    let me = call.me();
+    let nodes = tx.nodes(&row.id)?;
+    let Some(oldest) = nodes.iter().find(|n| n.canonical && n.epoch == row.pass.floor) else {
+        return Ok(None);
+    };
+    let ours = |n: &&NodeRow| n.canonical && n.epoch > row.pass.floor;
+    let spoke = tx.witnesses(&row.id, 0)?;
+    let others = nodes.iter().filter(ours).any(|n| n.committer != Some(me))
+        || spoke.iter().any(|said| said.epoch >= row.pass.floor && said.sender != me);
+    Ok((!others).then_some(oldest.made_at.div_ceil(1000)))
 }

@@ -1,59 +1,62 @@
 //! What becomes of our KeyPackages (protocol/key-packages.md A4).
 
 use mdk_store::KeyPackageRow;
+use mdk_store::Tx;
 use mdk_wire::KeyPackageRef;
 use openmls_traits::storage::StorageProvider as _;
 
-use crate::ctx::Ctx;
 use crate::mls::key_packages::{REPLACED_GRACE, USED_GRACE, mls_reference};
 use crate::model::error::{Error, Result};
 use crate::model::values::KeyPackageInfo;
+use crate::operations::key_packages::rotate;
+use crate::state_store::records::Records;
 
-impl Ctx<'_> {
-    /// Ours, newest first; replaced ones as long as a Welcome to them can still be joined.
-    pub(crate) fn key_packages(&self) -> Result<Vec<KeyPackageInfo>> {
-        Ok(self.tx.key_packages()?.into_iter().map(info).collect())
-    }
+/// Ours, newest first; replaced ones as long as a Welcome to them can still be joined.
+pub(crate) fn key_packages(tx: &Tx<'_>) -> Result<Vec<KeyPackageInfo>> {
+    Ok(tx.key_packages()?.into_iter().map(info).collect())
+}
 
-    /// Forgets a KeyPackage: Welcomes to it cannot be joined any more.
-    ///
-    /// # Errors
-    /// `NotFound` when it is not ours or already gone.
-    pub(crate) fn delete_key_package(&mut self, reference: &KeyPackageRef) -> Result<()> {
-        if self.tx.key_package(reference)?.is_none() {
-            return Err(Error::NotFound("KeyPackage"));
-        }
-        self.forget_key_package(reference)
+/// Forgets a KeyPackage: Welcomes to it cannot be joined any more.
+///
+/// # Errors
+/// `NotFound` when it is not ours or already gone.
+pub(crate) fn delete_key_package(
+    records: &mut Records<'_>,
+    reference: &KeyPackageRef,
+) -> Result<()> {
+    if records.tx.key_package(reference)?.is_none() {
+        return Err(Error::NotFound("KeyPackage"));
     }
+    forget_key_package(records, reference)
+}
 
-    /// Forgets the KeyPackages whose time is over. Called by `tick`.
-    pub(crate) fn expire_key_packages(&mut self) -> Result<()> {
-        let now = self.now();
-        let rows = self.tx.key_packages()?;
-        let mut over = rows.iter().filter(|row| now >= private_part_ends(row)).peekable();
-        if over.peek().is_none() {
-            return Ok(());
-        }
-        // rule: A4-9 a Welcome that waits can be taken up as long as its KeyPackage lives
-        let named = self.welcomes().key_packages_of_welcomes()?;
-        for row in over {
-            if now >= row.not_after || !named.contains(&row.event_id) {
-                self.forget_key_package(&row.reference)?;
-            }
-        }
-        Ok(())
+/// Forgets the KeyPackages whose time is over. Called by `tick`.
+pub(crate) fn expire_key_packages(records: &mut Records<'_>) -> Result<()> {
+    let now = records.now();
+    let rows = records.tx.key_packages()?;
+    let mut over = rows.iter().filter(|row| now >= private_part_ends(row)).peekable();
+    if over.peek().is_none() {
+        return Ok(());
     }
+    // rule: A4-9 a Welcome that waits can be taken up as long as its KeyPackage lives
+    let named = records.welcomes().key_packages_of_welcomes()?;
+    for row in over {
+        if now >= row.not_after || !named.contains(&row.event_id) {
+            forget_key_package(records, &row.reference)?;
+        }
+    }
+    Ok(())
+}
 
-    fn forget_key_package(&mut self, reference: &KeyPackageRef) -> Result<()> {
-        if let Some(row) = self.tx.key_package(reference)? {
-            self.outbox().withdraw_event(&row.event_id)?;
-        }
-        // The bundle holds the init key and the leaf's encryption key; OpenMLS stores no other row for it.
-        self.tx.mls().delete_key_package(&mls_reference(reference)?)?;
-        self.tx.delete_key_package(reference)?;
-        self.keep_plan(reference, None)?;
-        Ok(())
+fn forget_key_package(records: &mut Records<'_>, reference: &KeyPackageRef) -> Result<()> {
+    if let Some(row) = records.tx.key_package(reference)? {
+        records.outbox().withdraw_event(&row.event_id)?;
     }
+    // The bundle holds the init key and the leaf's encryption key; OpenMLS stores no other row for it.
+    records.tx.mls().delete_key_package(&mls_reference(reference)?)?;
+    records.tx.delete_key_package(reference)?;
+    rotate::keep_plan(records.tx, reference, None)?;
+    Ok(())
 }
 
 /// rule: A4-3 a replaced one stays for the Welcomes that are under way, at most until its lifetime ends: for a week if it

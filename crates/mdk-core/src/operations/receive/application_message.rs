@@ -1,15 +1,16 @@
 //! A message, opened by the state it was said in.
 
 use mdk_store::NodeRow;
+use mdk_store::Tx;
 use mdk_wire::GroupId;
 use openmls::prelude::{ProcessedMessageContent, ProtocolMessage};
 
-use crate::ctx::Ctx;
 use crate::fork_choice::settling::undecided;
 use crate::fork_choice::state_tree::began;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::replay::Said;
+use crate::mls::work::Work;
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
@@ -17,182 +18,174 @@ use crate::model::limits::MAX_RIVALS;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
+use crate::operations::receive::classify;
+use crate::operations::receive::deliver;
 use crate::operations::receive::deliver::Source;
+use crate::operations::receive::not_yet;
 use crate::state_store::branch_messages;
 use crate::state_store::handshakes_tried::{Vain, heard_until};
 use crate::state_store::seen;
 
-impl Ctx<'_> {
-    pub(crate) fn apply_application(
-        &mut self,
-        opened: Opened,
-        message: ProtocolMessage,
-    ) -> Result<Verdict, Halt> {
-        let epoch = message.epoch().as_u64();
-        let row = &opened.row;
-        // The live group has the message keys of the last epochs on its branch; a pass may retain one before them.
-        let live = !membership::is_out(row.status)
-            && epoch <= row.epoch
-            && epoch >= row.epoch.saturating_sub(u64::from(self.call.config.max_past_epochs))
-            && (epoch == row.epoch || self.knows_of(&row.id, epoch)?)
-            && !self.is_candidate(&opened, epoch)?;
-        if !live {
-            return self.hear_elsewhere(&opened, &message, DeferredReason::FutureEpoch);
-        }
-        let contested = row.pass.contested != 0 && epoch >= row.pass.contested;
-        let copy = contested.then(|| message.clone());
-        let mut group = self.take(&row.id)?;
-        let processed = match group.mls.process_message(&self.provider(), message) {
-            Ok(processed) => processed,
-            Err(error) => {
-                // The group was taken and is not put back: its ratchets may have moved.
-                let refusal = refusal(&error);
-                return match (copy, refusal) {
-                    // rule: D2-10 while branches compete it may have been said on another one
-                    (Some(message), refusal @ Refusal::Reject(_)) => {
-                        match self.hear_elsewhere(
-                            &opened,
-                            &message,
-                            DeferredReason::Undecryptable,
-                        )? {
-                            Verdict::Deferred(DeferredReason::Undecryptable) => {
-                                self.refuse(&opened, epoch, None, refusal)
-                            }
-                            verdict => Ok(verdict),
+pub(crate) fn apply_application(
+    work: &mut Work<'_>,
+    opened: Opened,
+    message: ProtocolMessage,
+) -> Result<Verdict, Halt> {
+    let epoch = message.epoch().as_u64();
+    let row = &opened.row;
+    // The live group has the message keys of the last epochs on its branch; a pass may retain one before them.
+    let live = !membership::is_out(row.status)
+        && epoch <= row.epoch
+        && epoch >= row.epoch.saturating_sub(u64::from(work.records.call.config.max_past_epochs))
+        && (epoch == row.epoch || knows_of(work.records.tx, &row.id, epoch)?)
+        && !classify::is_candidate(work.records.tx, &opened, epoch)?;
+    if !live {
+        return hear_elsewhere(work, &opened, &message, DeferredReason::FutureEpoch);
+    }
+    let contested = row.pass.contested != 0 && epoch >= row.pass.contested;
+    let copy = contested.then(|| message.clone());
+    let mut group = work.take(&row.id)?;
+    let processed = match group.mls.process_message(&work.provider(), message) {
+        Ok(processed) => processed,
+        Err(error) => {
+            // The group was taken and is not put back: its ratchets may have moved.
+            let refusal = refusal(&error);
+            return match (copy, refusal) {
+                // rule: D2-10 while branches compete it may have been said on another one
+                (Some(message), refusal @ Refusal::Reject(_)) => {
+                    match hear_elsewhere(work, &opened, &message, DeferredReason::Undecryptable)? {
+                        Verdict::Deferred(DeferredReason::Undecryptable) => {
+                            not_yet::refuse(&mut work.records, &opened, epoch, None, refusal)
                         }
+                        verdict => Ok(verdict),
                     }
-                    (_, refusal) => self.refuse(&opened, epoch, None, refusal),
-                };
-            }
-        };
-        let sender = sender_account(&processed);
-        let ProcessedMessageContent::ApplicationMessage(content) = processed.into_content() else {
-            // Our own private message cannot be decrypted by us: a claim to be an echo (D2).
-            self.put(group);
-            return Ok(Verdict::Duplicate);
-        };
-        // rule: D3-1 the sender's leaf stands for an account
-        let sender = sender.ok_or(Rejection::new(
-            RejectCode::InvalidEncoding,
-            "D3-1",
-            "the sender's credential is not an account",
-        ))?;
-        let source = self.source(&group, epoch)?;
-        self.put(group);
-        seen::done(self.tx, &opened)?;
-        self.deliver(&opened, sender, &source, &content.into_bytes())?;
-        Ok(Verdict::Applied)
-    }
-
-    /// Whether the live group has been in an epoch: it was not, where its branch had taken us out meanwhile.
-    fn knows_of(&self, id: &GroupId, epoch: u64) -> Result<bool> {
-        Ok(began(&self.tx.states(id)?).is_none_or(|began| epoch >= began))
-    }
-
-    /// A message of a state that is not live: of another branch, or retained for an open pass. What is said on a branch
-    /// that has not won is kept out of sight and counted. `unheard` is why it waits when no state opens it.
-    fn hear_elsewhere(
-        &mut self,
-        opened: &Opened,
-        message: &ProtocolMessage,
-        unheard: DeferredReason,
-    ) -> Result<Verdict, Halt> {
-        let (id, epoch) = (&opened.row.id, message.epoch().as_u64());
-        let states = self.tx.states(id)?;
-        let mut nodes: Vec<&NodeRow> = states.iter().filter(|n| n.epoch == epoch).collect();
-        let tip = opened.row.authenticator;
-        // rule: D6-6 who is out hears nothing more; what others say on a branch that keeps us still counts
-        // rule: D6-11 as long as the removal is not decided on, what was said in the states before it is read: it counts
-        // for their branch, as with who is not out, and is for us
-        let over = membership::is_out(opened.row.status);
-        let deaf = over && !undecided(&opened.row.pass);
-        nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
-        // To try it loads the state, and peers may say much that none of them opens.
-        let heard = heard_until(self.tx.newest_message()?);
-        nodes.retain(|n| !self.memory.tried.is_deaf(opened.content_id, n.authenticator, heard));
-        nodes.sort_by_key(|n| n.authenticator != opened.opener);
-        self.spare_sleepers(opened, &mut nodes)?;
-        for node in nodes {
-            let (sender, content) = match self.copies().hear(id, message.clone(), node)? {
-                Said::Nothing => {
-                    let (message, state) = (opened.content_id, node.authenticator);
-                    self.memory.tried.note(message, state, Vain::Elsewhere);
-                    continue;
                 }
-                Said::NotYet => {
-                    let (message, state) = (opened.content_id, node.authenticator);
-                    self.memory.tried.note(message, state, Vain::Lacks(heard));
-                    continue;
-                }
-                Said::Own => return Ok(Verdict::Duplicate),
-                Said::Content(sender, content) => (sender, content),
+                (_, refusal) => not_yet::refuse(&mut work.records, &opened, epoch, None, refusal),
             };
-            let source = Source {
-                epoch,
-                authenticator: node.authenticator,
-                retention: node.retention,
-                // (what is said in the group is out of sight where we are out of it, until the choice is made)
-                followed: node.canonical && !over,
-            };
-            seen::done(self.tx, opened)?;
-            self.deliver(opened, sender, &source, &content)?;
-            // What was said may have woken the state, and another one may sleep for it.
-            self.effects.follow(FollowUp::LimitBranches(id.clone()));
-            let shown = source.followed
-                || node.canonical && !branch_messages::is_to_choose(self.groups(), id)?;
-            return Ok(if shown {
-                Verdict::Applied
-            } else {
-                Verdict::Deferred(DeferredReason::Rival)
-            });
         }
-        match unheard {
-            DeferredReason::Undecryptable => Ok(Verdict::Deferred(unheard)),
-            _ if over => {
-                let reason = "no longer in this group";
-                Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", reason).into())
-            }
-            _ => self.hold_opened(opened, unheard),
-        }
-    }
+    };
+    let sender = sender_account(&processed);
+    let ProcessedMessageContent::ApplicationMessage(content) = processed.into_content() else {
+        // Our own private message cannot be decrypted by us: a claim to be an echo (D2).
+        work.put(group);
+        return Ok(Verdict::Duplicate);
+    };
+    // rule: D3-1 the sender's leaf stands for an account
+    let sender = sender.ok_or(Rejection::new(
+        RejectCode::InvalidEncoding,
+        "D3-1",
+        "the sender's credential is not an account",
+    ))?;
+    let source = source(work.records.tx, &group, epoch)?;
+    work.put(group);
+    seen::done(work.records.tx, &opened)?;
+    deliver::deliver(work, &opened, sender, &source, &content.into_bytes())?;
+    Ok(Verdict::Applied)
+}
 
-    /// The retained facts of the epoch a message was sent in.
-    fn source(&self, group: &LoadedGroup, epoch: u64) -> Result<Source> {
-        let row = &group.row;
-        if epoch == row.epoch {
-            return Ok(Source {
-                epoch,
-                authenticator: row.authenticator,
-                retention: row.retention,
-                followed: true,
-            });
-        }
-        let states = self.tx.states(&row.id)?;
-        let node = states.iter().find(|n| n.canonical && n.epoch == epoch);
-        let node = node.ok_or(Error::EpochUnavailable)?;
-        Ok(Source {
+/// Whether the live group has been in an epoch: it was not, where its branch had taken us out meanwhile.
+fn knows_of(tx: &Tx<'_>, id: &GroupId, epoch: u64) -> Result<bool> {
+    Ok(began(&tx.states(id)?).is_none_or(|began| epoch >= began))
+}
+
+/// A message of a state that is not live: of another branch, or retained for an open pass. What is said on a branch
+/// that has not won is kept out of sight and counted. `unheard` is why it waits when no state opens it.
+fn hear_elsewhere(
+    work: &mut Work<'_>,
+    opened: &Opened,
+    message: &ProtocolMessage,
+    unheard: DeferredReason,
+) -> Result<Verdict, Halt> {
+    let (id, epoch) = (&opened.row.id, message.epoch().as_u64());
+    let states = work.records.tx.states(id)?;
+    let mut nodes: Vec<&NodeRow> = states.iter().filter(|n| n.epoch == epoch).collect();
+    let tip = opened.row.authenticator;
+    // rule: D6-6 who is out hears nothing more; what others say on a branch that keeps us still counts
+    // rule: D6-11 as long as the removal is not decided on, what was said in the states before it is read: it counts
+    // for their branch, as with who is not out, and is for us
+    let over = membership::is_out(opened.row.status);
+    let deaf = over && !undecided(&opened.row.pass);
+    nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
+    // To try it loads the state, and peers may say much that none of them opens.
+    let heard = heard_until(work.records.tx.newest_message()?);
+    nodes.retain(|n| !work.records.memory.tried.is_deaf(opened.content_id, n.authenticator, heard));
+    nodes.sort_by_key(|n| n.authenticator != opened.opener);
+    spare_sleepers(work.records.tx, opened, &mut nodes)?;
+    for node in nodes {
+        let (sender, content) = match work.copies().hear(id, message.clone(), node)? {
+            Said::Nothing => {
+                let (message, state) = (opened.content_id, node.authenticator);
+                work.records.memory.tried.note(message, state, Vain::Elsewhere);
+                continue;
+            }
+            Said::NotYet => {
+                let (message, state) = (opened.content_id, node.authenticator);
+                work.records.memory.tried.note(message, state, Vain::Lacks(heard));
+                continue;
+            }
+            Said::Own => return Ok(Verdict::Duplicate),
+            Said::Content(sender, content) => (sender, content),
+        };
+        let source = Source {
             epoch,
             authenticator: node.authenticator,
             retention: node.retention,
-            followed: true,
-        })
+            // (what is said in the group is out of sight where we are out of it, until the choice is made)
+            followed: node.canonical && !over,
+        };
+        seen::done(work.records.tx, opened)?;
+        deliver::deliver(work, opened, sender, &source, &content)?;
+        // What was said may have woken the state, and another one may sleep for it.
+        work.records.effects.follow(FollowUp::LimitBranches(id.clone()));
+        let shown = source.followed
+            || node.canonical && !branch_messages::is_to_choose(work.records.groups(), id)?;
+        return Ok(if shown { Verdict::Applied } else { Verdict::Deferred(DeferredReason::Rival) });
     }
-
-    /// Of the states that a message may have been said in, only some are made again that did not seal it: whoever has
-    /// several keys may seal a message with any, and each try costs as much as a commit.
-    fn spare_sleepers(&self, opened: &Opened, nodes: &mut Vec<&NodeRow>) -> Result<()> {
-        if nodes.len() <= MAX_RIVALS {
-            return Ok(());
+    match unheard {
+        DeferredReason::Undecryptable => Ok(Verdict::Deferred(unheard)),
+        _ if over => {
+            let reason = "no longer in this group";
+            Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", reason).into())
         }
-        let whole = self.tx.whole_nodes(&opened.row.id)?;
-        let (first, mut asleep): (Vec<_>, Vec<_>) =
-            std::mem::take(nodes).into_iter().partition(|n| {
-                n.authenticator == opened.opener || n.canonical || whole.contains(&n.authenticator)
-            });
-        asleep.sort_by_key(|n| n.commit);
-        asleep.truncate(MAX_RIVALS);
-        *nodes = first;
-        nodes.append(&mut asleep);
-        Ok(())
+        _ => not_yet::hold_opened(&mut work.records, opened, unheard),
     }
+}
+
+/// The retained facts of the epoch a message was sent in.
+fn source(tx: &Tx<'_>, group: &LoadedGroup, epoch: u64) -> Result<Source> {
+    let row = &group.row;
+    if epoch == row.epoch {
+        return Ok(Source {
+            epoch,
+            authenticator: row.authenticator,
+            retention: row.retention,
+            followed: true,
+        });
+    }
+    let states = tx.states(&row.id)?;
+    let node = states.iter().find(|n| n.canonical && n.epoch == epoch);
+    let node = node.ok_or(Error::EpochUnavailable)?;
+    Ok(Source {
+        epoch,
+        authenticator: node.authenticator,
+        retention: node.retention,
+        followed: true,
+    })
+}
+
+/// Of the states that a message may have been said in, only some are made again that did not seal it: whoever has
+/// several keys may seal a message with any, and each try costs as much as a commit.
+fn spare_sleepers(tx: &Tx<'_>, opened: &Opened, nodes: &mut Vec<&NodeRow>) -> Result<()> {
+    if nodes.len() <= MAX_RIVALS {
+        return Ok(());
+    }
+    let whole = tx.whole_nodes(&opened.row.id)?;
+    let (first, mut asleep): (Vec<_>, Vec<_>) = std::mem::take(nodes).into_iter().partition(|n| {
+        n.authenticator == opened.opener || n.canonical || whole.contains(&n.authenticator)
+    });
+    asleep.sort_by_key(|n| n.commit);
+    asleep.truncate(MAX_RIVALS);
+    *nodes = first;
+    nodes.append(&mut asleep);
+    Ok(())
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use openmls::prelude::ProtocolMessage;
 
-use crate::ctx::Ctx;
 use crate::fork_choice::settling::touch;
+use crate::mls::enter_epoch;
 use crate::mls::proposals::{load_proposals, resolve};
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::stage_commit::self_removed;
+use crate::mls::work::Work;
 use crate::mls::{settings, views};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
@@ -17,83 +18,82 @@ use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::Verdict;
+use crate::operations::receive::not_yet;
 use crate::policy;
 use crate::state_store::seen;
 
-impl Ctx<'_> {
-    /// A commit on the tip applies at once; the state it leaves is retained.
-    pub(crate) fn apply_commit(
-        &mut self,
-        opened: Opened,
-        message: ProtocolMessage,
-    ) -> Result<Verdict, Halt> {
-        let id = opened.row.id.clone();
-        let mut group = self.take(&id)?;
-        let state = self.states().snapshot(&group.row)?;
-        let (epoch, tip) = (group.row.epoch, group.row.authenticator);
-        let provider = self.provider();
-        load_proposals(self.tx, &provider, &mut group.mls, &id, &tip)?;
-        let copy = message.clone();
-        let processed = match group.mls.process_message(&provider, message) {
-            Ok(processed) => processed,
-            Err(error) => {
-                let refusal = refusal(&error);
-                // Nothing but the loaded proposals is in the way then: it need not be read anew.
-                if matches!(refusal, Refusal::Elsewhere) {
-                    self.put(group);
-                }
-                return self.refuse_commit(&opened, &copy, refusal);
+/// A commit on the tip applies at once; the state it leaves is retained.
+pub(crate) fn apply_commit(
+    work: &mut Work<'_>,
+    opened: Opened,
+    message: ProtocolMessage,
+) -> Result<Verdict, Halt> {
+    let id = opened.row.id.clone();
+    let mut group = work.take(&id)?;
+    let state = work.records.states().snapshot(&group.row)?;
+    let (epoch, tip) = (group.row.epoch, group.row.authenticator);
+    let provider = work.provider();
+    load_proposals(work.records.tx, &provider, &mut group.mls, &id, &tip)?;
+    let copy = message.clone();
+    let processed = match group.mls.process_message(&provider, message) {
+        Ok(processed) => processed,
+        Err(error) => {
+            let refusal = refusal(&error);
+            // Nothing but the loaded proposals is in the way then: it need not be read anew.
+            if matches!(refusal, Refusal::Elsewhere) {
+                work.put(group);
             }
-        };
-        let committer = processed.sender().clone();
-        let account = sender_account(&processed);
-        let staged = match resolve(&provider, &mut group.mls, processed) {
-            Ok(staged) => staged,
-            Err(refusal) => return self.refuse_commit(&opened, &copy, refusal),
-        };
-        let parent = group.view();
-        let (commit, result) = views::view_of_staged(&parent, &group.mls, &committer, &staged)?;
-        let class = policy::judge_commit(&parent, &commit, &result)?;
+            return not_yet::refuse_commit(work, &opened, &copy, refusal);
+        }
+    };
+    let committer = processed.sender().clone();
+    let account = sender_account(&processed);
+    let staged = match resolve(&provider, &mut group.mls, processed) {
+        Ok(staged) => staged,
+        Err(refusal) => return not_yet::refuse_commit(work, &opened, &copy, refusal),
+    };
+    let parent = group.view();
+    let (commit, result) = views::view_of_staged(&parent, &group.mls, &committer, &staged)?;
+    let class = policy::judge_commit(&parent, &commit, &result)?;
 
-        let before = settings::settings(group.mls.public_group().group_context())
-            .map_err(|_| Error::Internal("own state does not decode"))?;
-        let step = Step {
-            digest: opened.content_id,
-            committer: account,
-            privileged: class.privileged,
-            left: self_removed(&commit, &group),
-            sent_at: opened.sent_at,
-        };
-        // Only an automatic commit can be pending here, and only a commit that takes effect supersedes it: until
-        // then a relay may have it. Its bytes stay known in case it comes back.
-        if let Some(pending) = self.tx.pending_of(&id)? {
-            self.supersede(&group.row.id, pending.id)?;
-        }
-        // rule: E5-8 a commit on the tip applies at once, and opens a pass for what may compete with it: before anything
-        // is let go, since the oldest of the states is one that a rival may start from
-        touch(&mut group.row.pass, epoch, self.call.now_millis);
-        self.states().retain(&group.row, &state)?;
-        group
-            .mls
-            .merge_staged_commit(&self.provider(), *staged)
-            .map_err(|_| Error::Internal("merging a verified commit"))?;
-        group.merged(Arc::new(result))?;
-        group.judged = None;
-        let contested = group.row.pass.contested != 0;
-        self.finish_epoch(&mut group, &before, &step)?;
-        seen::done(self.tx, &opened)?;
-        self.tx.drop_input(&id, &opened.content_id)?;
-        if contested || membership::is_over(group.row.status) {
-            // (its state may lose, and be one of too many; or we are out, and know no more of it than this)
-            self.states().keep_commit(&opened, epoch, tip)?;
-        }
-        if membership::is_over(group.row.status) {
-            self.memory.rows.forget(&id);
-        } else {
-            self.put(group);
-            self.effects.follow(FollowUp::RenewLeave(id.clone()));
-        }
-        self.effects.follow(FollowUp::RetryBuffered(id));
-        Ok(Verdict::Applied)
+    let before = settings::settings(group.mls.public_group().group_context())
+        .map_err(|_| Error::Internal("own state does not decode"))?;
+    let step = Step {
+        digest: opened.content_id,
+        committer: account,
+        privileged: class.privileged,
+        left: self_removed(&commit, &group),
+        sent_at: opened.sent_at,
+    };
+    // Only an automatic commit can be pending here, and only a commit that takes effect supersedes it: until
+    // then a relay may have it. Its bytes stay known in case it comes back.
+    if let Some(pending) = work.records.tx.pending_of(&id)? {
+        work.records.supersede(&group.row.id, pending.id)?;
     }
+    // rule: E5-8 a commit on the tip applies at once, and opens a pass for what may compete with it: before anything
+    // is let go, since the oldest of the states is one that a rival may start from
+    touch(&mut group.row.pass, epoch, work.records.call.now_millis);
+    work.records.states().retain(&group.row, &state)?;
+    group
+        .mls
+        .merge_staged_commit(&work.provider(), *staged)
+        .map_err(|_| Error::Internal("merging a verified commit"))?;
+    group.merged(Arc::new(result))?;
+    group.judged = None;
+    let contested = group.row.pass.contested != 0;
+    enter_epoch::finish_epoch(&mut work.records, work.crypto, &mut group, &before, &step)?;
+    seen::done(work.records.tx, &opened)?;
+    work.records.tx.drop_input(&id, &opened.content_id)?;
+    if contested || membership::is_over(group.row.status) {
+        // (its state may lose, and be one of too many; or we are out, and know no more of it than this)
+        work.records.states().keep_commit(&opened, epoch, tip)?;
+    }
+    if membership::is_over(group.row.status) {
+        work.records.memory.rows.forget(&id);
+    } else {
+        work.put(group);
+        work.records.effects.follow(FollowUp::RenewLeave(id.clone()));
+    }
+    work.records.effects.follow(FollowUp::RetryBuffered(id));
+    Ok(Verdict::Applied)
 }

@@ -1,13 +1,16 @@
 //! Application payloads: delivery, and what edits, reactions and deletes do (protocol/events.md D3).
 
+use mdk_store::Tx;
 use mdk_store::{MessageRow, MessageStatus};
 use mdk_wire::budget::member::{
     MAX_DELETIONS, MAX_EDITS, MAX_REACTIONS, MAX_REASON_BYTES, MAX_TAGS_ABOUT_BYTES,
 };
 use mdk_wire::{EventId, Payload, PublicKey, kind};
 
-use crate::ctx::Ctx;
 use crate::media::attachments;
+use crate::mls::media_secret;
+use crate::mls::work::Work;
+use crate::model::call::Call;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::message_kinds::{MAX_REACTION_CHARS, expiry, is_about, target_of};
@@ -16,6 +19,7 @@ use crate::model::outcome::{RejectCode, Rejection};
 use crate::model::values::EventBody;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
+use crate::state_store::records::Records;
 
 /// The state a message was opened in.
 pub(crate) struct Source {
@@ -26,171 +30,170 @@ pub(crate) struct Source {
     pub(crate) followed: bool,
 }
 
-impl Ctx<'_> {
-    /// Checks the payload against its MLS sender and stores it once; what is too much goes.
-    pub(crate) fn deliver(
-        &mut self,
-        opened: &Opened,
-        sender: PublicKey,
-        source: &Source,
-        plaintext: &[u8],
-    ) -> Result<(), Halt> {
-        self.store_payload(opened, sender, source, plaintext)?;
-        Ok(self.quota().keep_to_quota(&opened.row.id, &sender)?)
-    }
+/// Checks the payload against its MLS sender and stores it once; what is too much goes.
+pub(crate) fn deliver(
+    work: &mut Work<'_>,
+    opened: &Opened,
+    sender: PublicKey,
+    source: &Source,
+    plaintext: &[u8],
+) -> Result<(), Halt> {
+    store_payload(work, opened, sender, source, plaintext)?;
+    Ok(work.records.quota().keep_to_quota(&opened.row.id, &sender)?)
+}
 
-    fn store_payload(
-        &mut self,
-        opened: &Opened,
-        sender: PublicKey,
-        source: &Source,
-        plaintext: &[u8],
-    ) -> Result<(), Halt> {
-        let payload = Payload::parse(plaintext)?;
-        judge_payload(&payload, &sender)?;
-        let mut row = self.message_row(opened, sender, source, payload);
-        // rule: 2.5-10 what was said before, under the same id, is shown once
-        let copies = self.tx.copies(&row.group, &row.id)?;
-        if copies.iter().any(|copy| copy.authenticator == row.authenticator) {
-            // Said in this state already, and counted there: nothing is new.
-            return Ok(());
-        }
-        let late = self.expiry().has_had_its_time(&mut row, &copies)?;
-        let known = |status| copies.iter().any(|copy| copy.status == status);
-        let gone = known(MessageStatus::Deleted);
-        if known(MessageStatus::Valid) {
-            // In another state, which may lose: then this one stands for it.
-            row.status = MessageStatus::Parked;
-        }
-        // A delete by the same author may have come before what it deletes.
-        let erased = self.messages().is_deleted(&row)? || self.messages().is_void(&row)?;
-        if late || gone || erased {
-            row.content = String::new();
-            row.tags = Vec::new();
-        }
-        if erased {
-            row.status = MessageStatus::Deleted;
-            self.messages().erase_edits(&row.group, &row.id, None)?;
-        }
-        self.witnesses().witness(&row)?;
-        if copies.is_empty() && !self.has_room_about(&row)? {
-            // What branches are compared by stays.
-            self.tx.insert_spent(&row)?;
-            return Ok(());
-        }
-        row.seq = self.tx.insert_message(&row)?;
-        if attachments::is_kept(&row, late) {
-            self.keep_file_keys(&row, &source.authenticator)?;
-        }
-        match row.status {
-            _ if late || gone => self.store_late(&row, late, gone)?,
-            MessageStatus::Parked => {
-                self.delete_early(&row)?;
-                self.branch_messages().place_late(&row)?;
-            }
-            _ => self.show_payload(row, &copies)?,
-        }
-        Ok(())
+fn store_payload(
+    work: &mut Work<'_>,
+    opened: &Opened,
+    sender: PublicKey,
+    source: &Source,
+    plaintext: &[u8],
+) -> Result<(), Halt> {
+    let payload = Payload::parse(plaintext)?;
+    judge_payload(&payload, &sender)?;
+    let mut row = message_row(work.records.call, opened, sender, source, payload);
+    // rule: 2.5-10 what was said before, under the same id, is shown once
+    let copies = work.records.tx.copies(&row.group, &row.id)?;
+    if copies.iter().any(|copy| copy.authenticator == row.authenticator) {
+        // Said in this state already, and counted there: nothing is new.
+        return Ok(());
     }
+    let late = work.records.expiry().has_had_its_time(&mut row, &copies)?;
+    let known = |status| copies.iter().any(|copy| copy.status == status);
+    let gone = known(MessageStatus::Deleted);
+    if known(MessageStatus::Valid) {
+        // In another state, which may lose: then this one stands for it.
+        row.status = MessageStatus::Parked;
+    }
+    // A delete by the same author may have come before what it deletes.
+    let erased =
+        work.records.messages().is_deleted(&row)? || work.records.messages().is_void(&row)?;
+    if late || gone || erased {
+        row.content = String::new();
+        row.tags = Vec::new();
+    }
+    if erased {
+        row.status = MessageStatus::Deleted;
+        work.records.messages().erase_edits(&row.group, &row.id, None)?;
+    }
+    work.records.witnesses().witness(&row)?;
+    if copies.is_empty() && !has_room_about(work.records.tx, &row)? {
+        // What branches are compared by stays.
+        work.records.tx.insert_spent(&row)?;
+        return Ok(());
+    }
+    row.seq = work.records.tx.insert_message(&row)?;
+    if attachments::is_kept(&row, late) {
+        media_secret::keep_file_keys(work, &row, &source.authenticator)?;
+    }
+    match row.status {
+        _ if late || gone => store_late(&mut work.records, &row, late, gone)?,
+        MessageStatus::Parked => {
+            delete_early(&mut work.records, &row)?;
+            work.records.branch_messages().place_late(&row)?;
+        }
+        _ => show_payload(&mut work.records, row, &copies)?,
+    }
+    Ok(())
+}
 
-    /// What a member said, as it is kept.
-    fn message_row(
-        &self,
-        opened: &Opened,
-        sender: PublicKey,
-        source: &Source,
-        payload: Payload,
-    ) -> MessageRow {
-        let (id, kind, created_at) = (payload.id, payload.kind, payload.created_at);
-        let target = target_of(kind, &payload.tags);
-        let (content, tags) = needed(payload, target.as_ref());
-        MessageRow {
-            seq: 0,
-            group: opened.row.id.clone(),
-            id,
-            content_id: opened.content_id,
-            outer_id: opened.event_id,
-            sender,
-            // rule: 2.4-19 a message of a kind that is not known here is delivered like any other
-            kind,
-            created_at,
-            received_at: self.now(),
-            epoch: source.epoch,
-            authenticator: source.authenticator,
-            content,
-            target,
-            tags,
-            mine: sender == self.me(),
-            delivery: 1,
-            // rule: 2.9-1
-            expires_at: expiry(created_at, source.retention),
-            // rule: E5-9 what is said on a branch that has not won is not shown, but counted
-            status: if source.followed { MessageStatus::Valid } else { MessageStatus::Parked },
-        }
+/// What a member said, as it is kept.
+fn message_row(
+    call: Call<'_>,
+    opened: &Opened,
+    sender: PublicKey,
+    source: &Source,
+    payload: Payload,
+) -> MessageRow {
+    let (id, kind, created_at) = (payload.id, payload.kind, payload.created_at);
+    let target = target_of(kind, &payload.tags);
+    let (content, tags) = needed(payload, target.as_ref());
+    MessageRow {
+        seq: 0,
+        group: opened.row.id.clone(),
+        id,
+        content_id: opened.content_id,
+        outer_id: opened.event_id,
+        sender,
+        // rule: 2.4-19 a message of a kind that is not known here is delivered like any other
+        kind,
+        created_at,
+        received_at: call.now(),
+        epoch: source.epoch,
+        authenticator: source.authenticator,
+        content,
+        target,
+        tags,
+        mine: sender == call.me(),
+        delivery: 1,
+        // rule: 2.9-1
+        expires_at: expiry(created_at, source.retention),
+        // rule: E5-9 what is said on a branch that has not won is not shown, but counted
+        status: if source.followed { MessageStatus::Valid } else { MessageStatus::Parked },
     }
+}
 
-    /// What has had its time, or was deleted in another state: what branches are compared by stays of it.
-    fn store_late(&mut self, row: &MessageRow, late: bool, gone: bool) -> Result<()> {
-        if late && row.kind == kind::DELETE {
-            // rule: 2.9-8
-            self.delete_early(row)?;
-            return self.expiry().retire_deletion(row, true);
-        }
-        self.expiry().bury_late(row, gone)
+/// What has had its time, or was deleted in another state: what branches are compared by stays of it.
+fn store_late(records: &mut Records<'_>, row: &MessageRow, late: bool, gone: bool) -> Result<()> {
+    if late && row.kind == kind::DELETE {
+        // rule: 2.9-8
+        delete_early(records, row)?;
+        return records.expiry().retire_deletion(row, true);
     }
+    records.expiry().bury_late(row, gone)
+}
 
-    /// What is said on the branch that is followed does what it is for, and is told.
-    fn show_payload(&mut self, row: MessageRow, copies: &[MessageRow]) -> Result<()> {
-        self.messages().park_copies(copies)?;
-        let Some(stored) = self.messages().apply_to_target(&row)? else { return Ok(()) };
-        let group = row.group.clone();
-        if let Stored::MessageReceived { .. } = stored {
-            let message = history::view(self.tx, row)?;
-            self.log().emit_known(&group, &stored, EventBody::MessageReceived { message })
-        } else {
-            self.log().emit(&group, row.content_id.as_bytes(), &stored)
-        }
+/// What is said on the branch that is followed does what it is for, and is told.
+fn show_payload(records: &mut Records<'_>, row: MessageRow, copies: &[MessageRow]) -> Result<()> {
+    records.messages().park_copies(copies)?;
+    let Some(stored) = records.messages().apply_to_target(&row)? else { return Ok(()) };
+    let group = row.group.clone();
+    if let Stored::MessageReceived { .. } = stored {
+        let message = history::view(records.tx, row)?;
+        records.log().emit_known(&group, &stored, EventBody::MessageReceived { message })
+    } else {
+        records.log().emit(&group, row.content_id.as_bytes(), &stored)
     }
+}
 
-    /// Who deletes something means it on every branch: not even a lost one brings it back.
-    fn delete_early(&mut self, row: &MessageRow) -> Result<()> {
-        if row.kind != kind::DELETE {
-            return Ok(());
-        }
-        if let Some(stored) = self.messages().apply_to_target(row)? {
-            self.log().emit(&row.group.clone(), row.content_id.as_bytes(), &stored)?;
-        }
-        Ok(())
+/// Who deletes something means it on every branch: not even a lost one brings it back.
+fn delete_early(records: &mut Records<'_>, row: &MessageRow) -> Result<()> {
+    if row.kind != kind::DELETE {
+        return Ok(());
     }
+    if let Some(stored) = records.messages().apply_to_target(row)? {
+        records.log().emit(&row.group.clone(), row.content_id.as_bytes(), &stored)?;
+    }
+    Ok(())
+}
 
-    // rule: 2.4-21 what a member says about one message is kept in so many pieces
-    /// Makes room for a reaction, an edit or a deletion among what its sender has said about that message. False: there is
-    /// none, or it does nothing, and it is not to be kept.
-    fn has_room_about(&self, row: &MessageRow) -> Result<bool> {
-        let most = match row.kind {
-            kind::REACTION => MAX_REACTIONS,
-            kind::EDIT => MAX_EDITS,
-            kind::DELETE => MAX_DELETIONS,
-            _ => return Ok(true),
-        };
-        let Some(target) = &row.target else { return Ok(true) };
-        if row.kind != kind::REACTION {
-            let of = self.tx.message(&row.group, target)?;
-            if of.is_some_and(|of| of.sender != row.sender) {
-                return Ok(false);
-            }
+// rule: 2.4-21 what a member says about one message is kept in so many pieces
+/// Makes room for a reaction, an edit or a deletion among what its sender has said about that message. False: there is
+/// none, or it does nothing, and it is not to be kept.
+fn has_room_about(tx: &Tx<'_>, row: &MessageRow) -> Result<bool> {
+    let most = match row.kind {
+        kind::REACTION => MAX_REACTIONS,
+        kind::EDIT => MAX_EDITS,
+        kind::DELETE => MAX_DELETIONS,
+        _ => return Ok(true),
+    };
+    let Some(target) = &row.target else { return Ok(true) };
+    if row.kind != kind::REACTION {
+        let of = tx.message(&row.group, target)?;
+        if of.is_some_and(|of| of.sender != row.sender) {
+            return Ok(false);
         }
-        let known = self.tx.said_about(&row.group, target, row.kind, &row.sender)?;
-        if known.len() < most {
-            return Ok(true);
-        }
-        let gone = known.iter().find(|one| one.status == MessageStatus::Deleted);
-        let oldest =
-            known.first().filter(|one| row.kind == kind::EDIT && one.created_at <= row.created_at);
-        let Some(place) = gone.or(oldest) else { return Ok(false) };
-        self.tx.spend_message(place.seq)?;
-        Ok(true)
     }
+    let known = tx.said_about(&row.group, target, row.kind, &row.sender)?;
+    if known.len() < most {
+        return Ok(true);
+    }
+    let gone = known.iter().find(|one| one.status == MessageStatus::Deleted);
+    let oldest =
+        known.first().filter(|one| row.kind == kind::EDIT && one.created_at <= row.created_at);
+    let Some(place) = gone.or(oldest) else { return Ok(false) };
+    tx.spend_message(place.seq)?;
+    Ok(true)
 }
 
 /// Checks what a member said against who said it.

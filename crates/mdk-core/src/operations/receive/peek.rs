@@ -4,7 +4,6 @@ use mdk_store::GroupStatus;
 use mdk_wire::{Event, GroupId, GroupMessage};
 use openmls::prelude::ProtocolMessage;
 
-use crate::ctx::Ctx;
 use crate::mls::work::Work;
 use crate::mls::{decode, sender_position};
 use crate::model::error::Result;
@@ -21,49 +20,47 @@ pub(crate) enum Peeked {
     Closed,
 }
 
-impl Ctx<'_> {
-    /// What kind of event it is, by what opens it now. Changes nothing.
-    pub(crate) fn peek(&mut self, event: &Event) -> Result<Peeked> {
-        if self.tx.seen(event.id().as_bytes())?.is_some() {
-            return Ok(Peeked::Ready(None));
-        }
-        // What is refused is refused in any order.
-        let Ok(message) = GroupMessage::parse(event.clone()) else {
-            return Ok(Peeked::Ready(None));
+/// What kind of event it is, by what opens it now. Changes nothing.
+pub(crate) fn peek(work: &mut Work<'_>, event: &Event) -> Result<Peeked> {
+    if work.records.tx.seen(event.id().as_bytes())?.is_some() {
+        return Ok(Peeked::Ready(None));
+    }
+    // What is refused is refused in any order.
+    let Ok(message) = GroupMessage::parse(event.clone()) else {
+        return Ok(Peeked::Ready(None));
+    };
+    for id in work.records.tx.route_claims(&message.group)? {
+        let row = work.records.groups().current_row(&id)?;
+        let bytes = match work.records.event_keys().open(&row, &message) {
+            Ok(Some((bytes, _))) => bytes,
+            Ok(None) => continue,
+            Err(Halt::Rejected(_)) => return Ok(Peeked::Ready(None)),
+            Err(Halt::Failed(error)) => return Err(error),
         };
-        for id in self.tx.route_claims(&message.group)? {
-            let row = self.groups().current_row(&id)?;
-            let bytes = match self.event_keys().open(&row, &message) {
-                Ok(Some((bytes, _))) => bytes,
-                Ok(None) => continue,
-                Err(Halt::Rejected(_)) => return Ok(Peeked::Ready(None)),
-                Err(Halt::Failed(error)) => return Err(error),
-            };
-            if decode::is_handshake(&bytes) {
-                return Ok(Peeked::Handshake);
-            }
-            let Ok(message) = decode::decode(&bytes) else { return Ok(Peeked::Ready(None)) };
-            let ours = message.group_id().as_slice() == id.as_bytes();
-            let live = !membership::is_out(row.status)
-                && !matches!(row.status, GroupStatus::Founding | GroupStatus::Unrecoverable);
-            if !ours || !live {
-                return Ok(Peeked::Ready(None));
-            }
-            return Ok(Peeked::Ready(self.place_of(&id, message)));
+        if decode::is_handshake(&bytes) {
+            return Ok(Peeked::Handshake);
         }
-        Ok(Peeked::Closed)
+        let Ok(message) = decode::decode(&bytes) else { return Ok(Peeked::Ready(None)) };
+        let ours = message.group_id().as_slice() == id.as_bytes();
+        let live = !membership::is_out(row.status)
+            && !matches!(row.status, GroupStatus::Founding | GroupStatus::Unrecoverable);
+        if !ours || !live {
+            return Ok(Peeked::Ready(None));
+        }
+        return Ok(Peeked::Ready(place_of(work, &id, message)));
     }
+    Ok(Peeked::Closed)
+}
 
-    fn place_of(&mut self, id: &GroupId, message: ProtocolMessage) -> Option<Place> {
-        if self.memory.rows.get(id).is_none() {
-            // A group that does not load shows that when the event is processed.
-            let loaded = self.take(id).ok()?;
-            self.put(loaded);
-        }
-        let epoch = message.epoch().as_u64();
-        let Work { crypto, loaded, records, .. } = &mut self.work;
-        let mls = loaded.peek_mut(&records.memory.rows, id)?;
-        let (leaf, generation) = sender_position::read(crypto, records.tx.mls(), mls, message)?;
-        Some(Place { group: id.clone(), leaf, epoch, generation })
+fn place_of(work: &mut Work<'_>, id: &GroupId, message: ProtocolMessage) -> Option<Place> {
+    if work.records.memory.rows.get(id).is_none() {
+        // A group that does not load shows that when the event is processed.
+        let loaded = work.take(id).ok()?;
+        work.put(loaded);
     }
+    let epoch = message.epoch().as_u64();
+    let Work { crypto, loaded, records, .. } = work;
+    let mls = loaded.peek_mut(&records.memory.rows, id)?;
+    let (leaf, generation) = sender_position::read(crypto, records.tx.mls(), mls, message)?;
+    Some(Place { group: id.clone(), leaf, epoch, generation })
 }

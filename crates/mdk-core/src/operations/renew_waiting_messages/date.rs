@@ -9,68 +9,67 @@
 use std::collections::BTreeSet;
 
 use mdk_store::{OutgoingRow, Seen};
+use mdk_wire::OsRandom;
 use mdk_wire::{Event, GroupId, GroupMessage, group_message};
 
-use crate::ctx::Ctx;
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::state_store::deliveries::waits;
-use mdk_wire::OsRandom;
+use crate::state_store::records::Records;
 
 /// Half of what our own client looks back (mdk-client), so that a relay may be a day late, too.
 const OLD: u64 = 86_400;
 /// Twice what a burst runs ahead of the clock, which relays take.
 const AHEAD: u64 = 600;
 
-impl Ctx<'_> {
-    /// Groups with a waiting message whose time is not of now.
-    pub(crate) fn misdated_groups(&self, rows: &[OutgoingRow]) -> BTreeSet<GroupId> {
-        let mut groups = BTreeSet::new();
-        for row in rows.iter().filter(|row| waits(row)) {
-            if let Some(group) = row.group.as_ref().filter(|_| self.is_misdated(row)) {
-                groups.insert(group.clone());
-            }
+/// Groups with a waiting message whose time is not of now.
+pub(crate) fn misdated_groups(call: Call<'_>, rows: &[OutgoingRow]) -> BTreeSet<GroupId> {
+    let mut groups = BTreeSet::new();
+    for row in rows.iter().filter(|row| waits(row)) {
+        if let Some(group) = row.group.as_ref().filter(|_| is_misdated(call, row)) {
+            groups.insert(group.clone());
         }
-        groups
     }
+    groups
+}
 
-    fn is_misdated(&self, row: &OutgoingRow) -> bool {
-        // (the event was made when it was put in, or runs a little ahead)
-        let (now, at) = (self.now(), row.created_at);
-        at.saturating_add(OLD) < now || at > now.saturating_add(AHEAD)
-    }
+fn is_misdated(call: Call<'_>, row: &OutgoingRow) -> bool {
+    // (the event was made when it was put in, or runs a little ahead)
+    let (now, at) = (call.now(), row.created_at);
+    at.saturating_add(OLD) < now || at > now.saturating_add(AHEAD)
+}
 
-    // rule: OB-19 what no relay has taken for a day goes out with the time of now, around the same encrypted bytes
-    /// Dates anew what is too old or too far ahead, and what waits behind it, so that the order stays.
-    pub(crate) fn date_anew(&mut self, id: &GroupId) -> Result<()> {
-        let mut behind = false;
-        for row in self.tx.outgoing_of_group(id)? {
-            if !waits(&row) {
-                continue;
-            }
-            behind |= self.is_misdated(&row);
-            if behind {
-                self.replace(id, row)?;
-            }
+// rule: OB-19 what no relay has taken for a day goes out with the time of now, around the same encrypted bytes
+/// Dates anew what is too old or too far ahead, and what waits behind it, so that the order stays.
+pub(crate) fn date_anew(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
+    let mut behind = false;
+    for row in records.tx.outgoing_of_group(id)? {
+        if !waits(&row) {
+            continue;
         }
-        Ok(())
+        behind |= is_misdated(records.call, &row);
+        if behind {
+            replace(records, id, row)?;
+        }
     }
+    Ok(())
+}
 
-    fn replace(&mut self, id: &GroupId, row: OutgoingRow) -> Result<()> {
-        let damaged = || Error::Unrecoverable("outbox");
-        let message = row.message.ok_or_else(damaged)?;
-        let json = row.event_json.as_deref().ok_or_else(damaged)?;
-        let event = Event::from_json(json.as_bytes()).map_err(|_| damaged())?;
-        let sealed = GroupMessage::parse(event).map_err(|_| damaged())?;
-        let sent_at = self.timestamps().envelope_time(id)?;
-        let event = group_message::date_anew(&sealed, sent_at, &mut OsRandom)
-            .map_err(Error::bug("dating a message anew"))?;
-        self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
-        self.tx.replace_event(id, &message, &row.event_id, &event.id())?;
-        // (a late answer to the old one is not to be taken for one to this)
-        self.tx.drop_outgoing(row.seq)?;
-        let (event_id, event_json) = (event.id(), Some(event.to_json()));
-        let created_at = self.now();
-        self.tx.post(&OutgoingRow { event_id, event_json, created_at, ..row })?;
-        Ok(())
-    }
+fn replace(records: &mut Records<'_>, id: &GroupId, row: OutgoingRow) -> Result<()> {
+    let damaged = || Error::Unrecoverable("outbox");
+    let message = row.message.ok_or_else(damaged)?;
+    let json = row.event_json.as_deref().ok_or_else(damaged)?;
+    let event = Event::from_json(json.as_bytes()).map_err(|_| damaged())?;
+    let sealed = GroupMessage::parse(event).map_err(|_| damaged())?;
+    let sent_at = records.timestamps().envelope_time(id)?;
+    let event = group_message::date_anew(&sealed, sent_at, &mut OsRandom)
+        .map_err(Error::bug("dating a message anew"))?;
+    records.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
+    records.tx.replace_event(id, &message, &row.event_id, &event.id())?;
+    // (a late answer to the old one is not to be taken for one to this)
+    records.tx.drop_outgoing(row.seq)?;
+    let (event_id, event_json) = (event.id(), Some(event.to_json()));
+    let created_at = records.now();
+    records.tx.post(&OutgoingRow { event_id, event_json, created_at, ..row })?;
+    Ok(())
 }

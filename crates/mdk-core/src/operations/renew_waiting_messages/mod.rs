@@ -14,155 +14,159 @@ pub(crate) mod date;
 
 use std::collections::BTreeSet;
 
+use mdk_store::Tx;
 use mdk_store::{MessageRow, MessageStatus, OutgoingEnd, OutgoingRow, Seen};
 use mdk_wire::{GroupId, UnsignedEvent};
 
-use crate::ctx::Ctx;
 use crate::media::attachments;
+use crate::mls::encrypt;
+use crate::mls::own_commit;
+use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::Delivery;
+use crate::operations::removals;
 use crate::state_store::deliveries::{give_up, waits};
+use crate::state_store::groups::Groups;
 use crate::state_store::outbox::Letter;
 use crate::state_store::retained_states;
 
-impl Ctx<'_> {
-    /// Whether the group can be written in now.
-    pub(crate) fn may_say_again(&mut self, id: &GroupId) -> Result<bool> {
-        if self.after_restore().require_renewed(id).is_err()
-            || self.require_uncontested(id).is_err()
-            || self.speaking().check_may_speak(id).is_err()
-        {
-            return Ok(false);
-        }
-        if membership::require_active(&self.groups().current_row(id)?).is_err() {
-            return Ok(false);
-        }
-        let group = self.take_active(id)?;
-        let may = self.may_send(&group).is_ok();
-        self.put(group);
-        Ok(may)
+/// Whether the group can be written in now.
+pub(crate) fn may_say_again(work: &mut Work<'_>, id: &GroupId) -> Result<bool> {
+    if work.records.after_restore().require_renewed(id).is_err()
+        || removals::require_uncontested(&mut work.records, id).is_err()
+        || work.records.speaking().check_may_speak(id).is_err()
+    {
+        return Ok(false);
     }
+    if membership::require_active(&work.records.groups().current_row(id)?).is_err() {
+        return Ok(false);
+    }
+    let group = work.take_active(id)?;
+    let may = own_commit::may_send(work.records.tx, &group).is_ok();
+    work.put(group);
+    Ok(may)
+}
 
-    /// Encrypts a message of ours again, in the epoch of now, in place of the event that waits. False when its content
-    /// is gone, or it carries files.
-    pub(crate) fn say_again(&mut self, waiting: &OutgoingRow, mut row: MessageRow) -> Result<bool> {
-        // rule: 2.10-17 its files open with a secret of the epoch that they were encrypted in: said in another, they would
-        // be closed to everybody
-        if !attachments::attachments(row.kind, &row.tags).is_empty() {
-            return Ok(false);
-        }
-        let payload = UnsignedEvent {
-            pubkey: row.sender,
-            created_at: row.created_at,
-            kind: row.kind,
-            tags: std::mem::take(&mut row.tags),
-            content: std::mem::take(&mut row.content),
-        };
-        // The same id, so that whoever has it shows it once.
-        if payload.id() != row.id {
-            return Ok(false);
-        }
-        let mut group = self.take_active(&row.group)?;
-        let kept = self.expiry().kept(&row.group, row.kind, row.target.as_ref())?;
-        let sealed =
-            self.encrypt(&mut group, &payload.to_json_with(&row.id), row.created_at, kept)?;
-        row.content_id = sealed.content_id;
-        row.outer_id = sealed.event.id();
-        row.epoch = group.row.epoch;
-        row.authenticator = group.row.authenticator;
-        row.expires_at = sealed.expires_at;
-        let relays = group.row.relays.clone();
-        self.put(group);
-        self.tx.mark_seen(row.outer_id.as_bytes(), Seen::OwnEcho)?;
-        // To the end of the history, where others see it, and where it counts for the state that it is now said in.
-        self.tx.say_message_again(&row)?;
-        self.tx.drop_outgoing(waiting.seq)?;
-        let purpose = OutboxPurpose::Message { message_id: row.id };
-        let letter =
-            Letter { purpose, group: Some(&row.group), event: &sealed.event, relays: &relays };
-        // (as old as what was said: commits without end put it off no longer, rule: OB-20)
-        self.outbox().put_in(&letter, None, waiting.created_at)?;
-        Ok(true)
+/// Encrypts a message of ours again, in the epoch of now, in place of the event that waits. False when its content
+/// is gone, or it carries files.
+pub(crate) fn say_again(
+    work: &mut Work<'_>,
+    waiting: &OutgoingRow,
+    mut row: MessageRow,
+) -> Result<bool> {
+    // rule: 2.10-17 its files open with a secret of the epoch that they were encrypted in: said in another, they would
+    // be closed to everybody
+    if !attachments::attachments(row.kind, &row.tags).is_empty() {
+        return Ok(false);
     }
+    let payload = UnsignedEvent {
+        pubkey: row.sender,
+        created_at: row.created_at,
+        kind: row.kind,
+        tags: std::mem::take(&mut row.tags),
+        content: std::mem::take(&mut row.content),
+    };
+    // The same id, so that whoever has it shows it once.
+    if payload.id() != row.id {
+        return Ok(false);
+    }
+    let mut group = work.take_active(&row.group)?;
+    let kept = work.records.expiry().kept(&row.group, row.kind, row.target.as_ref())?;
+    let sealed =
+        encrypt::encrypt(work, &mut group, &payload.to_json_with(&row.id), row.created_at, kept)?;
+    row.content_id = sealed.content_id;
+    row.outer_id = sealed.event.id();
+    row.epoch = group.row.epoch;
+    row.authenticator = group.row.authenticator;
+    row.expires_at = sealed.expires_at;
+    let relays = group.row.relays.clone();
+    work.put(group);
+    work.records.tx.mark_seen(row.outer_id.as_bytes(), Seen::OwnEcho)?;
+    // To the end of the history, where others see it, and where it counts for the state that it is now said in.
+    work.records.tx.say_message_again(&row)?;
+    work.records.tx.drop_outgoing(waiting.seq)?;
+    let purpose = OutboxPurpose::Message { message_id: row.id };
+    let letter = Letter { purpose, group: Some(&row.group), event: &sealed.event, relays: &relays };
+    // (as old as what was said: commits without end put it off no longer, rule: OB-20)
+    work.records.outbox().put_in(&letter, None, waiting.created_at)?;
+    Ok(true)
 }
 
 /// Said in place of a relay's words.
 const UNREADABLE: &str = "nobody in the group could read it any more";
 
-impl Ctx<'_> {
-    /// Groups whose first waiting message is too old.
-    pub(crate) fn stale_groups(&self, rows: &[OutgoingRow]) -> Result<BTreeSet<GroupId>> {
-        let (mut looked, mut stale) = (BTreeSet::new(), BTreeSet::new());
-        for row in rows.iter().filter(|row| waits(row)) {
-            let Some(group) = row.group.as_ref().filter(|group| !looked.contains(*group)) else {
-                continue;
-            };
-            let Some(message) = self.message_of(row)? else { continue };
-            // What was said later is younger.
-            looked.insert(group.clone());
-            if self.is_out_of_reach(group, &message)? {
-                stale.insert(group.clone());
-            }
+/// Groups whose first waiting message is too old.
+pub(crate) fn stale_groups(groups: Groups<'_>, rows: &[OutgoingRow]) -> Result<BTreeSet<GroupId>> {
+    let (mut looked, mut stale) = (BTreeSet::new(), BTreeSet::new());
+    for row in rows.iter().filter(|row| waits(row)) {
+        let Some(group) = row.group.as_ref().filter(|group| !looked.contains(*group)) else {
+            continue;
+        };
+        let Some(message) = message_of(groups.tx, row)? else { continue };
+        // What was said later is younger.
+        looked.insert(group.clone());
+        if is_out_of_reach(groups, group, &message)? {
+            stale.insert(group.clone());
         }
-        Ok(stale)
     }
+    Ok(stale)
+}
 
-    pub(crate) fn is_stale(&self, group: &GroupId, row: &OutgoingRow) -> Result<bool> {
-        let Some(message) = self.message_of(row)? else { return Ok(false) };
-        self.is_out_of_reach(group, &message)
-    }
+pub(crate) fn is_stale(groups: Groups<'_>, group: &GroupId, row: &OutgoingRow) -> Result<bool> {
+    let Some(message) = message_of(groups.tx, row)? else { return Ok(false) };
+    is_out_of_reach(groups, group, &message)
+}
 
-    fn is_out_of_reach(&self, group: &GroupId, message: &MessageRow) -> Result<bool> {
-        let row = self.groups().current_row(group)?;
-        if message.epoch < retained_states::horizon(row.epoch) {
-            return Ok(true);
-        }
-        Ok(message.authenticator != row.authenticator
-            && !self.tx.has_node(group, &message.authenticator)?)
+fn is_out_of_reach(groups: Groups<'_>, group: &GroupId, message: &MessageRow) -> Result<bool> {
+    let row = groups.current_row(group)?;
+    if message.epoch < retained_states::horizon(row.epoch) {
+        return Ok(true);
     }
+    Ok(message.authenticator != row.authenticator
+        && !groups.tx.has_node(group, &message.authenticator)?)
+}
 
-    fn message_of(&self, row: &OutgoingRow) -> Result<Option<MessageRow>> {
-        let (Some(group), Some(id)) = (&row.group, &row.message) else { return Ok(None) };
-        Ok(self.tx.message(group, id)?)
-    }
+fn message_of(tx: &Tx<'_>, row: &OutgoingRow) -> Result<Option<MessageRow>> {
+    let (Some(group), Some(id)) = (&row.group, &row.message) else { return Ok(None) };
+    Ok(tx.message(group, id)?)
+}
 
-    // rule: OB-17 what nobody could read any more is encrypted again, or has failed; it is not published
-    /// Says again what is too old, and what waits behind it, so that the order stays.
-    pub(crate) fn renew_stale(&mut self, id: &GroupId) -> Result<()> {
-        if membership::require_active(&self.groups().current_row(id)?).is_ok()
-            && !self.may_say_again(id)?
-        {
-            return Ok(());
-        }
-        let row = self.groups().current_row(id)?;
-        let active = membership::require_active(&row).is_ok();
-        // While the invitation is not answered nobody knows whether there is somebody to say it to.
-        if membership::is_invited(row.status) {
-            return Ok(());
-        }
-        let mut behind = false;
-        for mut waiting in self.tx.outgoing_of_group(id)? {
-            if !waits(&waiting) {
-                continue;
-            }
-            let Some(message) = self.message_of(&waiting)? else { continue };
-            let stale = self.is_out_of_reach(id, &message)?;
-            behind |= stale;
-            // Of this state, and perhaps out: it would be read twice.
-            let twice = message.authenticator == row.authenticator && waiting.attempts > 0;
-            if !behind || twice {
-                continue;
-            }
-            let whole = message.status == MessageStatus::Valid;
-            if !(active && whole && self.say_again(&waiting, message)?) && stale {
-                give_up(&mut waiting, UNREADABLE);
-                waiting.end = Some(OutgoingEnd::Refused);
-                self.outbox().finish(&mut waiting)?;
-                self.deliveries().change_delivery(&waiting, Delivery::Failed)?;
-            }
-        }
-        Ok(())
+// rule: OB-17 what nobody could read any more is encrypted again, or has failed; it is not published
+/// Says again what is too old, and what waits behind it, so that the order stays.
+pub(crate) fn renew_stale(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
+    if membership::require_active(&work.records.groups().current_row(id)?).is_ok()
+        && !may_say_again(work, id)?
+    {
+        return Ok(());
     }
+    let row = work.records.groups().current_row(id)?;
+    let active = membership::require_active(&row).is_ok();
+    // While the invitation is not answered nobody knows whether there is somebody to say it to.
+    if membership::is_invited(row.status) {
+        return Ok(());
+    }
+    let mut behind = false;
+    for mut waiting in work.records.tx.outgoing_of_group(id)? {
+        if !waits(&waiting) {
+            continue;
+        }
+        let Some(message) = message_of(work.records.tx, &waiting)? else { continue };
+        let stale = is_out_of_reach(work.records.groups(), id, &message)?;
+        behind |= stale;
+        // Of this state, and perhaps out: it would be read twice.
+        let twice = message.authenticator == row.authenticator && waiting.attempts > 0;
+        if !behind || twice {
+            continue;
+        }
+        let whole = message.status == MessageStatus::Valid;
+        if !(active && whole && say_again(work, &waiting, message)?) && stale {
+            give_up(&mut waiting, UNREADABLE);
+            waiting.end = Some(OutgoingEnd::Refused);
+            work.records.outbox().finish(&mut waiting)?;
+            work.records.deliveries().change_delivery(&waiting, Delivery::Failed)?;
+        }
+    }
+    Ok(())
 }

@@ -8,14 +8,17 @@ use mdk_store::{MessageRow, MessageStatus, Seen};
 use mdk_wire::v2::Attachment;
 use mdk_wire::{EventId, GroupId, UnsignedEvent, kind};
 
-use crate::ctx::Ctx;
 use crate::media::attachments;
+use crate::mls::encrypt;
 use crate::mls::encrypt::Sealed;
 use crate::mls::media_secret;
+use crate::mls::own_commit;
+use crate::mls::work::Work;
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::{MAX_REACTION_CHARS, can_be_deleted, can_be_edited, target_of};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::{NewMessage, Outgoing};
+use crate::operations::removals;
 use crate::state_store::file_keys;
 use crate::state_store::history;
 use crate::state_store::message_order::Place;
@@ -38,148 +41,173 @@ impl Draft {
     }
 }
 
-impl Ctx<'_> {
-    /// Encrypts a message in the current epoch and stores it (protocol/messages.md C3).
-    pub(crate) fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
-        payload::check_kind(message.kind)?;
-        let mut tags = message.tags;
-        let mut answers = None;
-        if let Some(target) = message.reply_to {
-            // rule: 2.4-20. Readers take the first of such tags for the message that is answered, or another one.
-            let says_it_too = |tag: &Vec<String>| tag.first().is_some_and(|n| n == "e" || n == "q");
-            if tags.iter().any(says_it_too) {
-                return Err(Error::input("tags", "an e or q tag beside reply_to"));
-            }
-            let row = self.tx.message(id, &target)?.ok_or(Error::MessageNotFound)?;
-            answers = Some(Place::of(&row));
-            let target = row.id.to_hex();
-            tags.push(vec!["e".into(), target.clone()]);
-            tags.push(vec!["q".into(), target]);
+/// Encrypts a message in the current epoch and stores it (protocol/messages.md C3).
+pub(crate) fn create_message(
+    work: &mut Work<'_>,
+    id: &GroupId,
+    message: NewMessage,
+) -> Result<Outgoing> {
+    payload::check_kind(message.kind)?;
+    let mut tags = message.tags;
+    let mut answers = None;
+    if let Some(target) = message.reply_to {
+        // rule: 2.4-20. Readers take the first of such tags for the message that is answered, or another one.
+        let says_it_too = |tag: &Vec<String>| tag.first().is_some_and(|n| n == "e" || n == "q");
+        if tags.iter().any(says_it_too) {
+            return Err(Error::input("tags", "an e or q tag beside reply_to"));
         }
-        let attachments = message.attachments;
-        tags.append(&mut files::tags(message.kind, &attachments)?);
-        let draft = Draft { kind: message.kind, content: message.text, tags, attachments, answers };
-        self.send(id, draft)
+        let row = work.records.tx.message(id, &target)?.ok_or(Error::MessageNotFound)?;
+        answers = Some(Place::of(&row));
+        let target = row.id.to_hex();
+        tags.push(vec!["e".into(), target.clone()]);
+        tags.push(vec!["q".into(), target]);
+    }
+    let attachments = message.attachments;
+    tags.append(&mut files::tags(message.kind, &attachments)?);
+    let draft = Draft { kind: message.kind, content: message.text, tags, attachments, answers };
+    send(work, id, draft)
+}
+
+pub(crate) fn react(
+    work: &mut Work<'_>,
+    id: &GroupId,
+    target: &EventId,
+    emoji: &str,
+) -> Result<Outgoing> {
+    let length = emoji.chars().count();
+    if length == 0 {
+        return Err(Error::empty("emoji", "empty"));
+    }
+    if length > MAX_REACTION_CHARS {
+        return Err(Error::too_large("emoji", MAX_REACTION_CHARS, length));
+    }
+    work.records.groups().row(id)?;
+    let row = work.records.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
+    let tags = vec![vec!["e".into(), row.id.to_hex()], vec!["p".into(), row.sender.to_hex()]];
+    send(work, id, Draft::about(kind::REACTION, emoji.to_owned(), tags))
+}
+
+pub(crate) fn edit(
+    work: &mut Work<'_>,
+    id: &GroupId,
+    target: &EventId,
+    text: &str,
+) -> Result<Outgoing> {
+    let row = work.records.messages().own_message(id, target)?;
+    if row.status == MessageStatus::Deleted {
+        return Err(Error::NotAllowed("the message is deleted"));
+    }
+    if !can_be_edited(row.kind) {
+        return Err(Error::NotAllowed("a reaction, an edit or a deletion cannot be edited"));
+    }
+    let tags = vec![vec!["e".into(), row.id.to_hex()]];
+    send(work, id, Draft::about(kind::EDIT, text.to_owned(), tags))
+}
+
+pub(crate) fn delete(work: &mut Work<'_>, id: &GroupId, target: &EventId) -> Result<Outgoing> {
+    let row = work.records.messages().own_message(id, target)?;
+    if !can_be_deleted(&row) {
+        return Err(Error::NotAllowed("a deletion cannot be taken back"));
+    }
+    let tags = vec![vec!["e".into(), row.id.to_hex()]];
+    send(work, id, Draft::about(kind::DELETE, String::new(), tags))
+}
+
+fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
+    let Draft { kind, content, tags, attachments, answers } = draft;
+    work.records.after_restore().require_renewed(id)?;
+    work.records.outbox().require_outbox_room()?;
+    removals::require_uncontested(&mut work.records, id)?;
+    work.records.speaking().check_may_speak(id)?;
+    let mut group = work.take_active(id)?;
+    own_commit::may_send(work.records.tx, &group)?;
+    let carried = attachments::attachments(kind, &tags);
+    let media_secret = match carried.is_empty() {
+        true => None,
+        false => Some(media_secret::media_secret(&group.mls, work.crypto)?),
+    };
+    if let Some(secret) = &media_secret
+        && let Err(stale) = file_keys::check_attachments(
+            work.records.tx,
+            &work.records.memory.recent,
+            id,
+            &attachments,
+            secret,
+        )
+    {
+        work.put(group);
+        return Err(stale);
+    }
+    let now = work.records.now();
+    let before = order::goes_after(&mut work.records, id, kind, answers)?;
+    let mut payload = UnsignedEvent {
+        pubkey: work.records.me(),
+        created_at: order::dated(work.records.tx, work.records.call, id, kind, &tags, before)?,
+        kind,
+        tags,
+        content,
+    };
+    let payload_id = payload::make_distinct(
+        work.records.tx,
+        work.records.call,
+        &group.row,
+        &mut payload,
+        before,
+    )?;
+    let json = payload.to_json_with(&payload_id);
+    if let Err(problem) =
+        payload::check_payload(work.records.call, &payload, &json, attachments.len())
+    {
+        work.put(group);
+        return Err(problem);
     }
 
-    pub(crate) fn react(
-        &mut self,
-        id: &GroupId,
-        target: &EventId,
-        emoji: &str,
-    ) -> Result<Outgoing> {
-        let length = emoji.chars().count();
-        if length == 0 {
-            return Err(Error::empty("emoji", "empty"));
-        }
-        if length > MAX_REACTION_CHARS {
-            return Err(Error::too_large("emoji", MAX_REACTION_CHARS, length));
-        }
-        self.groups().row(id)?;
-        let row = self.tx.message(id, target)?.ok_or(Error::MessageNotFound)?;
-        let tags = vec![vec!["e".into(), row.id.to_hex()], vec!["p".into(), row.sender.to_hex()]];
-        self.send(id, Draft::about(kind::REACTION, emoji.to_owned(), tags))
+    let target = target_of(kind, &payload.tags);
+    let kept = work.records.expiry().kept(id, kind, target.as_ref())?;
+    let sealed = encrypt::encrypt(work, &mut group, &json, payload.created_at, kept)?;
+    let Sealed { event, content_id, expires_at } = sealed;
+    let mut row = MessageRow {
+        seq: 0,
+        group: id.clone(),
+        id: payload_id,
+        content_id,
+        outer_id: event.id(),
+        sender: payload.pubkey,
+        kind,
+        created_at: payload.created_at,
+        received_at: now,
+        epoch: group.row.epoch,
+        authenticator: group.row.authenticator,
+        content: payload.content,
+        target,
+        tags: payload.tags,
+        mine: true,
+        delivery: 0,
+        expires_at,
+        status: MessageStatus::Valid,
+    };
+    if work.records.messages().is_void(&row)? {
+        row.status = MessageStatus::Deleted;
+        row.content = String::new();
+        row.tags = Vec::new();
     }
-
-    pub(crate) fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
-        let row = self.messages().own_message(id, target)?;
-        if row.status == MessageStatus::Deleted {
-            return Err(Error::NotAllowed("the message is deleted"));
-        }
-        if !can_be_edited(row.kind) {
-            return Err(Error::NotAllowed("a reaction, an edit or a deletion cannot be edited"));
-        }
-        let tags = vec![vec!["e".into(), row.id.to_hex()]];
-        self.send(id, Draft::about(kind::EDIT, text.to_owned(), tags))
+    // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
+    work.records.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
+    row.seq = work.records.tx.insert_message(&row)?;
+    order::was_said(&mut work.records, &row);
+    if let Some(secret) = &media_secret {
+        file_keys::put_file_keys(work.records.tx, &row, &carried, secret)?;
     }
-
-    pub(crate) fn delete(&mut self, id: &GroupId, target: &EventId) -> Result<Outgoing> {
-        let row = self.messages().own_message(id, target)?;
-        if !can_be_deleted(&row) {
-            return Err(Error::NotAllowed("a deletion cannot be taken back"));
-        }
-        let tags = vec![vec!["e".into(), row.id.to_hex()]];
-        self.send(id, Draft::about(kind::DELETE, String::new(), tags))
-    }
-
-    fn send(&mut self, id: &GroupId, draft: Draft) -> Result<Outgoing> {
-        let Draft { kind, content, tags, attachments, answers } = draft;
-        self.after_restore().require_renewed(id)?;
-        self.outbox().require_outbox_room()?;
-        self.require_uncontested(id)?;
-        self.speaking().check_may_speak(id)?;
-        let mut group = self.take_active(id)?;
-        self.may_send(&group)?;
-        let carried = attachments::attachments(kind, &tags);
-        let media_secret = match carried.is_empty() {
-            true => None,
-            false => Some(media_secret::media_secret(&group.mls, self.crypto)?),
-        };
-        if let Some(secret) = &media_secret
-            && let Err(stale) =
-                file_keys::check_attachments(self.tx, &self.memory.recent, id, &attachments, secret)
-        {
-            self.put(group);
-            return Err(stale);
-        }
-        let now = self.now();
-        let before = self.goes_after(id, kind, answers)?;
-        let mut payload = UnsignedEvent {
-            pubkey: self.me(),
-            created_at: self.dated(id, kind, &tags, before)?,
-            kind,
-            tags,
-            content,
-        };
-        let payload_id = self.make_distinct(&group.row, &mut payload, before)?;
-        let json = payload.to_json_with(&payload_id);
-        if let Err(problem) = self.check_payload(&payload, &json, attachments.len()) {
-            self.put(group);
-            return Err(problem);
-        }
-
-        let target = target_of(kind, &payload.tags);
-        let kept = self.expiry().kept(id, kind, target.as_ref())?;
-        let sealed = self.encrypt(&mut group, &json, payload.created_at, kept)?;
-        let Sealed { event, content_id, expires_at } = sealed;
-        let mut row = MessageRow {
-            seq: 0,
-            group: id.clone(),
-            id: payload_id,
-            content_id,
-            outer_id: event.id(),
-            sender: payload.pubkey,
-            kind,
-            created_at: payload.created_at,
-            received_at: now,
-            epoch: group.row.epoch,
-            authenticator: group.row.authenticator,
-            content: payload.content,
-            target,
-            tags: payload.tags,
-            mine: true,
-            delivery: 0,
-            expires_at,
-            status: MessageStatus::Valid,
-        };
-        if self.messages().is_void(&row)? {
-            row.status = MessageStatus::Deleted;
-            row.content = String::new();
-            row.tags = Vec::new();
-        }
-        // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
-        self.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
-        row.seq = self.tx.insert_message(&row)?;
-        self.was_said(&row);
-        if let Some(secret) = &media_secret {
-            file_keys::put_file_keys(self.tx, &row, &carried, secret)?;
-        }
-        self.messages().apply_to_target(&row)?;
-        let relays = group.row.relays.clone();
-        self.put(group);
-        let purpose = OutboxPurpose::Message { message_id: payload_id };
-        self.outbox().post(&Letter { purpose, group: Some(id), event: &event, relays: &relays })?;
-        // Its id is new here, so nothing points at it yet.
-        Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
-    }
+    work.records.messages().apply_to_target(&row)?;
+    let relays = group.row.relays.clone();
+    work.put(group);
+    let purpose = OutboxPurpose::Message { message_id: payload_id };
+    work.records.outbox().post(&Letter {
+        purpose,
+        group: Some(id),
+        event: &event,
+        relays: &relays,
+    })?;
+    // Its id is new here, so nothing points at it yet.
+    Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
 }

@@ -1,86 +1,87 @@
 //! What a message of ours may be: within every limit, acceptable to receivers, and unlike the others.
 
 use mdk_store::GroupRow;
+use mdk_store::Tx;
+use mdk_wire::OsRandom;
 use mdk_wire::limits::{MAX_TAG_VALUES, MAX_TAGS};
 use mdk_wire::{EventId, Payload, Random as _, UnsignedEvent, kind};
 
-use crate::ctx::Ctx;
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::MAX_REACTION_CHARS;
+use crate::operations::send_message::order;
 use crate::state_store::message_order::Place;
-use mdk_wire::OsRandom;
 
 /// What the tag that tells equal messages apart adds to a payload.
 const MARK_BYTES: usize = r#",["n","0123456789abcdef"]"#.len();
 /// More than MLS puts around a payload, and more than the event has beside its content.
 const AROUND: usize = 1024;
 
-impl Ctx<'_> {
-    /// Two equal messages within one second would have one id, and one of them would be lost to readers that
-    /// keep messages by id: a tag tells the later ones apart. So with one that waits for relays, in whatever group.
-    /// One that is at a limit is dated later instead, so that a limit is the same for every call. Gives its id.
-    ///
-    /// Where messages expire, the clock may have been set back to the second of one that has: its copies are known.
-    pub(crate) fn make_distinct(
-        &mut self,
-        group: &GroupRow,
-        payload: &mut UnsignedEvent,
-        before: Option<Place>,
-    ) -> Result<EventId> {
-        let id = &group.id;
-        self.rise(payload, before);
-        let tags = payload.tags.len();
-        let mut room = None;
-        loop {
-            let payload_id = payload.id();
-            if self.tx.message(id, &payload_id)?.is_none()
-                && !(self.call.outbox && self.tx.outgoing_message(&payload_id)?.is_some())
-                && (group.retention == 0 || self.tx.buried(id, &payload_id)?.is_empty())
-            {
-                return Ok(payload_id);
-            }
-            if !*room.get_or_insert_with(|| self.has_room(payload)) {
-                let later = payload.created_at.checked_add(1);
-                payload.created_at = later.ok_or(Error::Internal("the clock is at its end"))?;
-                continue;
-            }
-            let mut nonce = [0; 8];
-            OsRandom.fill(&mut nonce);
-            payload.tags.truncate(tags);
-            payload.tags.push(vec!["n".into(), hex::encode(nonce)]);
+/// Two equal messages within one second would have one id, and one of them would be lost to readers that
+/// keep messages by id: a tag tells the later ones apart. So with one that waits for relays, in whatever group.
+/// One that is at a limit is dated later instead, so that a limit is the same for every call. Gives its id.
+///
+/// Where messages expire, the clock may have been set back to the second of one that has: its copies are known.
+pub(crate) fn make_distinct(
+    tx: &Tx<'_>,
+    call: Call<'_>,
+    group: &GroupRow,
+    payload: &mut UnsignedEvent,
+    before: Option<Place>,
+) -> Result<EventId> {
+    let id = &group.id;
+    order::rise(call, payload, before);
+    let tags = payload.tags.len();
+    let mut room = None;
+    loop {
+        let payload_id = payload.id();
+        if tx.message(id, &payload_id)?.is_none()
+            && !(call.outbox && tx.outgoing_message(&payload_id)?.is_some())
+            && (group.retention == 0 || tx.buried(id, &payload_id)?.is_empty())
+        {
+            return Ok(payload_id);
         }
+        if !*room.get_or_insert_with(|| has_room(call, payload)) {
+            let later = payload.created_at.checked_add(1);
+            payload.created_at = later.ok_or(Error::Internal("the clock is at its end"))?;
+            continue;
+        }
+        let mut nonce = [0; 8];
+        OsRandom.fill(&mut nonce);
+        payload.tags.truncate(tags);
+        payload.tags.push(vec!["n".into(), hex::encode(nonce)]);
     }
+}
 
-    /// Whether the tag fits as well, into all that is bounded.
-    pub(crate) fn has_room(&self, payload: &UnsignedEvent) -> bool {
-        let size = payload.to_json().len() + MARK_BYTES;
-        let event = (size + AROUND).div_ceil(3) * 4 + AROUND;
-        payload.tags.len() < MAX_TAGS
-            && size as u64 <= self.call.config.max_message_bytes
-            && event as u64 <= self.call.config.max_event_bytes
+/// Whether the tag fits as well, into all that is bounded.
+pub(crate) fn has_room(call: Call<'_>, payload: &UnsignedEvent) -> bool {
+    let size = payload.to_json().len() + MARK_BYTES;
+    let event = (size + AROUND).div_ceil(3) * 4 + AROUND;
+    payload.tags.len() < MAX_TAGS
+        && size as u64 <= call.config.max_message_bytes
+        && event as u64 <= call.config.max_event_bytes
+}
+
+/// Whether the payload, `json` when written, may be sent: what no receiver would take must not look sent.
+/// `files` of its tags, the last ones, are those of attachments.
+pub(crate) fn check_payload(
+    call: Call<'_>,
+    payload: &UnsignedEvent,
+    json: &str,
+    files: usize,
+) -> Result<()> {
+    check_tags(&payload.tags)?;
+    let limit = usize::try_from(call.config.max_message_bytes).unwrap_or(usize::MAX);
+    if json.len() > limit {
+        return Err(Error::too_large(largest_part(payload, files), limit, json.len()));
     }
-
-    /// Whether the payload, `json` when written, may be sent: what no receiver would take must not look sent.
-    /// `files` of its tags, the last ones, are those of attachments.
-    pub(crate) fn check_payload(
-        &self,
-        payload: &UnsignedEvent,
-        json: &str,
-        files: usize,
-    ) -> Result<()> {
-        check_tags(&payload.tags)?;
-        let limit = usize::try_from(self.call.config.max_message_bytes).unwrap_or(usize::MAX);
-        if json.len() > limit {
-            return Err(Error::too_large(largest_part(payload, files), limit, json.len()));
-        }
-        let length = payload.content.chars().count();
-        if payload.kind == kind::REACTION && length > MAX_REACTION_CHARS {
-            return Err(Error::too_large("text", MAX_REACTION_CHARS, length));
-        }
-        match Payload::parse(json.as_bytes()) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Error::input("tags", "no receiver would accept them")),
-        }
+    let length = payload.content.chars().count();
+    if payload.kind == kind::REACTION && length > MAX_REACTION_CHARS {
+        return Err(Error::too_large("text", MAX_REACTION_CHARS, length));
+    }
+    match Payload::parse(json.as_bytes()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::input("tags", "no receiver would accept them")),
     }
 }
 

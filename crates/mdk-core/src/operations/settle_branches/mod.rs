@@ -18,69 +18,71 @@ pub(crate) mod switch;
 use mdk_store::{GroupStatus, PassRow};
 use mdk_wire::GroupId;
 
-use crate::ctx::Ctx;
+use crate::mls::end_membership;
+use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::follow_up::FollowUp;
 use crate::model::membership;
+use crate::operations::disband_group;
+use crate::state_store::groups::Groups;
+use crate::state_store::records::Records;
 use crate::state_store::retained_states;
 
-impl Ctx<'_> {
-    /// Whether a pass is open that can be closed.
-    pub(crate) fn may_close(&self, id: &GroupId) -> Result<bool> {
-        let row = self.groups().current_row(id)?;
-        // While a commit of the user's is being published, its parent stays where it is (C2-4).
-        Ok(row.pass.opened != 0
-            && !self.groups().publishing(&row)?
-            && row.status != GroupStatus::Unrecoverable)
-    }
+/// Whether a pass is open that can be closed.
+pub(crate) fn may_close(groups: Groups<'_>, id: &GroupId) -> Result<bool> {
+    let row = groups.current_row(id)?;
+    // While a commit of the user's is being published, its parent stays where it is (C2-4).
+    Ok(row.pass.opened != 0
+        && !groups.publishing(&row)?
+        && row.status != GroupStatus::Unrecoverable)
+}
 
-    /// Chooses, and goes to what was chosen.
-    pub(crate) fn decide_pass(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.groups().current_row(id)?;
-        if row.pass.contested != 0 {
-            self.decide(id, row.pass.base)
-        } else if membership::is_out(row.status) {
-            // (what was said before we were out and came since)
-            self.branch_messages().sort_messages(id)
-        } else {
-            Ok(())
-        }
+/// Chooses, and goes to what was chosen.
+pub(crate) fn decide_pass(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
+    let row = work.records.groups().current_row(id)?;
+    if row.pass.contested != 0 {
+        decide::decide(work, id, row.pass.base)
+    } else if membership::is_out(row.status) {
+        // (what was said before we were out and came since)
+        work.records.branch_messages().sort_messages(id)
+    } else {
+        Ok(())
     }
+}
 
-    /// Lets go of what was kept for the choice. Whether the group goes on.
-    pub(crate) fn end_pass(&mut self, id: &GroupId) -> Result<bool> {
-        let mut row = self.groups().current_row(id)?;
-        row.pass.floor = retained_states::horizon(row.epoch).max(row.pass.floor);
-        let (floor, contested) = (row.pass.floor, self.states().prune(&row)?);
-        if contested != 0 {
-            self.effects.follow(FollowUp::LimitBranches(id.clone()));
-        }
-        let row = self.edit_row(id, |row| {
-            row.pass = PassRow { opened: 0, relevant: 0, base: 0, floor, contested, ..row.pass };
-        })?;
-        if row.status == GroupStatus::Disbanding {
-            self.finish_disbanding(id)?;
-            return Ok(false);
-        }
-        self.check_own_lost(id)?;
-        let due = [
-            FollowUp::DisbandAgain,
-            FollowUp::AnswerLeaves,
-            FollowUp::WorkOffRemovals,
-            FollowUp::TryHandshakes,
-        ];
-        self.effects.follow_ups.extend(due.map(|next| next(id.clone())));
-        Ok(true)
+/// Lets go of what was kept for the choice. Whether the group goes on.
+pub(crate) fn end_pass(records: &mut Records<'_>, id: &GroupId) -> Result<bool> {
+    let mut row = records.groups().current_row(id)?;
+    row.pass.floor = retained_states::horizon(row.epoch).max(row.pass.floor);
+    let (floor, contested) = (row.pass.floor, records.states().prune(&row)?);
+    if contested != 0 {
+        records.effects.follow(FollowUp::LimitBranches(id.clone()));
     }
+    let row = records.edit_row(id, |row| {
+        row.pass = PassRow { opened: 0, relevant: 0, base: 0, floor, contested, ..row.pass };
+    })?;
+    if row.status == GroupStatus::Disbanding {
+        disband_group::finish_disbanding(records, id)?;
+        return Ok(false);
+    }
+    check_own_lost(records, id)?;
+    let due = [
+        FollowUp::DisbandAgain,
+        FollowUp::AnswerLeaves,
+        FollowUp::WorkOffRemovals,
+        FollowUp::TryHandshakes,
+    ];
+    records.effects.follow_ups.extend(due.map(|next| next(id.clone())));
+    Ok(true)
+}
 
-    /// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
-    fn check_own_lost(&mut self, id: &GroupId) -> Result<()> {
-        let row = self.groups().current_row(id)?;
-        let lost = self.tx.input_heads(id)?.iter().any(|i| {
-            i.class == mdk_store::InputClass::Commit
-                && i.state == mdk_store::InputState::Verified
-                && i.parent_auth == Some(row.authenticator)
-        });
-        if lost { self.give_up(id, "own_commit_lost") } else { Ok(()) }
-    }
+/// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
+fn check_own_lost(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
+    let row = records.groups().current_row(id)?;
+    let lost = records.tx.input_heads(id)?.iter().any(|i| {
+        i.class == mdk_store::InputClass::Commit
+            && i.state == mdk_store::InputState::Verified
+            && i.parent_auth == Some(row.authenticator)
+    });
+    if lost { end_membership::give_up(records, id, "own_commit_lost") } else { Ok(()) }
 }
