@@ -10,9 +10,9 @@ use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::outcome::{RejectCode, Rejection, Verdict};
 use crate::operations::join;
-use crate::operations::key_packages::rotate;
 use crate::operations::receive;
 use crate::operations::receive::waiting_handshakes;
+use crate::state_store::key_package_plans;
 
 impl Ctx<'_> {
     /// Processes one verified event of any kind, and what it makes due as far as `due`.
@@ -26,7 +26,11 @@ impl Ctx<'_> {
             }
             // Our own KeyPackage coming back from a relay.
             kind::KEY_PACKAGE if event.pubkey() == self.identity.account() => {
-                rotate::promote_key_package(self.records.tx, self.records.call, &event.id())?;
+                key_package_plans::promote_key_package(
+                    self.records.tx,
+                    self.records.call,
+                    &event.id(),
+                )?;
                 Ok(Verdict::Duplicate)
             }
             _ => Err(Rejection::new(

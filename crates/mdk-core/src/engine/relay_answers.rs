@@ -6,7 +6,7 @@ use crate::model::error::{Error, Result};
 use crate::model::outbox::{CommitEnd, OutboxChange};
 use crate::operations::confirm_commit;
 use crate::operations::record_relay_answer;
-use crate::operations::record_relay_answer::Noted;
+use crate::operations::record_relay_answer::noted::Noted;
 
 impl Ctx<'_> {
     /// Does what follows from an answer that was taken down.

@@ -3,6 +3,7 @@
 use mdk_wire::v2::components::ComponentList;
 use mdk_wire::v2::{IdentityProof, component_id};
 use mdk_wire::{PublicKey, WireError};
+use openmls::group::MlsGroup;
 use openmls::group::{
     GroupContext, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
 };
@@ -11,6 +12,7 @@ use openmls::prelude::{
     CredentialType, Extension, ExtensionType, Extensions, KeyPackage, LeafNode, Lifetime,
     ProposalType, ProtocolVersion, SenderRatchetConfiguration,
 };
+use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
 use crate::model::config::Config;
 use crate::model::error::{Error, Result};
@@ -143,4 +145,14 @@ pub(crate) fn account_of(credential: &Credential) -> Option<PublicKey> {
     }
     let key = credential.serialized_content().try_into().ok()?;
     PublicKey::from_bytes(key).ok()
+}
+
+/// Gives a group the limits of today's [`Config`]: it keeps those that it was last used with.
+pub(crate) fn configure<S: StorageProvider<CURRENT_VERSION>>(
+    config: &Config,
+    mls: &mut MlsGroup,
+    storage: &S,
+) -> std::result::Result<(), S::Error> {
+    let wanted = join_config(config);
+    if *mls.configuration() == wanted { Ok(()) } else { mls.set_configuration(storage, &wanted) }
 }

@@ -3,8 +3,8 @@
 use mdk_wire::OsRandom;
 use mdk_wire::{ContentId, Event, group_message};
 
+use crate::mls::event_size;
 use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::own_commit;
 use crate::mls::work::Work;
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::expiry;
@@ -43,6 +43,6 @@ pub(crate) fn encrypt(
         &mut OsRandom,
     )
     .map_err(Error::bug("sealing a message"))?;
-    own_commit::check_event_size(work.records.call, &event)?;
+    event_size::check_event_size(work.records.call, &event)?;
     Ok(Sealed { event, content_id, expires_at })
 }

@@ -7,6 +7,7 @@ use crate::model::error::Result;
 use crate::state_store::competing_invites;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
+use crate::state_store::retained_states;
 
 /// A needed state is gone: nothing is guessed, nothing is sent, what came is kept. (rule: E6-1)
 pub(crate) fn give_up(records: &mut Records<'_>, id: &GroupId, reason: &'static str) -> Result<()> {
@@ -64,5 +65,18 @@ pub(crate) fn end(
         records.invite_deliveries().drop_invites(&row.id)?;
         records.tx.prune_commits(&row.id, u64::MAX)?;
     }
+    Ok(())
+}
+
+/// A disband that no branch has beaten is final. (rule: C5-1)
+pub(crate) fn finish_disbanding(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
+    let tip = retained_states::tip(records.groups(), id)?;
+    // (it may be another group's that shares the routing id)
+    records.waiting().rehome_held(id)?;
+    let (row, dropped) = (records.groups().current_row(id)?, records.tx.held(id)?);
+    records.gaps().report_dropped(&row, dropped)?;
+    let row = records.edit_row(id, |row| row.status = GroupStatus::Disbanded)?;
+    end(records, &row, tip.committer, tip.commit)?;
+    records.memory.rows.forget(id);
     Ok(())
 }

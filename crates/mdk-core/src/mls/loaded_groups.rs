@@ -10,16 +10,19 @@ use lru::LruCache;
 use mdk_store::GroupRow;
 use mdk_wire::{GroupId, PublicKey};
 use openmls::group::MlsGroup;
-use openmls_traits::storage::{CURRENT_VERSION, StorageProvider};
 
-use crate::mls::stage_commit::Judged;
-use crate::mls::work::Work;
-use crate::mls::{capabilities, views};
-use crate::model::config::Config;
+use crate::mls::views;
 use crate::model::error::{Error, Result};
-use crate::model::membership;
 use crate::policy::GroupView;
+use crate::policy::{CommitClass, CommitView};
 use crate::state_store::groups::GroupRows;
+
+/// Our own commit as a peer would see it, and the state it leads to.
+pub(crate) struct Judged {
+    pub(crate) commit: CommitView,
+    pub(crate) class: CommitClass,
+    pub(crate) result: Arc<GroupView>,
+}
 
 /// A group in memory with its row.
 pub(crate) struct LoadedGroup {
@@ -114,50 +117,6 @@ impl LoadedGroups {
             self.0.pop(&id);
         }
     }
-}
-
-impl Work<'_> {
-    /// Takes the group out of the cache, or loads it. Put it back with [`Work::put`] on success.
-    pub(crate) fn take(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        let mut group = match self.loaded.take(&mut self.records.memory.rows, id) {
-            Some(group) => group,
-            None => self.load(self.records.groups().row(id)?)?,
-        };
-        if !self.records.call.reading {
-            configure(self.records.call.config, &mut group.mls, &self.records.tx.mls())?;
-        }
-        Ok(group)
-    }
-
-    /// As [`Work::take`], for an operation that needs an accepted, live membership.
-    pub(crate) fn take_active(&mut self, id: &GroupId) -> Result<LoadedGroup> {
-        match self.records.memory.rows.get(id) {
-            Some(row) => membership::require_active(row)?,
-            None => membership::require_active(&self.records.groups().row(id)?)?,
-        }
-        self.take(id)
-    }
-
-    pub(crate) fn load(&self, row: GroupRow) -> Result<LoadedGroup> {
-        let mls_id = openmls::group::GroupId::from_slice(row.id.as_bytes());
-        let mls = MlsGroup::load(&self.records.tx.mls(), &mls_id)?
-            .ok_or(Error::Unrecoverable("MLS rows are missing"))?;
-        Ok(LoadedGroup::new(mls, row))
-    }
-
-    pub(crate) fn put(&mut self, group: LoadedGroup) {
-        self.loaded.put(&mut self.records.memory.rows, group);
-    }
-}
-
-/// Gives a group the limits of today's [`Config`]: it keeps those that it was last used with.
-pub(crate) fn configure<S: StorageProvider<CURRENT_VERSION>>(
-    config: &Config,
-    mls: &mut MlsGroup,
-    storage: &S,
-) -> std::result::Result<(), S::Error> {
-    let wanted = capabilities::join_config(config);
-    if *mls.configuration() == wanted { Ok(()) } else { mls.set_configuration(storage, &wanted) }
 }
 
 pub(crate) fn leaves_of(group: &LoadedGroup, account: &PublicKey) -> Vec<u32> {

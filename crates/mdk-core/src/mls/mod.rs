@@ -2,11 +2,13 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod components;
+pub(crate) mod decline_invite;
 pub(crate) mod decode;
 
 pub(crate) mod encrypt;
 pub(crate) mod end_membership;
 pub(crate) mod enter_epoch;
+pub(crate) mod event_size;
 pub(crate) mod identity;
 pub(crate) mod invitees;
 pub(crate) mod key_packages;

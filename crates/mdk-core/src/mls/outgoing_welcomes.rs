@@ -14,9 +14,9 @@ use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::mls::event_size;
 use crate::mls::identity::Identity;
 use crate::mls::key_packages::check::ValidKeyPackage;
-use crate::mls::own_commit;
 use crate::mls::parallel;
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};
@@ -96,7 +96,7 @@ pub(crate) fn wrap_welcomes(
             .into_iter()
             .collect::<Result<_>>()?;
     for (event, (recipe, account)) in events.iter().zip(&jobs) {
-        own_commit::check_invite_size(call, event, account)?;
+        event_size::check_invite_size(call, event, account)?;
         let recipe = postcard::to_stdvec(recipe).map_err(Error::bug("encoding a recipe"))?;
         tx.insert_welcome(&WelcomeRow {
             id: 0,

@@ -6,9 +6,10 @@
 use mdk_store::Tx;
 use mdk_store::{CommitStatus, PendingRow};
 use mdk_wire::OsRandom;
-use mdk_wire::{ContentId, Event, GroupId, PublicKey, SecretVec, group_message};
+use mdk_wire::{ContentId, Event, GroupId, SecretVec, group_message};
 use openmls_traits::OpenMlsProvider as _;
 
+use crate::mls::event_size;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::outgoing_welcomes;
@@ -68,7 +69,7 @@ pub(crate) fn prepare(work: &mut Work<'_>, mut group: LoadedGroup, plan: &Plan) 
         &mut OsRandom,
     )
     .map_err(Error::bug("sealing a commit"))?;
-    check_event_size(work.records.call, &event)?;
+    event_size::check_event_size(work.records.call, &event)?;
     let relays = row.relays.clone();
     let digest = ContentId::of(&staged.commit);
     let welcome = staged.welcome.unwrap_or_default();
@@ -103,16 +104,6 @@ pub(crate) fn prepare(work: &mut Work<'_>, mut group: LoadedGroup, plan: &Plan) 
     Ok(Pending { id, group_id, event: Some(event), welcomes, relays, automatic: plan.automatic })
 }
 
-pub(crate) fn check_event_size(call: Call<'_>, event: &Event) -> Result<()> {
-    check_size(event, call.config.max_event_bytes)
-}
-
-/// As [`check_event_size`], also by what the invitee's relays take: before anything is published.
-pub(crate) fn check_invite_size(call: Call<'_>, event: &Event, invitee: &PublicKey) -> Result<()> {
-    let limit = call.hints.invite_limits.get(invitee).copied().unwrap_or(u64::MAX);
-    check_size(event, call.config.max_event_bytes.min(limit))
-}
-
 pub(crate) fn discard_in_place(
     work: &mut Work<'_>,
     group: &mut LoadedGroup,
@@ -122,15 +113,6 @@ pub(crate) fn discard_in_place(
     group.mls.clear_pending_commit(work.provider().storage())?;
     group.judged = None;
     Ok(())
-}
-
-fn check_size(event: &Event, limit: u64) -> Result<()> {
-    // The rest of an event of ours is far below a KiB: most need not be written out to be measured.
-    if (event.content().len() as u64).saturating_add(1024) <= limit {
-        return Ok(());
-    }
-    let size = event.to_json().len() as u64;
-    if size > limit { Err(Error::GroupTooLarge { size, limit }) } else { Ok(()) }
 }
 
 pub(crate) fn store_pending(

@@ -6,8 +6,8 @@ use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::OpenMlsProvider as _;
 
+use crate::mls::capabilities::configure;
 use crate::mls::decode;
-use crate::mls::loaded_groups::configure;
 use crate::mls::proposals::{load_proposals, resolve};
 use crate::mls::provider::Provider;
 use crate::mls::refusal::{Refusal, refusal};

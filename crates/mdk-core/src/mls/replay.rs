@@ -17,7 +17,7 @@ use crate::model::halt::Halt;
 use crate::model::membership::UNROUTED;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection};
-use crate::model::settings::Settings;
+use crate::model::settings::Look;
 use crate::model::state_id::{ended_by, removed_by};
 use crate::policy;
 use crate::policy::ProposalView;
@@ -35,9 +35,6 @@ pub(crate) enum Edge {
     /// It leads to this state.
     Made(Box<NodeRow>),
 }
-
-/// What is shown of a group: its settings, and its accounts.
-pub(crate) type Look = (Settings, Vec<PublicKey>);
 
 /// What became of a proposal on a state.
 pub(crate) enum Proposed {

@@ -12,14 +12,14 @@ use openmls::prelude::{
 use openmls_traits::OpenMlsProvider as _;
 
 use crate::mls::key_packages::check::ValidKeyPackage;
-use crate::mls::loaded_groups::LoadedGroup;
+use crate::mls::loaded_groups::{Judged, LoadedGroup};
 use crate::mls::work::Work;
 use crate::mls::{capabilities, parallel, settings, views};
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::policy;
-use crate::policy::{CommitClass, CommitView, GroupView, ProposalKind};
+use crate::policy::{CommitView, GroupView, ProposalKind};
 
 // rule: 2.6-3 everything but a self-update and the answer to a leave needs an admin
 pub(crate) fn require_admin(call: Call<'_>, group: &LoadedGroup) -> Result<()> {
@@ -47,13 +47,6 @@ pub(crate) struct Plan {
 pub(crate) struct Staged {
     pub(crate) commit: Vec<u8>,
     pub(crate) welcome: Option<Vec<u8>>,
-}
-
-/// Our own commit as a peer would see it, and the state it leads to.
-pub(crate) struct Judged {
-    pub(crate) commit: CommitView,
-    pub(crate) class: CommitClass,
-    pub(crate) result: Arc<GroupView>,
 }
 
 /// From so many members on the path of a commit is worth threads.

@@ -59,3 +59,6 @@ impl Settings {
         }
     }
 }
+
+/// What is shown of a group: its settings, and its accounts.
+pub(crate) type Look = (Settings, Vec<PublicKey>);

@@ -1,26 +1,20 @@
 //! Answering an invite (protocol/welcomes.md B4).
 
 use mdk_store::Tx;
-use mdk_store::{GroupRow, GroupStatus, HeldRow, PassRow, Seen};
-use mdk_wire::{Event, EventId, GroupId, welcome};
+use mdk_store::{GroupStatus, HeldRow, PassRow};
+use mdk_wire::{Event, EventId, GroupId};
 
-use crate::mls::leave_proposal;
 use crate::mls::work::Work;
-use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::model::membership::is_invited;
-use crate::model::outbox::OutboxPurpose;
 use crate::model::outcome::{Rejection, Verdict};
 use crate::model::values::Invite;
 use crate::state_store::competing_invites;
 use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::declined;
-use crate::state_store::groups::Groups;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::outbox::Letter;
-use crate::state_store::pending_welcomes;
 use crate::state_store::records::Records;
 
 /// Answers an invitation beside what we have of its group with yes: that goes, and this is joined next. Gives
@@ -60,19 +54,6 @@ pub(crate) fn turned_to(
         }
         _ => Err(Error::InviteNotFound),
     }
-}
-
-/// Answers it with no.
-pub(crate) fn turn_down(groups: Groups<'_>, call: Call<'_>, welcome: &EventId) -> Result<()> {
-    let (_, event) = competing_invites::asked_beside(groups, welcome)?;
-    groups.tx.unhold(welcome)?;
-    groups.tx.mark_seen(welcome.as_bytes(), Seen::Done)?;
-    if let Some(rumor) = pending_welcomes::rumor_of(call.keys, &event)
-        && let Ok(known_by) = welcome::content_id(&rumor.mls_message)
-    {
-        groups.tx.mark_seen(known_by.as_bytes(), Seen::Done)?;
-    }
-    Ok(())
 }
 
 /// Invites that wait for an answer, oldest first; of what came together, what waits beside another one after that.
@@ -115,39 +96,4 @@ pub(crate) fn accept(
     work.records.log().emit(&row.id, invite.as_bytes(), &Stored::Joined)?;
     work.records.effects.take_up(waiting);
     Ok(row.id)
-}
-
-/// Declines an invite: everything that came with it is deleted. If the group is to be told, gives our request to leave it,
-/// where there is one to make; without it the other members see our leaf until an admin removes it.
-pub(crate) fn decline(work: &mut Work<'_>, invite: &EventId, tell: bool) -> Result<Option<Event>> {
-    let Some(row) = work.records.tx.group_by_welcome(invite)? else {
-        turn_down(work.records.groups(), work.records.call, invite)?;
-        return Ok(None);
-    };
-    if !is_invited(row.status) {
-        return Err(Error::InviteNotFound);
-    }
-    let request = if tell { farewell(work, &row)? } else { None };
-    // Another invitation is another question.
-    let others = work.records.welcomes().put_away_for_others(row, true)?;
-    work.records.effects.take_up(others);
-    Ok(request)
-}
-
-/// Our request to leave a group that we were invited to (rule 2.7-6). It goes out by itself: its group is about to be
-/// deleted, and nothing is kept to ask again in a later epoch.
-fn farewell(work: &mut Work<'_>, row: &GroupRow) -> Result<Option<Event>> {
-    let me = work.records.me();
-    if row.admins.contains(&me) || row.members.as_slice() == [me] {
-        return Ok(None);
-    }
-    let mut group = work.take(&row.id)?;
-    let proposal = leave_proposal::self_remove(work, &mut group)?;
-    let event =
-        leave_proposal::seal_proposal(work.records.tx, work.records.call, &group.row, &proposal)?;
-    let relays = group.row.relays.clone();
-    let letter =
-        Letter { purpose: OutboxPurpose::Proposal, group: None, event: &event, relays: &relays };
-    work.records.outbox().post(&letter)?;
-    Ok(Some(event))
 }

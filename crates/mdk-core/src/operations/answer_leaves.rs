@@ -2,59 +2,12 @@
 
 use mdk_store::{GroupStatus, InputClass, InputRow, InputState};
 use mdk_wire::GroupId;
-use openmls::prelude::{ProcessedMessageContent, Proposal, Sender};
 
-use crate::mls::decode;
 use crate::mls::leave_proposal;
-use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::own_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
-use crate::model::call::Call;
 use crate::model::error::{Error, Result};
-
-/// Wait per rank before the next member answers a leave, in milliseconds. The lowest remaining leaf answers
-/// at once; the others step in only if it does not, so that one leave does not make a race of commits.
-const ANSWER_DELAY_MILLIS: u64 = 500;
-
-// rule: 2.7-4 the lowest remaining leaf answers a leave at once, the others only if it does not
-/// When this member should answer the leave of `leaving`, in Unix milliseconds.
-pub(crate) fn answer_time(call: Call<'_>, group: &LoadedGroup, leaving: u32) -> u64 {
-    let own = group.mls.own_leaf_index().u32();
-    let rank = group
-        .mls
-        .members()
-        .map(|m| m.index.u32())
-        .filter(|leaf| *leaf != leaving && *leaf < own)
-        .count() as u64;
-    call.now_millis.saturating_add(rank.saturating_mul(ANSWER_DELAY_MILLIS))
-}
-
-/// Leaves that were asked for in the state that is followed now become ours to answer.
-pub(crate) fn schedule_answers(work: &mut Work<'_>, group: &mut LoadedGroup) -> Result<()> {
-    let me = work.records.me();
-    let (class, state) = (InputClass::Proposal, InputState::Verified);
-    for mut input in
-        work.records.tx.inputs_on(&group.row.id, class, state, &group.row.authenticator)?
-    {
-        let here = input.due_at.is_none() && input.sender.is_some_and(|sender| sender != me);
-        let Ok(message) = decode::decode(&input.bytes) else { continue };
-        if !here {
-            continue;
-        }
-        let Ok(processed) = group.mls.process_message(&work.provider(), message) else {
-            continue;
-        };
-        let Sender::Member(leaf) = *processed.sender() else { continue };
-        if let ProcessedMessageContent::ProposalMessage(proposal) = processed.into_content()
-            && matches!(proposal.proposal(), Proposal::SelfRemove)
-        {
-            input.due_at = Some(answer_time(work.records.call, group, leaf.u32()));
-            work.records.tx.put_input(&input, u32::MAX)?;
-        }
-    }
-    Ok(())
-}
 
 /// Answers every verified leave of the current epoch whose time has come, in one commit.
 pub(crate) fn answer_leaves(work: &mut Work<'_>, id: &GroupId) -> Result<()> {

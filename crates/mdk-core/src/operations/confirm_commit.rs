@@ -6,10 +6,11 @@ use mdk_wire::{Event, GroupId};
 
 use crate::fork_choice::settling::touch;
 use crate::mls::enter_epoch;
+use crate::mls::loaded_groups::Judged;
 use crate::mls::outgoing_welcomes;
 use crate::mls::settings;
 use crate::mls::stage_commit;
-use crate::mls::stage_commit::{Judged, self_removed};
+use crate::mls::stage_commit::self_removed;
 use crate::mls::work::Work;
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};

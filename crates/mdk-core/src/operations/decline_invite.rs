@@ -4,10 +4,10 @@ use mdk_store::Tx;
 use mdk_store::{GroupRow, GroupStatus};
 use mdk_wire::{Event, EventId, GroupId, NostrGroupId};
 
+use crate::mls::decline_invite;
 use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::membership::is_invited;
-use crate::operations::answer_invite;
 use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::{declined, is_declined, mark};
 use crate::state_store::settling;
@@ -21,7 +21,7 @@ pub(crate) fn decline_and_follow(work: &mut Work<'_>, invite: &EventId) -> Resul
             declined_invites::require_unanswered(work.records.tx, &row)?;
             Ok(work.records.tx.set_client_state(&mark(&row.id), Some(&[]))?)
         }
-        _ => answer_invite::decline(work, invite, true).map(|_| ()),
+        _ => decline_invite::decline(work, invite, true).map(|_| ()),
     }
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn decline_waiting(
     if let Some(row) = work.records.tx.group_by_welcome(invite)? {
         declined_invites::require_unanswered(work.records.tx, &row)?;
     }
-    answer_invite::decline(work, invite, tell)
+    decline_invite::decline(work, invite, tell)
 }
 
 /// Groups that are still to be told, and what their events are found by now.
@@ -63,6 +63,6 @@ pub(crate) fn farewell_to(work: &mut Work<'_>, id: &GroupId, route: &NostrGroupI
         return Ok(false);
     }
     settling::check_settled(work.records.settling(), id)?;
-    answer_invite::decline(work, &invite, true)?;
+    decline_invite::decline(work, &invite, true)?;
     Ok(true)
 }

@@ -6,9 +6,9 @@ use mdk_wire::{GroupId, NostrGroupId};
 
 use crate::model::error::{Error, Result};
 use crate::state_store::competing_invites;
-use crate::state_store::event_log;
 use crate::state_store::invite_deliveries;
 use crate::state_store::log_entry::Stored;
+use crate::state_store::log_rows;
 use crate::state_store::previous_memberships::earlier;
 use crate::state_store::records::Records;
 use crate::state_store::settling;
@@ -75,7 +75,7 @@ fn ended_as(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<EndedRow>> {
         let Some(before) = before else {
             let again = row.welcome.map_or(Ok(None), |invite| {
                 let like = Stored::Reinvited { welcome: *invite.as_bytes(), after: 0 };
-                event_log::recorded(tx, &row.id, invite.as_bytes(), &like)
+                log_rows::recorded(tx, &row.id, invite.as_bytes(), &like)
             })?;
             // (nothing is known of it, so nothing counts as older)
             let none = EndedRow { disbanded: false, epoch: 0, join_epoch: 0, joined_at: 0 };

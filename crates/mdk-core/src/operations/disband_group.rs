@@ -6,7 +6,6 @@ use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Lifecycle;
 
 use crate::mls::components::admin_policy;
-use crate::mls::end_membership;
 use crate::mls::own_commit;
 use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
@@ -14,21 +13,6 @@ use crate::mls::work::Work;
 use crate::model::commit_purpose::PURPOSE_DISBAND;
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
-use crate::state_store::records::Records;
-use crate::state_store::retained_states;
-
-/// A disband that no branch has beaten is final. (rule: C5-1)
-pub(crate) fn finish_disbanding(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
-    let tip = retained_states::tip(records.groups(), id)?;
-    // (it may be another group's that shares the routing id)
-    records.waiting().rehome_held(id)?;
-    let (row, dropped) = (records.groups().current_row(id)?, records.tx.held(id)?);
-    records.gaps().report_dropped(&row, dropped)?;
-    let row = records.edit_row(id, |row| row.status = GroupStatus::Disbanded)?;
-    end_membership::end(records, &row, tip.committer, tip.commit)?;
-    records.memory.rows.forget(id);
-    Ok(())
-}
 
 // rule: C5-3 whoever ended the group on a branch that lost still wants it to end
 /// Makes a disband of ours that lost anew on the winner, as long as we are an admin there.

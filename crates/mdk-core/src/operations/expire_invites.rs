@@ -3,10 +3,10 @@
 use mdk_store::GroupRow;
 use mdk_wire::budget::inviter::MAX_AGE;
 
+use crate::mls::decline_invite;
 use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::membership::is_invited;
-use crate::operations::answer_invite;
 
 // rule: B4-41 an invite that nobody answers goes after thirty days
 /// Forgets an invite that has waited for too long. Whether it did.
@@ -17,6 +17,6 @@ pub(crate) fn expire_invite(work: &mut Work<'_>, row: &GroupRow) -> Result<bool>
     if row.created_at.saturating_add(MAX_AGE) > work.records.now() {
         return Ok(false);
     }
-    answer_invite::decline(work, &invite, false)?;
+    decline_invite::decline(work, &invite, false)?;
     Ok(true)
 }

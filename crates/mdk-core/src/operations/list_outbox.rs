@@ -1,17 +1,15 @@
 //! What is to be published, with what has to be renewed first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use mdk_store::{OutgoingPurpose, OutgoingRow};
-use mdk_wire::GroupId;
 
-use crate::mls::work::Work;
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::{OutboxItem, OutboxPurpose, RelayResult};
-use crate::operations::renew_waiting_messages;
-use crate::operations::renew_waiting_messages::date;
 use crate::state_store::groups::Groups;
+use crate::state_store::late_messages;
+use crate::state_store::late_messages::Late;
 use crate::state_store::outbox::accepted;
 use crate::state_store::retained_states;
 
@@ -24,15 +22,15 @@ pub(crate) fn list_outbox(
     limit: u32,
 ) -> Result<(Vec<OutboxItem>, Late)> {
     let rows = groups.tx.outgoing(0, limit)?;
-    let stale = renew_waiting_messages::stale_groups(groups, &rows)?;
-    let misdated = date::misdated_groups(call, &rows);
+    let stale = late_messages::stale_groups(groups, &rows)?;
+    let misdated = late_messages::misdated_groups(call, &rows);
     let mut items = Vec::with_capacity(rows.len());
     let mut since = BTreeMap::new();
     for row in rows {
         let group = row.group.as_ref().filter(|group| stale.contains(group));
         let message = row.purpose == OutgoingPurpose::Message && !accepted(&row);
         let too_old = match group.filter(|_| message) {
-            Some(group) => renew_waiting_messages::is_stale(groups, group, &row)?,
+            Some(group) => late_messages::is_stale(groups, group, &row)?,
             None => false,
         };
         if too_old {
@@ -48,24 +46,6 @@ pub(crate) fn list_outbox(
         items.push(item);
     }
     Ok((items, Late { stale, misdated }))
-}
-
-pub(crate) fn renew_late(work: &mut Work<'_>, late: &Late) -> Result<()> {
-    late.stale.iter().try_for_each(|group| renew_waiting_messages::renew_stale(work, group))?;
-    late.misdated.iter().try_for_each(|group| date::date_anew(&mut work.records, group))
-}
-
-/// Groups with messages that waited for too long.
-#[derive(Default)]
-pub(crate) struct Late {
-    pub(crate) stale: BTreeSet<GroupId>,
-    misdated: BTreeSet<GroupId>,
-}
-
-impl Late {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.stale.is_empty() && self.misdated.is_empty()
-    }
 }
 
 fn item(row: OutgoingRow) -> Result<OutboxItem> {

@@ -15,8 +15,8 @@ use mdk_wire::Timestamp;
 use crate::model::error::Result;
 use crate::model::limits::CLOCKS;
 use crate::model::membership;
+use crate::state_store::held_times::ours_from;
 use crate::state_store::history_gaps;
-use crate::state_store::history_gaps::ours_from;
 use crate::state_store::records::Records;
 
 // rule: F1-5 what no retained key opens when everything was given, and is older than all that is retained, is lost

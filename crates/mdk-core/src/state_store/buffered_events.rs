@@ -12,7 +12,8 @@ use crate::model::outcome::{DeferredReason, Verdict};
 use crate::state_store::buffered_memory::{BufferedMemory, Waiting, may_be_old};
 use crate::state_store::event_log::EventLog;
 use crate::state_store::groups::{GroupRows, Groups};
-use crate::state_store::history_gaps::{HistoryGaps, loss_now};
+use crate::state_store::held_times::loss_now;
+use crate::state_store::history_gaps::HistoryGaps;
 
 /// What cannot be read yet.
 pub(crate) struct BufferedEvents<'a> {

@@ -16,7 +16,7 @@ use crate::model::membership;
 use crate::model::sending_position::Place;
 use crate::model::state_id::Auth;
 use crate::state_store::groups::Groups;
-use crate::state_store::history_gaps::created_at;
+use crate::state_store::held_times::created_at;
 
 /// Entries of [`Dates`] above twice what is held, over which they are made anew.
 const SLACK: u64 = 64;

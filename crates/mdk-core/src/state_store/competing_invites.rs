@@ -10,12 +10,12 @@ use crate::model::membership::is_invited;
 use crate::model::values::Invite;
 use crate::policy::invite::{is_before, may_stand_beside};
 use crate::state_store::buffered_memory::Waiting;
-use crate::state_store::event_log::recorded;
 use crate::state_store::groups::Groups;
 use crate::state_store::history;
 use crate::state_store::log_entry::{BESIDE, Stored};
+use crate::state_store::log_rows::recorded;
+use crate::state_store::log_rows::recorded_as;
 use crate::state_store::previous_memberships::earlier;
-use crate::state_store::read_events::recorded_as;
 
 /// Whether an invitation that cannot be placed is asked, beside what we have of the group.
 pub(crate) fn is_asked(tx: &Tx<'_>, row: &GroupRow, said: &Beside) -> Result<bool> {

@@ -4,8 +4,7 @@
 //! from the tables when it is asked for. The stable id makes a repeated emission after a crash a no-op.
 
 use mdk_store::Tx;
-use mdk_wire::{ContentId, GroupId, PublicKey};
-use sha2::{Digest, Sha256};
+use mdk_wire::{GroupId, PublicKey};
 
 use crate::model::effects::Effects;
 use crate::model::error::{Error, Result};
@@ -13,7 +12,8 @@ use crate::model::invites::Key;
 use crate::model::values::{EngineEvent, EventBody};
 use crate::state_store::declined_invites::is_declined;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::read_events::{materialize, recorded_as};
+use crate::state_store::log_rows::stable_id;
+use crate::state_store::read_events::materialize;
 
 /// The log, for telling: what is recorded is told to whoever made the call.
 pub(crate) struct EventLog<'a> {
@@ -71,40 +71,4 @@ impl EventLog<'_> {
         let body = postcard::to_stdvec(stored).map_err(Error::bug("event encoding"))?;
         Ok(self.tx.append_event(stable_id.as_ref(), Some(group), stored.kind(), &body)?)
     }
-}
-
-/// Whether it was told that a commit was withdrawn with that change of branches.
-pub(crate) fn was_withdrawn(
-    tx: &Tx<'_>,
-    group: &GroupId,
-    switch: u64,
-    commit: &ContentId,
-) -> Result<bool> {
-    let subject = withdrawal(switch, commit);
-    let like = Stored::ChangeWithdrawn { commit: *commit.as_bytes() };
-    Ok(recorded(tx, group, &subject, &like)?.is_some())
-}
-
-/// Where in the log, and with what, [`EventLog::emit`] recorded an event of the kind of `like`.
-pub(crate) fn recorded(
-    tx: &Tx<'_>,
-    group: &GroupId,
-    subject: &[u8],
-    like: &Stored,
-) -> Result<Option<(i64, Stored)>> {
-    recorded_as(tx, group, subject, like.kind())
-}
-
-/// What distinguishes the withdrawal of a commit from others: it may win again, and lose again.
-pub(crate) fn withdrawal(switch: u64, commit: &ContentId) -> Vec<u8> {
-    [&switch.to_be_bytes()[..], commit.as_bytes()].concat()
-}
-
-pub(crate) fn stable_id(group: &GroupId, subject: &[u8], kind: u8) -> Key {
-    Sha256::new()
-        .chain_update([kind])
-        .chain_update(group.as_bytes())
-        .chain_update(subject)
-        .finalize()
-        .into()
 }

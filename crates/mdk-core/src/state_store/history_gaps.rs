@@ -1,16 +1,18 @@
 //! What was lost of a group's history, told once.
 
 use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, Tx};
-use mdk_wire::{Event, EventId, GroupId, PublicKey, Timestamp, kind};
+use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::call::Call;
 use crate::model::error::Result;
+use crate::model::limits::PATIENCE;
 use crate::model::limits::{CLOCKS, HOUR};
 use crate::model::membership;
 use crate::model::values::Unpaged;
 use crate::state_store::event_log::EventLog;
 use crate::state_store::groups::Groups;
+use crate::state_store::held_times::{created_at, ours_from};
 use crate::state_store::log_entry::Stored;
 
 /// What is told of losses.
@@ -117,30 +119,6 @@ impl HistoryGaps<'_> {
     }
 }
 
-// rule: F1-7 what was said before we were added is nobody's loss, nor is the commit that added us
-/// Whether what comes now, and no key opens, may be of an epoch of ours that is retained no more.
-///
-/// As long as none of them is gone it is of one before ours, which we could never read, or of one to come. (Of what comes
-/// later only its time can tell: what somebody says in an epoch before ours, who has not heard of us for six epochs,
-/// is counted as lost.)
-pub(crate) fn loss_now(row: &GroupRow) -> Loss {
-    if row.pass.floor > row.join_epoch { Loss::Possible } else { Loss::Unlikely }
-}
-
-/// The first second of which everything is for us.
-///
-/// Our invitation and the commit that added us are of one second, and that commit is nothing that we could read: every
-/// invitee that is given it would be told of a loss.
-pub(crate) fn ours_from(row: &GroupRow) -> Timestamp {
-    row.pass.joined_at.saturating_add(u64::from(row.welcome.is_some()))
-}
-
-/// When a held event of a group says that it was made; a Welcome that waits is no part of the history.
-pub(crate) fn created_at(held: &HeldRow) -> Option<Timestamp> {
-    let event = Event::from_stored_json(held.event_json.as_bytes()).ok()?;
-    (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
-}
-
 /// When the last of what waits, that no state of ours can read and that was made since we joined, was made: as far as
 /// that is not later than it came.
 pub(crate) fn last_unread(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<Timestamp>> {
@@ -162,4 +140,10 @@ pub(crate) fn last_heard(tx: &Tx<'_>, me: PublicKey, id: &GroupId) -> Result<Tim
     let others = nodes.iter().filter(|n| n.canonical && n.parent.is_some() && n.committer != me);
     let commit = others.map(|n| n.made_at / 1000).max();
     Ok(commit.max(tx.last_heard(id)?).unwrap_or(0))
+}
+
+/// Whether nothing of others has come for as long as a Welcome waits. (A clock that was ahead says nothing about it.)
+pub(crate) fn is_quiet(tx: &Tx<'_>, call: Call<'_>, row: &GroupRow) -> Result<bool> {
+    let (heard, now) = (last_heard(tx, call.me(), &row.id)?, call.now());
+    Ok(heard > now || heard.saturating_add(PATIENCE) <= now)
 }

@@ -7,9 +7,9 @@ use crate::model::call::Call;
 use crate::model::error::Result;
 use crate::state_store::buffered_memory::{BufferedMemory, Waiting};
 use crate::state_store::declined_invites::forget_declined;
-use crate::state_store::event_log::recorded;
 use crate::state_store::groups::{GroupRows, Groups};
 use crate::state_store::log_entry::Stored;
+use crate::state_store::log_rows::recorded;
 use crate::state_store::previous_memberships::earlier;
 
 /// What goes with a membership.

@@ -7,7 +7,7 @@ use mdk_wire::PublicKey;
 
 use crate::fork_choice::branch_order::POLICY;
 use crate::model::error::Result;
-use crate::state_store::history_gaps::{created_at, ours_from};
+use crate::state_store::held_times::{created_at, ours_from};
 
 // rule: D8-9 who is led on by members alone, while something comes that cannot be read, is told that the others may be elsewhere
 /// Whether all that was done and said here, in as many epochs as a choice goes back, was so by members that are no admins,

@@ -5,7 +5,7 @@ use mdk_wire::GroupId;
 
 use crate::model::effects::Effects;
 use crate::model::error::{Error, Result};
-use crate::state_store::event_log;
+use crate::state_store::log_rows;
 use crate::state_store::outbox::Outbox;
 
 /// The rows of commits of ours.
@@ -33,7 +33,7 @@ impl PendingCommits<'_> {
         // Its state is let go before its row is; what was told of it is not.
         let switches = self.tx.group(&commit.group)?.map_or(0, |row| row.pass.switches);
         for switch in 1..=switches {
-            if event_log::was_withdrawn(self.tx, &commit.group, switch, &commit.digest)? {
+            if log_rows::was_withdrawn(self.tx, &commit.group, switch, &commit.digest)? {
                 return Ok(true);
             }
         }

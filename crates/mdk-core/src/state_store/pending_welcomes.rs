@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use mdk_store::Seen;
 use mdk_store::{GroupRow, HeldRow, Loss};
 use mdk_wire::{ContentId, Event, EventId, GroupId, Keys, WelcomeRumor, gift_wrap, welcome};
 
 use crate::model::error::Result;
 use crate::model::membership::is_invited;
+use crate::state_store::competing_invites;
 use crate::state_store::groups::Groups;
 use crate::state_store::memberships::Memberships;
 
@@ -101,6 +103,19 @@ pub(crate) fn keep_until_answered(
             loss: Loss::Kept,
             closed: false,
         })?;
+    }
+    Ok(())
+}
+
+/// Answers it with no.
+pub(crate) fn turn_down(groups: Groups<'_>, keys: &Keys, welcome: &EventId) -> Result<()> {
+    let (_, event) = competing_invites::asked_beside(groups, welcome)?;
+    groups.tx.unhold(welcome)?;
+    groups.tx.mark_seen(welcome.as_bytes(), Seen::Done)?;
+    if let Some(rumor) = rumor_of(keys, &event)
+        && let Ok(known_by) = welcome::content_id(&rumor.mls_message)
+    {
+        groups.tx.mark_seen(known_by.as_bytes(), Seen::Done)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use mdk_store::{GroupRow, Tx};
 use crate::model::error::Result;
 use crate::model::invites::Earlier;
 use crate::state_store::log_entry::{EARLIER, Stored};
-use crate::state_store::read_events::recorded_as;
+use crate::state_store::log_rows::recorded_as;
 
 /// The membership that the one that a row stands for has taken the place of.
 pub(crate) fn earlier(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<Earlier>> {

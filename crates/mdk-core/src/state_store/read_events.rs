@@ -10,8 +10,8 @@ use crate::model::invites::Key;
 use crate::model::membership;
 use crate::model::values::{EngineEvent, EventBody, Reaction};
 use crate::state_store::declined_invites::is_declined;
-use crate::state_store::event_log::stable_id;
 use crate::state_store::log_entry::{SETTINGS, Stored};
+use crate::state_store::log_rows::decode;
 use crate::state_store::{competing_invites, history};
 
 /// Reads a row of the log; `None` when its subject is gone (the group was deleted).
@@ -28,25 +28,6 @@ pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<
     }
     let body = materialize(tx, me, row.group.as_ref(), &decode(row)?)?;
     Ok(body.map(|body| EngineEvent { cursor: row.seq, group_id: row.group.clone(), body }))
-}
-
-/// Where in the log, and with what, `emit` recorded an event of this kind.
-pub(crate) fn recorded_as(
-    tx: &Tx<'_>,
-    group: &GroupId,
-    subject: &[u8],
-    kind: u8,
-) -> Result<Option<(i64, Stored)>> {
-    let Some(seq) = tx.event_at(&stable_id(group, subject, kind))? else {
-        return Ok(None);
-    };
-    let rows = tx.events_after(seq.saturating_sub(1), 1)?;
-    let Some(row) = rows.first() else { return Ok(None) };
-    Ok(Some((seq, decode(row)?)))
-}
-
-fn decode(row: &EventRow) -> Result<Stored> {
-    postcard::from_bytes(&row.body).map_err(|_| Error::Unrecoverable("event log"))
 }
 
 /// What an entry of the log tells now: of messages, invites and groups what is known of them, and nothing of what is gone.

@@ -6,7 +6,7 @@ use mdk_wire::{ContentId, GroupId};
 use crate::engine::Engine;
 use crate::model::error::Result;
 use crate::state_store::buffered_memory::is_gift_wrap;
-use crate::state_store::history_gaps::ours_from;
+use crate::state_store::held_times::ours_from;
 
 /// Work that is not done, and how much is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::model::error::Result;
 use crate::model::values::KeyPackageInfo;
 use crate::operations::key_packages::forget;
 use crate::operations::key_packages::make;
-use crate::operations::key_packages::rotate;
+use crate::state_store::key_package_plans;
 
 /// KeyPackages.
 impl Engine {
@@ -47,7 +47,7 @@ impl Engine {
     /// [`Error::Store`].
     pub fn published_key_package(&mut self, event: &EventId) -> Result<bool> {
         self.act(|ctx| {
-            rotate::promote_key_package(ctx.records.tx, ctx.records.call, event)?;
+            key_package_plans::promote_key_package(ctx.records.tx, ctx.records.call, event)?;
             Ok(ctx.records.tx.key_packages()?.iter().any(|row| row.event_id == *event))
         })
     }

@@ -10,6 +10,7 @@ use crate::operations::cancel_message;
 use crate::operations::list_outbox;
 use crate::operations::record_relay_answer;
 use crate::operations::record_relay_answer::echo;
+use crate::operations::renew_waiting_messages;
 use crate::state_store::deliveries;
 
 /// The outbox. One call is one transaction.
@@ -49,7 +50,7 @@ impl Engine {
         }
         self.act(|ctx| {
             late.stale.iter().try_for_each(|group| ctx.close_to_speak(group))?;
-            list_outbox::renew_late(&mut ctx.work, &late)
+            renew_waiting_messages::renew_late(&mut ctx.work, &late)
         })?;
         Ok(self
             .look(|ctx| list_outbox::list_outbox(ctx.records.groups(), ctx.records.call, limit))?

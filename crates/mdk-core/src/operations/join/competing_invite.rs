@@ -13,8 +13,8 @@ use crate::model::invites::Beside;
 use crate::model::limits::MAX_WELCOMES;
 use crate::state_store::competing_invites::{is_asked, may_ask};
 use crate::state_store::log_entry::{BESIDE, Stored};
+use crate::state_store::log_rows::recorded_as;
 use crate::state_store::pending_welcomes;
-use crate::state_store::read_events::recorded_as;
 
 /// Tells of a Welcome that has come to wait, if it is a question.
 pub(crate) fn ask_beside(

@@ -21,7 +21,7 @@ use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::invites::Earlier;
 use crate::model::membership::{UNROUTED, is_invited};
-use crate::operations::join::{Invitation, Joined};
+use crate::operations::join::invitation::{Invitation, Joined};
 use crate::policy;
 use crate::policy::invite::Behind;
 use crate::state_store::branch_messages;

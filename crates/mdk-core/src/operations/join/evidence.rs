@@ -121,7 +121,7 @@ fn is_left_behind(
 fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Result<bool> {
     if membership::is_out(row.status)
         || records.groups().publishing(row)?
-        || !is_quiet(records.tx, records.call, row)?
+        || !history_gaps::is_quiet(records.tx, records.call, row)?
     {
         return Ok(false);
     }
@@ -145,12 +145,6 @@ fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Re
         nodes.iter().filter(|n| !n.canonical).map(|n| n.authenticator).collect();
     let heard = records.tx.heard_after(&row.id, &me, made)?;
     Ok(!commits && heard.iter().all(|state| beside.contains(state)))
-}
-
-/// Whether nothing of others has come for as long as a Welcome waits. (A clock that was ahead says nothing about it.)
-pub(crate) fn is_quiet(tx: &Tx<'_>, call: Call<'_>, row: &GroupRow) -> Result<bool> {
-    let (heard, now) = (history_gaps::last_heard(tx, call.me(), &row.id)?, call.now());
-    Ok(heard > now || heard.saturating_add(PATIENCE) <= now)
 }
 
 /// When a Welcome came that waits, in Unix seconds.

@@ -6,6 +6,7 @@ use mdk_store::GroupRow;
 use mdk_wire::budget::inviter::{MAX_OF_ONE, MAX_WAITING};
 use mdk_wire::{EventId, PublicKey};
 
+use crate::mls::decline_invite;
 use crate::mls::work::Work;
 use crate::model::call::Call;
 use crate::model::error::Result;
@@ -13,7 +14,6 @@ use crate::model::halt::{Halt, reject};
 use crate::model::membership;
 use crate::model::membership::is_invited;
 use crate::model::outcome::RejectCode;
-use crate::operations::answer_invite;
 
 /// Whether there is room for an invite of this account. Of strangers who fill all of it the one with the most invites
 /// loses the oldest.
@@ -50,7 +50,7 @@ pub(crate) fn may_invite(work: &mut Work<'_>, sender: &PublicKey) -> Result<bool
     let most = waiting.into_values().filter(|own| own.len() > 1).max_by_key(Vec::len);
     let oldest = most.and_then(|own| own.into_iter().min());
     let Some((_, oldest)) = oldest else { return Ok(false) };
-    answer_invite::decline(work, &oldest, false)?;
+    decline_invite::decline(work, &oldest, false)?;
     Ok(true)
 }
 

@@ -5,14 +5,13 @@
 pub(crate) mod competing_invite;
 mod enter_group;
 pub(crate) mod evidence;
+pub(crate) mod invitation;
 pub(crate) mod inviters;
 pub(crate) mod other_branch;
 pub(crate) mod retry_welcomes;
 
 use mdk_store::{GroupRow, GroupStatus, NodeRow, Seen};
-use mdk_wire::{
-    Event, EventId, GroupId, KeyPackageRef, SecretVec, WelcomeRumor, gift_wrap, kind, welcome,
-};
+use mdk_wire::{Event, EventId, GroupId, WelcomeRumor, gift_wrap, kind, welcome};
 use openmls::group::StagedWelcome;
 
 use crate::mls::capabilities;
@@ -27,31 +26,12 @@ use crate::model::follow_up::FollowUp;
 use crate::model::halt::{Halt, reject};
 use crate::model::invites::{Earlier, Offer};
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
-use crate::operations::receive::candidate;
+use crate::operations::join::invitation::{Invitation, Joined};
 use crate::policy::invite::{Evidence, InviteVerdict, KNOWN, Maker, Unplaced, judge_invite};
+use crate::state_store::candidates;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::pending_welcomes;
 use crate::state_store::records::Records;
-
-/// A Welcome that is judged.
-struct Invitation<'a> {
-    id: GroupId,
-    offer: Offer,
-    rumor: &'a WelcomeRumor,
-    /// The KeyPackage of ours that it is for, and the private part of it.
-    reference: KeyPackageRef,
-    bundle: SecretVec,
-}
-
-/// What became of a Welcome.
-pub(crate) enum Joined {
-    /// A group, waiting for the user's answer, and what it was to us before, unless that was an invitation without an answer.
-    Invited(Box<GroupRow>, Option<Box<Earlier>>),
-    /// Our membership in this group has not ended yet.
-    Wait(GroupId),
-    /// A state of a group that we are in already, on another branch.
-    Rival(Box<NodeRow>),
-}
 
 /// A gift wrap: verified, unwrapped, judged, joined; or refused without a trace.
 pub(crate) fn process_gift_wrap(work: &mut Work<'_>, event: &Event) -> Result<Verdict, Halt> {
@@ -138,7 +118,7 @@ fn take_in_rival(records: &mut Records<'_>, node: NodeRow, event: &Event) -> Res
         row.join_epoch = row.join_epoch.min(epoch);
         row.pass.floor = row.pass.floor.min(epoch);
     })?;
-    let verdict = candidate::add_rival(records, node)?;
+    let verdict = candidates::add_rival(records, node)?;
     pending_welcomes::keep_until_answered(records.groups(), records.now(), &id, event)?;
     records.effects.follow(FollowUp::CloseIfDue(id));
     Ok(verdict)

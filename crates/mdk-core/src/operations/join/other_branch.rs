@@ -15,7 +15,7 @@ use crate::model::halt::{Halt, reject};
 use crate::model::membership::UNROUTED;
 use crate::model::outcome::RejectCode;
 use crate::model::state_id::Auth;
-use crate::operations::join::Joined;
+use crate::operations::join::invitation::Joined;
 use crate::policy;
 
 // rule: B4-17 of two invitations the branch that wins is followed, whichever came first

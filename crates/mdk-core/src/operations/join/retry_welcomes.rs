@@ -8,8 +8,8 @@ use crate::model::halt::Halt;
 use crate::model::limits::{MAX_WELCOMES, PATIENCE};
 use crate::model::membership;
 use crate::model::outcome::{DeferredReason, Rejection, Verdict};
-use crate::operations::join::evidence;
 use crate::state_store::competing_invites;
+use crate::state_store::history_gaps;
 use crate::state_store::records::Records;
 use crate::state_store::removals_of_us;
 
@@ -67,7 +67,7 @@ pub(crate) fn welcomes_to_retry(records: &mut Records<'_>, id: &GroupId) -> Resu
     }
     let awaited = removals_of_us::is_awaited(records.tx, &row)?;
     // (what is heard is no new state, in which it would be taken up again)
-    if !awaited && is_settled(&row) && !evidence::is_quiet(records.tx, records.call, &row)? {
+    if !awaited && is_settled(&row) && !history_gaps::is_quiet(records.tx, records.call, &row)? {
         return Ok(Retry::Nothing);
     }
     Ok(Retry::Each { row: Box::new(row), awaited, waiting })

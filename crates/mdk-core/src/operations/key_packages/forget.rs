@@ -8,7 +8,7 @@ use openmls_traits::storage::StorageProvider as _;
 use crate::mls::key_packages::{REPLACED_GRACE, USED_GRACE, mls_reference};
 use crate::model::error::{Error, Result};
 use crate::model::values::KeyPackageInfo;
-use crate::operations::key_packages::rotate;
+use crate::state_store::key_package_plans;
 use crate::state_store::records::Records;
 
 /// Ours, newest first; replaced ones as long as a Welcome to them can still be joined.
@@ -55,7 +55,7 @@ fn forget_key_package(records: &mut Records<'_>, reference: &KeyPackageRef) -> R
     // The bundle holds the init key and the leaf's encryption key; OpenMLS stores no other row for it.
     records.tx.mls().delete_key_package(&mls_reference(reference)?)?;
     records.tx.delete_key_package(reference)?;
-    rotate::keep_plan(records.tx, reference, None)?;
+    key_package_plans::keep_plan(records.tx, reference, None)?;
     Ok(())
 }
 

@@ -1,43 +1,20 @@
 //! Replacing our KeyPackages in time (protocol/key-packages.md A4): the engine says what to publish, somebody else
 //! does.
 
-use std::collections::BTreeMap;
-
 use mdk_store::KeyPackageRow;
-use mdk_store::Tx;
-use mdk_wire::OsRandom;
-use mdk_wire::{EventId, KeyPackageRef, Random as _};
-use serde::{Deserialize, Serialize};
 
 use crate::mls::work::Work;
-use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::stored_event;
 use crate::operations::key_packages::make;
+use crate::state_store::key_package_plans::{Plan, keep_plan, plan_of, promote_key_package};
 use crate::state_store::outbox::Letter;
 
-const DAY: u64 = 86_400;
-/// A KeyPackage is replaced this long before its end, at least and at most: clients that were made on one day do not
-/// all come on one day.
-const BEFORE_THE_END: (u64, u64) = (14 * DAY, 21 * DAY);
 /// First wait before a successor that no relay has taken is handed out again; it doubles.
 const RETRY: u64 = 30;
 /// Longest such wait.
 const RETRY_AT_MOST: u64 = 3_600;
-const META: &str = "key_package_upkeep";
-
-/// What is planned for a KeyPackage. Times are Unix seconds.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Plan {
-    /// When it is to be replaced.
-    rotate_at: u64,
-    /// It is to replace another one as soon as a relay has it.
-    staged: bool,
-    /// How often it was handed out.
-    tries: u32,
-    next_try: u64,
-}
 
 /// Makes what is due and hands it out, until a relay has it. Called by `tick`.
 pub(crate) fn upkeep_key_packages(work: &mut Work<'_>) -> Result<()> {
@@ -116,63 +93,6 @@ fn stage_successor(work: &mut Work<'_>, old: &KeyPackageRow) -> Result<bool> {
     keep_plan(work.records.tx, &row.reference, Some(&plan))?;
     work.records.effects.publish.push(stored_event::stored_event(&row.event_json)?);
     Ok(true)
-}
-
-/// A relay has the event: what it replaces is replaced now. Nothing happens for any other event.
-pub(crate) fn promote_key_package(tx: &Tx<'_>, call: Call<'_>, event: &EventId) -> Result<()> {
-    let rows = tx.key_packages()?;
-    let Some(row) = rows.iter().find(|row| row.event_id == *event) else { return Ok(()) };
-    // (an echo of one that has no plan leaves no trace)
-    let Some(mut plan) = plans(tx)?.remove(row.reference.as_bytes()) else { return Ok(()) };
-    if !plan.staged {
-        return Ok(());
-    }
-    plan.staged = false;
-    keep_plan(tx, &row.reference, Some(&plan))?;
-    let now = call.now();
-    for old in &rows {
-        let earlier = old.slot == row.slot && old.event_id != row.event_id;
-        if earlier && old.replaced_at.is_none() {
-            tx.put_key_package(&KeyPackageRow { replaced_at: Some(now), ..old.clone() })?;
-        }
-    }
-    Ok(())
-}
-
-fn plan_of(tx: &Tx<'_>, row: &KeyPackageRow) -> Result<Plan> {
-    if let Some(plan) = plans(tx)?.remove(row.reference.as_bytes()) {
-        return Ok(plan);
-    }
-    let mut random = [0; 8];
-    OsRandom.fill(&mut random);
-    let (least, most) = BEFORE_THE_END;
-    let early = least + u64::from_be_bytes(random) % (most - least);
-    // A short lifetime is used for two thirds.
-    let life = row.not_after.saturating_sub(row.created_at);
-    let rotate_at = row.not_after.saturating_sub(early.min(life / 3));
-    let plan = Plan { rotate_at, staged: false, tries: 0, next_try: 0 };
-    keep_plan(tx, &row.reference, Some(&plan))?;
-    Ok(plan)
-}
-
-fn plans(tx: &Tx<'_>) -> Result<BTreeMap<[u8; 32], Plan>> {
-    let stored = tx.meta(META)?;
-    stored.map_or_else(
-        || Ok(BTreeMap::new()),
-        |stored| postcard::from_bytes(&stored).map_err(Error::bug("stored plans")),
-    )
-}
-
-/// Replaces the plan, or forgets it.
-pub(crate) fn keep_plan(tx: &Tx<'_>, reference: &KeyPackageRef, plan: Option<&Plan>) -> Result<()> {
-    let mut plans = plans(tx)?;
-    match plan {
-        Some(plan) => plans.insert(*reference.as_bytes(), plan.clone()),
-        None if !plans.contains_key(reference.as_bytes()) => return Ok(()),
-        None => plans.remove(reference.as_bytes()),
-    };
-    let stored = postcard::to_stdvec(&plans).map_err(Error::bug("encoding plans"))?;
-    Ok(tx.set_meta(META, &stored)?)
 }
 
 /// The wait after so many tries.

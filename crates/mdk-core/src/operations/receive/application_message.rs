@@ -18,11 +18,11 @@ use crate::model::limits::MAX_RIVALS;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
-use crate::operations::receive::classify;
 use crate::operations::receive::deliver;
 use crate::operations::receive::deliver::Source;
-use crate::operations::receive::not_yet;
+use crate::operations::receive::refuse;
 use crate::state_store::branch_messages;
+use crate::state_store::candidates;
 use crate::state_store::handshakes_tried::{Vain, heard_until};
 use crate::state_store::seen;
 
@@ -38,7 +38,7 @@ pub(crate) fn apply_application(
         && epoch <= row.epoch
         && epoch >= row.epoch.saturating_sub(u64::from(work.records.call.config.max_past_epochs))
         && (epoch == row.epoch || knows_of(work.records.tx, &row.id, epoch)?)
-        && !classify::is_candidate(work.records.tx, &opened, epoch)?;
+        && !candidates::is_candidate(work.records.tx, &opened, epoch)?;
     if !live {
         return hear_elsewhere(work, &opened, &message, DeferredReason::FutureEpoch);
     }
@@ -55,12 +55,12 @@ pub(crate) fn apply_application(
                 (Some(message), refusal @ Refusal::Reject(_)) => {
                     match hear_elsewhere(work, &opened, &message, DeferredReason::Undecryptable)? {
                         Verdict::Deferred(DeferredReason::Undecryptable) => {
-                            not_yet::refuse(&mut work.records, &opened, epoch, None, refusal)
+                            refuse::refuse(&mut work.records, &opened, epoch, None, refusal)
                         }
                         verdict => Ok(verdict),
                     }
                 }
-                (_, refusal) => not_yet::refuse(&mut work.records, &opened, epoch, None, refusal),
+                (_, refusal) => refuse::refuse(&mut work.records, &opened, epoch, None, refusal),
             };
         }
     };
@@ -147,7 +147,7 @@ fn hear_elsewhere(
             let reason = "no longer in this group";
             Err(Rejection::new(RejectCode::UnknownGroup, "D1-3", reason).into())
         }
-        _ => not_yet::hold_opened(&mut work.records, opened, unheard),
+        _ => refuse::hold_opened(&mut work.records, opened, unheard),
     }
 }
 

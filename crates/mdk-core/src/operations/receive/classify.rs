@@ -16,8 +16,8 @@ use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::operations::receive::application_message;
 use crate::operations::receive::commit;
 use crate::operations::receive::locate_parent;
-use crate::operations::receive::not_yet;
 use crate::operations::receive::proposal;
+use crate::operations::receive::refuse;
 
 pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, Halt> {
     let message = decode(&opened.bytes)?;
@@ -40,8 +40,7 @@ pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, H
     if message.content_type() == ContentType::Commit
         && beyond(&opened.row.pass, claimed, work.records.input.batching)
     {
-        let verdict =
-            not_yet::hold_opened(&mut work.records, &opened, DeferredReason::FutureEpoch)?;
+        let verdict = refuse::hold_opened(&mut work.records, &opened, DeferredReason::FutureEpoch)?;
         // Where noise has taken the room, a line is not left for the end of the batch: what leads on applies at once.
         let full = verdict == Verdict::Deferred(DeferredReason::ResourceRefused);
         let far = beyond(&opened.row.pass, claimed, false);
@@ -68,7 +67,7 @@ pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, H
         }
         // rule: D2-1 a message of an epoch to come waits for its commit
         _ if claimed > tip && !has_state(work.records.tx, &opened, claimed)? => {
-            not_yet::hold_opened(&mut work.records, &opened, DeferredReason::FutureEpoch)
+            refuse::hold_opened(&mut work.records, &opened, DeferredReason::FutureEpoch)
         }
         // rule: D2-2 (a commit on an epoch we have left competes with one that we applied)
         ContentType::Commit => {
@@ -79,15 +78,6 @@ pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, H
             proposal::place_proposal(&mut work.records, work.crypto, &opened, &message)
         }
     }
-}
-
-/// Whether a state of another branch opened it, and is of the epoch that it claims.
-pub(crate) fn is_candidate(tx: &Tx<'_>, opened: &Opened, epoch: u64) -> Result<bool, Halt> {
-    if opened.opener == opened.row.authenticator || opened.row.pass.contested == 0 {
-        return Ok(false);
-    }
-    let states = tx.states(&opened.row.id)?;
-    Ok(states.iter().any(|n| !n.canonical && n.epoch == epoch && n.authenticator == opened.opener))
 }
 
 fn has_state(tx: &Tx<'_>, opened: &Opened, epoch: u64) -> Result<bool, Halt> {

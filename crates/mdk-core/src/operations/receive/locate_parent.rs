@@ -10,15 +10,13 @@ use crate::mls::rebuild_state::Copies;
 use crate::mls::replay::Edge;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
-use crate::model::limits::JUDGE_AGAIN;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::model::state_id::Auth;
 use crate::operations::receive::candidate;
-use crate::operations::receive::not_yet;
+use crate::operations::receive::refuse;
 use crate::state_store::handshakes_tried::Vain;
-use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 
 /// A commit that the tip does not take: tried on the state whose key sealed it. (rule: E3-1)
@@ -67,7 +65,7 @@ pub(crate) fn place_commit(
         )? {
             Edge::Elsewhere => not_there(records, opened, node.authenticator),
             Edge::Missing => {}
-            Edge::Wait(reason) => return not_yet::wait_on(records, opened, node, epoch, reason),
+            Edge::Wait(reason) => return refuse::wait_on(records, opened, node, epoch, reason),
             Edge::OwnLost => return records.handshakes().own_lost(opened, node, epoch),
             Edge::Made(made) => return candidate::add_candidate(records, opened, *made),
         }
@@ -98,22 +96,4 @@ pub(crate) fn hold_there(
 
 pub(crate) fn not_there(records: &mut Records<'_>, opened: &Opened, state: Auth) {
     records.memory.tried.note(opened.content_id, state, Vain::Elsewhere);
-}
-
-// rule: F1-12 who still stands before a commit that nobody may judge any more when it is tried again is told, once
-/// No verdict on the group: any member can send such a commit, and a clock that is wrong makes one. But if the others
-/// took it in time, this member cannot follow them, and learns it from nothing else.
-pub(crate) fn tell_unjudged(
-    records: &mut Records<'_>,
-    opened: &Opened,
-    node: &NodeRow,
-) -> Result<(), Halt> {
-    let id = &opened.row.id;
-    let tried = records.tx.input(id, &opened.content_id)?.map(|input| input.received_at);
-    let again = tried.is_some_and(|at| at.saturating_add(JUDGE_AGAIN / 1000) <= records.now());
-    if again && records.groups().current_row(id)?.authenticator == node.authenticator {
-        let subject = [&b"unjudged"[..], &node.authenticator].concat();
-        records.log().emit(id, &subject, &Stored::CannotFollow { epoch: node.epoch })?;
-    }
-    Ok(())
 }

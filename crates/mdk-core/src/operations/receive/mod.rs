@@ -10,6 +10,7 @@ pub(crate) mod not_yet;
 pub(crate) mod own_commit_returns;
 pub(crate) mod peek;
 pub(crate) mod proposal;
+pub(crate) mod refuse;
 pub(crate) mod waiting_handshakes;
 
 use mdk_store::Tx;
@@ -127,7 +128,7 @@ pub(crate) fn receive(
     sealed: &Sealed,
 ) -> Result<Verdict, Halt> {
     if matches!(opened.row.status, GroupStatus::Founding | GroupStatus::Unrecoverable) {
-        return not_yet::hold_opened(&mut work.records, &opened, DeferredReason::PublishInProgress);
+        return refuse::hold_opened(&mut work.records, &opened, DeferredReason::PublishInProgress);
     }
     let handshake = decode::is_handshake(&opened.bytes);
     // rule: 2.4-12 only application messages expire
@@ -150,7 +151,7 @@ pub(crate) fn receive(
             return Ok(Verdict::Duplicate);
         }
         None if work.records.groups().publishing(&opened.row)? => {
-            return not_yet::hold_opened(
+            return refuse::hold_opened(
                 &mut work.records,
                 &opened,
                 DeferredReason::PublishInProgress,

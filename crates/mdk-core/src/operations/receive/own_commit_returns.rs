@@ -10,8 +10,8 @@ use crate::model::follow_up::{FollowUp, Published};
 use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
-use crate::operations::receive::candidate;
-use crate::operations::receive::not_yet;
+use crate::operations::receive::refuse;
+use crate::state_store::candidates;
 use crate::state_store::records::Records;
 use crate::state_store::seen;
 
@@ -41,7 +41,7 @@ pub(crate) fn place_own(
         Edge::Made(made) => {
             seen::done(records.tx, opened)?;
             records.tx.drop_input(&opened.row.id, &opened.content_id)?;
-            candidate::add_rival(records, *made)
+            candidates::add_rival(records, *made)
         }
         _ => records.handshakes().own_lost(opened, parent, pending.source_epoch),
     }
@@ -77,7 +77,7 @@ pub(crate) fn own_commit(
         }
         // While another one is being published everything else waits (C2-4).
         CommitStatus::Discarded if records.groups().publishing(&opened.row)? => {
-            not_yet::hold_opened(records, opened, DeferredReason::PublishInProgress)?
+            refuse::hold_opened(records, opened, DeferredReason::PublishInProgress)?
         }
         CommitStatus::Discarded if records.tx.seen(opened.content_id.as_bytes())?.is_some() => {
             Verdict::Duplicate

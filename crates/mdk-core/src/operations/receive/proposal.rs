@@ -5,6 +5,7 @@ use mdk_store::{InputClass, InputRow, InputState, NodeRow};
 use openmls::prelude::{ProcessedMessageContent, Proposal, ProtocolMessage};
 use openmls_rust_crypto::RustCrypto;
 
+use crate::mls::leave_proposal;
 use crate::mls::rebuild_state::Copies;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::replay::Proposed;
@@ -16,9 +17,8 @@ use crate::model::halt::Halt;
 use crate::model::limits::MAX_PROPOSALS;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
-use crate::operations::answer_leaves;
 use crate::operations::receive::locate_parent;
-use crate::operations::receive::not_yet;
+use crate::operations::receive::refuse;
 use crate::policy;
 use crate::state_store::handshakes_tried::Vain;
 use crate::state_store::records::Records;
@@ -90,7 +90,7 @@ pub(crate) fn apply_proposal(
                     work.put(group);
                     place_proposal(&mut work.records, work.crypto, &opened, &copy)
                 }
-                refusal => not_yet::refuse(
+                refusal => refuse::refuse(
                     &mut work.records,
                     &opened,
                     epoch,
@@ -110,7 +110,7 @@ pub(crate) fn apply_proposal(
     policy::judge_proposal(&group.view(), &view)?;
     let due_at = match (proposal.proposal(), view.sender) {
         (Proposal::SelfRemove, Some(leaf)) if leaf != group.mls.own_leaf_index().u32() => {
-            Some(answer_leaves::answer_time(work.records.call, &group, leaf))
+            Some(leave_proposal::answer_time(work.records.call, &group, leaf))
         }
         _ => None,
     };

@@ -18,9 +18,9 @@ use crate::model::state_id::Auth;
 use crate::operations::receive::candidate;
 use crate::operations::receive::commit;
 use crate::operations::receive::locate_parent;
-use crate::operations::receive::not_yet;
 use crate::operations::receive::own_commit_returns;
 use crate::operations::receive::proposal;
+use crate::operations::receive::refuse;
 use crate::state_store::handshakes_tried;
 use crate::state_store::handshakes_tried::proposals_on;
 use crate::state_store::records::Records;
@@ -120,7 +120,7 @@ pub(crate) fn receive_handshake(
                     }
                     Edge::Missing => Ok(Verdict::Deferred(DeferredReason::MissingParent)),
                     Edge::Wait(reason) => {
-                        not_yet::wait_on(&mut work.records, &opened, node, input.epoch, reason)
+                        refuse::wait_on(&mut work.records, &opened, node, input.epoch, reason)
                     }
                     Edge::OwnLost => work.records.handshakes().own_lost(&opened, node, input.epoch),
                     Edge::Made(made) => candidate::add_candidate(&mut work.records, &opened, *made),

@@ -6,7 +6,7 @@ use mdk_wire::EventId;
 
 use crate::model::error::Result;
 use crate::model::outbox::RelayVerdict;
-use crate::operations::record_relay_answer::{Noted, note};
+use crate::operations::record_relay_answer::noted::{Noted, note};
 use crate::state_store::outbox::accepted;
 
 /// Those of `events` for which it matters that a relay has them.

@@ -1,6 +1,7 @@
 //! What relays answer, and what follows from it.
 
 pub(crate) mod echo;
+pub(crate) mod noted;
 
 use mdk_store::Tx;
 use mdk_store::{
@@ -17,25 +18,14 @@ use crate::model::follow_up::{FollowUp, Published};
 use crate::model::outbox::{CommitEnd, CommitState, OutboxChange, RelayVerdict};
 use crate::model::relay_urls;
 use crate::model::values::Delivery;
-use crate::operations::key_packages::rotate;
+use crate::operations::record_relay_answer::noted::{Noted, note};
+use crate::state_store::key_package_plans;
 use crate::state_store::outbox::refused;
 use crate::state_store::outbox::{MAX_TARGETS, accepted, add_target, errors};
 use crate::state_store::records::Records;
 
-/// Longest text of a relay that is kept, in bytes.
-const MAX_REASON: usize = 512;
 /// How long nobody answers a leave again after every relay has refused our answer, in milliseconds.
 const ANSWER_REFUSED_MILLIS: u64 = 600_000;
-
-/// An answer that was taken down.
-pub(crate) enum Noted {
-    /// It says nothing new.
-    Nothing,
-    /// The event is not there any more, or finished.
-    Finished,
-    /// What follows is still to be done; `first` if a relay has it for the first time.
-    Answered { row: Box<OutgoingRow>, first: bool },
-}
 
 pub(crate) fn set_outbox_relays(tx: &Tx<'_>, seq: i64, relays: &[String]) -> Result<Noted> {
     let relays = &relay_urls::checked(relays, MAX_TARGETS)?;
@@ -158,7 +148,7 @@ fn accepted_first(
         // It is not handed out again after a restart.
         OutgoingPurpose::Welcome => records.tx.drop_welcome(&row.event_id)?,
         OutgoingPurpose::KeyPackage => {
-            rotate::promote_key_package(records.tx, records.call, &row.event_id)?
+            key_package_plans::promote_key_package(records.tx, records.call, &row.event_id)?
         }
         OutgoingPurpose::Commit | OutgoingPurpose::Proposal | OutgoingPurpose::List => {}
     }
@@ -282,45 +272,4 @@ pub(crate) fn commit_state(records: &Records<'_>, pending: i64) -> Result<Commit
         Some((_, OutgoingEnd::Accepted)) if status.is_none() => CommitState::Confirmed,
         _ => CommitState::Lost,
     })
-}
-
-/// Takes an answer down. False if it says nothing new.
-pub(crate) fn note(row: &mut OutgoingRow, relay: &str, verdict: RelayVerdict) -> bool {
-    row.attempts = row.attempts.saturating_add(1);
-    if verdict == RelayVerdict::Accepted {
-        add_target(&mut row.targets, relay);
-    }
-    let target = row.targets.iter_mut().find(|target| target.relay == relay);
-    // A relay that has it has it.
-    let Some(target) = target.filter(|target| target.state != SendState::Accepted) else {
-        return false;
-    };
-    target.attempts = target.attempts.saturating_add(1);
-    target.next_at = 0;
-    match verdict {
-        RelayVerdict::Accepted => {
-            target.state = SendState::Accepted;
-            target.reason = None;
-        }
-        RelayVerdict::Refused { reason } => {
-            target.state = SendState::Refused;
-            target.reason = Some(cut(reason));
-        }
-        RelayVerdict::Later { .. } if target.state == SendState::Refused => return false,
-        RelayVerdict::Later { reason, next_at } => {
-            target.next_at = next_at;
-            target.reason = Some(cut(reason));
-        }
-    }
-    true
-}
-
-/// A relay may say anything, of any length.
-fn cut(mut text: String) -> String {
-    let mut end = text.len().min(MAX_REASON);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
 }

@@ -6,38 +6,14 @@
 //! around the same encrypted bytes. "Retry byte-identically" (protocol/messages.md C3) is for the MLSMessage, of which
 //! there is one; should a relay have taken the old event after all, the second is a repetition (rule: D1-9).
 
-use std::collections::BTreeSet;
-
 use mdk_store::{OutgoingRow, Seen};
 use mdk_wire::OsRandom;
 use mdk_wire::{Event, GroupId, GroupMessage, group_message};
 
-use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::state_store::deliveries::waits;
+use crate::state_store::late_messages::is_misdated;
 use crate::state_store::records::Records;
-
-/// Half of what our own client looks back (mdk-client), so that a relay may be a day late, too.
-const OLD: u64 = 86_400;
-/// Twice what a burst runs ahead of the clock, which relays take.
-const AHEAD: u64 = 600;
-
-/// Groups with a waiting message whose time is not of now.
-pub(crate) fn misdated_groups(call: Call<'_>, rows: &[OutgoingRow]) -> BTreeSet<GroupId> {
-    let mut groups = BTreeSet::new();
-    for row in rows.iter().filter(|row| waits(row)) {
-        if let Some(group) = row.group.as_ref().filter(|_| is_misdated(call, row)) {
-            groups.insert(group.clone());
-        }
-    }
-    groups
-}
-
-fn is_misdated(call: Call<'_>, row: &OutgoingRow) -> bool {
-    // (the event was made when it was put in, or runs a little ahead)
-    let (now, at) = (call.now(), row.created_at);
-    at.saturating_add(OLD) < now || at > now.saturating_add(AHEAD)
-}
 
 // rule: OB-19 what no relay has taken for a day goes out with the time of now, around the same encrypted bytes
 /// Dates anew what is too old or too far ahead, and what waits behind it, so that the order stays.

@@ -12,9 +12,6 @@
 
 pub(crate) mod date;
 
-use std::collections::BTreeSet;
-
-use mdk_store::Tx;
 use mdk_store::{MessageRow, MessageStatus, OutgoingEnd, OutgoingRow, Seen};
 use mdk_wire::{GroupId, UnsignedEvent};
 
@@ -26,16 +23,16 @@ use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::Delivery;
-use crate::operations::removals;
 use crate::state_store::deliveries::{give_up, waits};
-use crate::state_store::groups::Groups;
+use crate::state_store::late_messages::Late;
+use crate::state_store::late_messages::{is_out_of_reach, message_of};
 use crate::state_store::outbox::Letter;
-use crate::state_store::retained_states;
+use crate::state_store::removals_of_others;
 
 /// Whether the group can be written in now.
 pub(crate) fn may_say_again(work: &mut Work<'_>, id: &GroupId) -> Result<bool> {
     if work.records.after_restore().require_renewed(id).is_err()
-        || removals::require_uncontested(&mut work.records, id).is_err()
+        || removals_of_others::require_uncontested(&mut work.records, id).is_err()
         || work.records.speaking().check_may_speak(id).is_err()
     {
         return Ok(false);
@@ -97,42 +94,6 @@ pub(crate) fn say_again(
 /// Said in place of a relay's words.
 const UNREADABLE: &str = "nobody in the group could read it any more";
 
-/// Groups whose first waiting message is too old.
-pub(crate) fn stale_groups(groups: Groups<'_>, rows: &[OutgoingRow]) -> Result<BTreeSet<GroupId>> {
-    let (mut looked, mut stale) = (BTreeSet::new(), BTreeSet::new());
-    for row in rows.iter().filter(|row| waits(row)) {
-        let Some(group) = row.group.as_ref().filter(|group| !looked.contains(*group)) else {
-            continue;
-        };
-        let Some(message) = message_of(groups.tx, row)? else { continue };
-        // What was said later is younger.
-        looked.insert(group.clone());
-        if is_out_of_reach(groups, group, &message)? {
-            stale.insert(group.clone());
-        }
-    }
-    Ok(stale)
-}
-
-pub(crate) fn is_stale(groups: Groups<'_>, group: &GroupId, row: &OutgoingRow) -> Result<bool> {
-    let Some(message) = message_of(groups.tx, row)? else { return Ok(false) };
-    is_out_of_reach(groups, group, &message)
-}
-
-fn is_out_of_reach(groups: Groups<'_>, group: &GroupId, message: &MessageRow) -> Result<bool> {
-    let row = groups.current_row(group)?;
-    if message.epoch < retained_states::horizon(row.epoch) {
-        return Ok(true);
-    }
-    Ok(message.authenticator != row.authenticator
-        && !groups.tx.has_node(group, &message.authenticator)?)
-}
-
-fn message_of(tx: &Tx<'_>, row: &OutgoingRow) -> Result<Option<MessageRow>> {
-    let (Some(group), Some(id)) = (&row.group, &row.message) else { return Ok(None) };
-    Ok(tx.message(group, id)?)
-}
-
 // rule: OB-17 what nobody could read any more is encrypted again, or has failed; it is not published
 /// Says again what is too old, and what waits behind it, so that the order stays.
 pub(crate) fn renew_stale(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
@@ -169,4 +130,9 @@ pub(crate) fn renew_stale(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
         }
     }
     Ok(())
+}
+
+pub(crate) fn renew_late(work: &mut Work<'_>, late: &Late) -> Result<()> {
+    late.stale.iter().try_for_each(|group| renew_stale(work, group))?;
+    late.misdated.iter().try_for_each(|group| date::date_anew(&mut work.records, group))
 }

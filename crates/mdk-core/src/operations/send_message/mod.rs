@@ -18,11 +18,11 @@ use crate::model::error::{Error, Result};
 use crate::model::message_kinds::{MAX_REACTION_CHARS, can_be_deleted, can_be_edited, target_of};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::{NewMessage, Outgoing};
-use crate::operations::removals;
 use crate::state_store::file_keys;
 use crate::state_store::history;
 use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
+use crate::state_store::removals_of_others;
 
 /// A message as its author gives it.
 struct Draft {
@@ -117,7 +117,7 @@ fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
     let Draft { kind, content, tags, attachments, answers } = draft;
     work.records.after_restore().require_renewed(id)?;
     work.records.outbox().require_outbox_room()?;
-    removals::require_uncontested(&mut work.records, id)?;
+    removals_of_others::require_uncontested(&mut work.records, id)?;
     work.records.speaking().check_may_speak(id)?;
     let mut group = work.take_active(id)?;
     own_commit::may_send(work.records.tx, &group)?;

@@ -3,12 +3,12 @@
 use mdk_store::MessageRow;
 use mdk_store::Tx;
 use mdk_wire::OsRandom;
+use mdk_wire::limits::MAX_TAGS;
 use mdk_wire::{EventId, GroupId, Random as _, UnsignedEvent, kind};
 
 use crate::model::call::Call;
 use crate::model::error::Result;
 use crate::model::message_kinds::target_of;
-use crate::operations::send_message::payload;
 use crate::state_store::message_order::Place;
 use crate::state_store::records::Records;
 
@@ -90,7 +90,7 @@ pub(crate) fn rise(call: Call<'_>, payload: &mut UnsignedEvent, before: Option<P
     let Some(before) = before.filter(|before| before.at == payload.created_at) else { return };
     let tags = payload.tags.len();
     let mut best: Option<(EventId, Vec<String>)> = None;
-    for _ in 0..if payload::has_room(call, payload) { TRIES } else { 0 } {
+    for _ in 0..if has_room(call, payload) { TRIES } else { 0 } {
         let mut nonce = [0; 8];
         OsRandom.fill(&mut nonce);
         let tag = vec!["n".to_owned(), hex::encode(nonce)];
@@ -107,3 +107,18 @@ pub(crate) fn rise(call: Call<'_>, payload: &mut UnsignedEvent, before: Option<P
         None => {}
     }
 }
+
+/// Whether the tag fits as well, into all that is bounded.
+pub(crate) fn has_room(call: Call<'_>, payload: &UnsignedEvent) -> bool {
+    let size = payload.to_json().len() + MARK_BYTES;
+    let event = (size + AROUND).div_ceil(3) * 4 + AROUND;
+    payload.tags.len() < MAX_TAGS
+        && size as u64 <= call.config.max_message_bytes
+        && event as u64 <= call.config.max_event_bytes
+}
+
+/// What the tag that tells equal messages apart adds to a payload.
+pub(crate) const MARK_BYTES: usize = r#",["n","0123456789abcdef"]"#.len();
+
+/// More than MLS puts around a payload, and more than the event has beside its content.
+pub(crate) const AROUND: usize = 1024;

@@ -12,11 +12,6 @@ use crate::model::message_kinds::MAX_REACTION_CHARS;
 use crate::operations::send_message::order;
 use crate::state_store::message_order::Place;
 
-/// What the tag that tells equal messages apart adds to a payload.
-const MARK_BYTES: usize = r#",["n","0123456789abcdef"]"#.len();
-/// More than MLS puts around a payload, and more than the event has beside its content.
-const AROUND: usize = 1024;
-
 /// Two equal messages within one second would have one id, and one of them would be lost to readers that
 /// keep messages by id: a tag tells the later ones apart. So with one that waits for relays, in whatever group.
 /// One that is at a limit is dated later instead, so that a limit is the same for every call. Gives its id.
@@ -41,7 +36,7 @@ pub(crate) fn make_distinct(
         {
             return Ok(payload_id);
         }
-        if !*room.get_or_insert_with(|| has_room(call, payload)) {
+        if !*room.get_or_insert_with(|| order::has_room(call, payload)) {
             let later = payload.created_at.checked_add(1);
             payload.created_at = later.ok_or(Error::Internal("the clock is at its end"))?;
             continue;
@@ -51,15 +46,6 @@ pub(crate) fn make_distinct(
         payload.tags.truncate(tags);
         payload.tags.push(vec!["n".into(), hex::encode(nonce)]);
     }
-}
-
-/// Whether the tag fits as well, into all that is bounded.
-pub(crate) fn has_room(call: Call<'_>, payload: &UnsignedEvent) -> bool {
-    let size = payload.to_json().len() + MARK_BYTES;
-    let event = (size + AROUND).div_ceil(3) * 4 + AROUND;
-    payload.tags.len() < MAX_TAGS
-        && size as u64 <= call.config.max_message_bytes
-        && event as u64 <= call.config.max_event_bytes
 }
 
 /// Whether the payload, `json` when written, may be sent: what no receiver would take must not look sent.

@@ -23,7 +23,6 @@ use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::follow_up::FollowUp;
 use crate::model::membership;
-use crate::operations::disband_group;
 use crate::state_store::groups::Groups;
 use crate::state_store::records::Records;
 use crate::state_store::retained_states;
@@ -62,7 +61,7 @@ pub(crate) fn end_pass(records: &mut Records<'_>, id: &GroupId) -> Result<bool> 
         row.pass = PassRow { opened: 0, relevant: 0, base: 0, floor, contested, ..row.pass };
     })?;
     if row.status == GroupStatus::Disbanding {
-        disband_group::finish_disbanding(records, id)?;
+        end_membership::finish_disbanding(records, id)?;
         return Ok(false);
     }
     check_own_lost(records, id)?;

@@ -12,11 +12,11 @@ use openmls_rust_crypto::RustCrypto;
 use crate::fork_choice::switch_plan::plan_switch;
 use crate::mls::end_membership;
 use crate::mls::enter_epoch::apply_settings;
+use crate::mls::leave_proposal;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::membership_changes;
 use crate::mls::own_commit;
 use crate::mls::rebuild_state::Copies;
-use crate::mls::replay::Look;
 use crate::mls::state_keys::event_key;
 use crate::mls::work::Work;
 use crate::mls::{settings, views};
@@ -25,15 +25,15 @@ use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::membership;
 use crate::model::membership::is_invited;
+use crate::model::settings::Look;
 use crate::model::settings::Settings;
 use crate::model::state_id::{Auth, ended_by};
-use crate::operations::answer_leaves;
-use crate::operations::removals;
 use crate::policy::check_invariants;
-use crate::state_store::event_log::withdrawal;
 use crate::state_store::log_entry::Stored;
+use crate::state_store::log_rows::withdrawal;
 use crate::state_store::memberships;
 use crate::state_store::records::Records;
+use crate::state_store::removals_of_others;
 
 /// Follows a candidate on the tip of the followed branch.
 pub(crate) fn follow_branch(work: &mut Work<'_>, id: &GroupId, tip: &Auth) -> Result<()> {
@@ -102,9 +102,9 @@ pub(crate) fn switch(
     enter_branch(work, &old, row, before, (tip, &step, fork))?;
     // Whom the former one's people put out among themselves says nothing here.
     if plan.another_invitation {
-        removals::forget_removals(work.records.tx, id)
+        removals_of_others::forget_removals(work.records.tx, id)
     } else {
-        removals::note_switch(&mut work.records, &old, &step, lowest.committer, parted)
+        removals_of_others::note_switch(&mut work.records, &old, &step, lowest.committer, parted)
     }
 }
 
@@ -277,7 +277,7 @@ fn enter_branch(
     }
     let mut group = LoadedGroup::new(mls, row);
     group.set_view(view);
-    answer_leaves::schedule_answers(work, &mut group)?;
+    leave_proposal::schedule_answers(work, &mut group)?;
     work.put(group);
     work.records.effects.follow(FollowUp::RenewLeave(id.clone()));
     Ok(())

@@ -1,0 +1,28 @@
+//! Of when what is held says that it is, and of what time something is for us.
+
+use mdk_store::{GroupRow, HeldRow, Loss};
+use mdk_wire::{Event, Timestamp, kind};
+
+// rule: F1-7 what was said before we were added is nobody's loss, nor is the commit that added us
+/// Whether what comes now, and no key opens, may be of an epoch of ours that is retained no more.
+///
+/// As long as none of them is gone it is of one before ours, which we could never read, or of one to come. (Of what comes
+/// later only its time can tell: what somebody says in an epoch before ours, who has not heard of us for six epochs,
+/// is counted as lost.)
+pub(crate) fn loss_now(row: &GroupRow) -> Loss {
+    if row.pass.floor > row.join_epoch { Loss::Possible } else { Loss::Unlikely }
+}
+
+/// The first second of which everything is for us.
+///
+/// Our invitation and the commit that added us are of one second, and that commit is nothing that we could read: every
+/// invitee that is given it would be told of a loss.
+pub(crate) fn ours_from(row: &GroupRow) -> Timestamp {
+    row.pass.joined_at.saturating_add(u64::from(row.welcome.is_some()))
+}
+
+/// When a held event of a group says that it was made; a Welcome that waits is no part of the history.
+pub(crate) fn created_at(held: &HeldRow) -> Option<Timestamp> {
+    let event = Event::from_stored_json(held.event_json.as_bytes()).ok()?;
+    (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
+}
