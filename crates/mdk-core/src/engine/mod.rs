@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_store::{DatabaseKey, OpenOptions, Store};
+use mdk_wire::Event;
 use mdk_wire::{GroupId, Keys, NostrGroupId, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
@@ -29,6 +30,8 @@ use crate::model::config::Config;
 use crate::model::effects::Effects;
 use crate::model::error::{Error, Result};
 use crate::model::hints::Hints;
+use crate::model::outcome::{Outcome, Rejection, Verdict};
+use crate::model::values::EngineEvent;
 use crate::model::values::StoreInfo;
 use crate::operations::expire_messages;
 use crate::state_store::after_restore;
@@ -318,5 +321,53 @@ impl Engine {
         let result = store.read(|tx| f(&mut Ctx::new(tx, parts)));
         self.hints.worked.note(began, self.clock.now_millis());
         result
+    }
+
+    pub(crate) fn outcome(
+        &mut self,
+        verdict: std::result::Result<Verdict, Rejection>,
+        events: Vec<EngineEvent>,
+        reply: Vec<Event>,
+    ) -> Outcome {
+        let verdict = verdict.unwrap_or_else(Verdict::Rejected);
+        // What says that nothing changed brings no news of something else.
+        let (mut all, mut replies) = match verdict {
+            Verdict::Applied => {
+                (std::mem::take(&mut self.backlog.told), std::mem::take(&mut self.backlog.publish))
+            }
+            _ => (Vec::new(), Vec::new()),
+        };
+        all.extend(events);
+        replies.extend(reply);
+        log(&verdict, all.len());
+        Outcome { verdict, events: all, reply: replies }
+    }
+
+    /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
+    /// the next one tells of it.
+    pub(crate) fn expire(&mut self) -> Result<()> {
+        if self.look(|ctx| Ok(ctx.records.tx.expired(ctx.records.now(), 1)?.is_empty()))? {
+            return Ok(());
+        }
+        let ((), effects) = self.write(|ctx| expire_messages::expire_messages(&mut ctx.records))?;
+        self.backlog.told.extend([effects.told, effects.told_later].concat());
+        self.backlog.publish.extend(effects.publish);
+        Ok(())
+    }
+}
+
+/// Says what became of an event: names of states and rules, never what is in it.
+fn log(verdict: &Verdict, events: usize) {
+    match verdict {
+        Verdict::Applied => tracing::debug!(events, "an event was applied"),
+        Verdict::Duplicate => tracing::debug!("an event was seen before"),
+        Verdict::Deferred(reason) => tracing::debug!(?reason, "an event was deferred"),
+        Verdict::Rejected(rejection) => {
+            tracing::debug!(
+                code = rejection.code.as_str(),
+                rule = rejection.rule,
+                "an event was rejected"
+            );
+        }
     }
 }

@@ -108,18 +108,6 @@ impl Engine {
         let events = [effects.told, effects.told_later].concat();
         Ok(self.outcome(Ok(Verdict::Applied), events, effects.publish))
     }
-
-    /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
-    /// the next one tells of it.
-    pub(crate) fn expire(&mut self) -> Result<()> {
-        if self.look(|ctx| Ok(ctx.records.tx.expired(ctx.records.now(), 1)?.is_empty()))? {
-            return Ok(());
-        }
-        let ((), effects) = self.write(|ctx| expire_messages::expire_messages(&mut ctx.records))?;
-        self.backlog.told.extend([effects.told, effects.told_later].concat());
-        self.backlog.publish.extend(effects.publish);
-        Ok(())
-    }
 }
 
 impl Ctx<'_> {

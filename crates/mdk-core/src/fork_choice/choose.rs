@@ -1,6 +1,6 @@
 //! The best of several branches: a contest at each place where they part. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_store::WitnessRow;
 
@@ -23,6 +23,24 @@ pub(crate) struct Choice {
 }
 
 impl Tree<'_> {
+    /// The choice among the eligible tips, without `lost` ones and those beyond their makers' shares; `None` when there is
+    /// but one and it is followed already.
+    pub(crate) fn choose(
+        &self,
+        base: u64,
+        witnesses: &[WitnessRow],
+        lost: &BTreeSet<usize>,
+    ) -> Option<Choice> {
+        let mut tips = self.eligible(base, &POLICY);
+        tips.retain(|tip| !lost.contains(tip));
+        let surplus = self.surplus();
+        if tips.iter().any(|tip| !surplus.contains(tip)) {
+            tips.retain(|tip| !surplus.contains(tip));
+        }
+        let choice = self.compare(&tips, witnesses)?;
+        (tips.len() > 1 || !self.nodes[choice.winner].canonical).then_some(choice)
+    }
+
     /// The best of some states by the order of branches, `None` of none.
     pub(crate) fn best(&self, among: &[usize], witnesses: &[WitnessRow]) -> Option<usize> {
         self.compare(among, witnesses).map(|choice| choice.winner)

@@ -7,7 +7,6 @@ use mdk_wire::PublicKey;
 
 use crate::fork_choice::branch_order;
 use crate::fork_choice::branch_order::{Branch, POLICY, Policy};
-use crate::fork_choice::choose::Choice;
 use crate::model::limits::MAX_OF_ONE;
 use crate::model::state_id::{Auth, removed_by};
 
@@ -117,24 +116,6 @@ impl<'a> Tree<'a> {
                 .map(|w| (w.epoch, w.sender))
                 .collect(),
         }
-    }
-
-    /// The choice among the eligible tips, without `lost` ones and those beyond their makers' shares; `None` when there is
-    /// but one and it is followed already.
-    pub(crate) fn choose(
-        &self,
-        base: u64,
-        witnesses: &[WitnessRow],
-        lost: &BTreeSet<usize>,
-    ) -> Option<Choice> {
-        let mut tips = self.eligible(base, &POLICY);
-        tips.retain(|tip| !lost.contains(tip));
-        let surplus = self.surplus();
-        if tips.iter().any(|tip| !surplus.contains(tip)) {
-            tips.retain(|tip| !surplus.contains(tip));
-        }
-        let choice = self.compare(&tips, witnesses)?;
-        (tips.len() > 1 || !self.nodes[choice.winner].canonical).then_some(choice)
     }
 
     // rule: E3-5 of what one account made of one state the lowest digests count, whatever came first and was said there

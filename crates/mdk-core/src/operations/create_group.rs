@@ -14,6 +14,7 @@ use crate::mls::outgoing_welcomes;
 use crate::mls::own_commit;
 use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
+use crate::mls::stage_commit::Staged;
 use crate::mls::state_keys::{authenticator, event_key};
 use crate::mls::work::Work;
 use crate::mls::{capabilities, settings};
@@ -61,18 +62,7 @@ pub(crate) fn create_group(work: &mut Work<'_>, new: NewGroup) -> Result<Pending
         check::fits(invitee, &view).map_err(incompatible(invitee.account))?;
     }
     let plan = Plan { adds: invitees, ..Plan::default() };
-    let staged = if plan.adds.is_empty() {
-        None
-    } else {
-        let (staged, result) = stage_commit::stage_mls(work, &mut group, &plan)?;
-        group
-            .mls
-            .merge_pending_commit(&work.provider())
-            .map_err(Error::bug("merging the founding commit"))?;
-        group.merged(result)?;
-        group.judged = None;
-        Some(staged)
-    };
+    let staged = stage_invitees(work, &mut group, &plan)?;
     let view = group.view();
     check_invariants(&view).map_err(|_| Error::Internal("a founded group breaks a rule"))?;
     let members = view.accounts().into_iter().collect();
@@ -107,6 +97,25 @@ pub(crate) fn create_group(work: &mut Work<'_>, new: NewGroup) -> Result<Pending
     let group_id = group.row.id.clone();
     work.put(group);
     Ok(Pending { id: pending, group_id, event: None, welcomes, relays, automatic: false })
+}
+
+/// The commit that adds whom the founder invites, which is true at once: nobody else is there yet.
+fn stage_invitees(
+    work: &mut Work<'_>,
+    group: &mut LoadedGroup,
+    plan: &Plan,
+) -> Result<Option<Staged>> {
+    if plan.adds.is_empty() {
+        return Ok(None);
+    }
+    let (staged, result) = stage_commit::stage_mls(work, group, plan)?;
+    group
+        .mls
+        .merge_pending_commit(&work.provider())
+        .map_err(Error::bug("merging the founding commit"))?;
+    group.merged(result)?;
+    group.judged = None;
+    Ok(Some(staged))
 }
 
 /// Epoch 0, alone.

@@ -9,8 +9,8 @@ use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
 use crate::model::halt;
 use crate::model::invites::Inviters;
-use crate::model::outcome::{Outcome, Rejection, Verdict};
-use crate::model::values::{EngineEvent, Unpaged};
+use crate::model::outcome::Outcome;
+use crate::model::values::Unpaged;
 
 impl Engine {
     /// Processes one event in its JSON form. What peers send never is an error.
@@ -148,41 +148,5 @@ impl Engine {
             Ok(ctx.records.effects.told.len())
         };
         self.act(report)
-    }
-
-    pub(crate) fn outcome(
-        &mut self,
-        verdict: std::result::Result<Verdict, Rejection>,
-        events: Vec<EngineEvent>,
-        reply: Vec<Event>,
-    ) -> Outcome {
-        let verdict = verdict.unwrap_or_else(Verdict::Rejected);
-        // What says that nothing changed brings no news of something else.
-        let (mut all, mut replies) = match verdict {
-            Verdict::Applied => {
-                (std::mem::take(&mut self.backlog.told), std::mem::take(&mut self.backlog.publish))
-            }
-            _ => (Vec::new(), Vec::new()),
-        };
-        all.extend(events);
-        replies.extend(reply);
-        log(&verdict, all.len());
-        Outcome { verdict, events: all, reply: replies }
-    }
-}
-
-/// Says what became of an event: names of states and rules, never what is in it.
-fn log(verdict: &Verdict, events: usize) {
-    match verdict {
-        Verdict::Applied => tracing::debug!(events, "an event was applied"),
-        Verdict::Duplicate => tracing::debug!("an event was seen before"),
-        Verdict::Deferred(reason) => tracing::debug!(?reason, "an event was deferred"),
-        Verdict::Rejected(rejection) => {
-            tracing::debug!(
-                code = rejection.code.as_str(),
-                rule = rejection.rule,
-                "an event was rejected"
-            );
-        }
     }
 }

@@ -12,11 +12,22 @@ use openmls::prelude::{
 };
 use openmls_rust_crypto::RustCrypto;
 
-use crate::mls::key_packages::{MAX_AHEAD, MAX_SPAN};
 use crate::mls::views::Proofs;
 use crate::mls::{capabilities, views};
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::policy::{GroupView, LeafView, ProofState, Requirements};
+
+/// Longest lifetime that a KeyPackage of ours gets: 84 days (protocol/key-packages.md A1-5).
+pub(crate) const MAX_LIFETIME: u64 = 84 * 86_400;
+
+/// How far `not_before` lies in the past, for clocks that are behind ours.
+pub(crate) const LIFETIME_MARGIN: u64 = 3_600;
+
+/// How far ahead of our clock an event may be dated.
+pub(crate) const MAX_AHEAD: u64 = 300;
+
+/// Longest accepted span from `not_before` to `not_after`.
+pub(crate) const MAX_SPAN: u64 = MAX_LIFETIME + LIFETIME_MARGIN;
 
 /// A KeyPackage that passed rows 1 to 11.
 #[derive(Clone)]

@@ -14,14 +14,6 @@ use crate::model::error::{Error, Result};
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::model::values::KeyPackageInfo;
 
-/// Longest lifetime that a KeyPackage of ours gets: 84 days (protocol/key-packages.md A1-5).
-pub(crate) const MAX_LIFETIME: u64 = 84 * 86_400;
-/// How far `not_before` lies in the past, for clocks that are behind ours.
-pub(crate) const LIFETIME_MARGIN: u64 = 3_600;
-/// Longest accepted span from `not_before` to `not_after`.
-pub(crate) const MAX_SPAN: u64 = MAX_LIFETIME + LIFETIME_MARGIN;
-/// How far ahead of our clock an event may be dated.
-pub(crate) const MAX_AHEAD: u64 = 300;
 /// How long a replaced KeyPackage can still be joined with: a Welcome to it may be under way.
 pub(crate) const REPLACED_GRACE: u64 = 7 * 86_400;
 /// The same of one that was used: somebody else may have had it at the same time. It is shorter, since whoever gets at the

@@ -11,7 +11,7 @@ use openmls_rust_crypto::RustCrypto;
 use crate::mls::capabilities;
 use crate::mls::identity::Identity;
 use crate::mls::key_packages::check::{FIRST_PRIVATE_COMPONENT, reference};
-use crate::mls::key_packages::{LIFETIME_MARGIN, MAX_AHEAD, MAX_LIFETIME};
+use crate::mls::key_packages::check::{LIFETIME_MARGIN, MAX_AHEAD, MAX_LIFETIME};
 use crate::mls::work::Work;
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};

@@ -5,12 +5,14 @@ pub(crate) mod order;
 pub(crate) mod payload;
 
 use mdk_store::{MessageRow, MessageStatus, Seen};
+use mdk_wire::Secret;
 use mdk_wire::v2::Attachment;
 use mdk_wire::{EventId, GroupId, UnsignedEvent, kind};
 
 use crate::media::attachments;
 use crate::mls::encrypt;
 use crate::mls::encrypt::Sealed;
+use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::media_secret;
 use crate::mls::own_commit;
 use crate::mls::work::Work;
@@ -22,6 +24,7 @@ use crate::state_store::file_keys;
 use crate::state_store::history;
 use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
+use crate::state_store::records::Records;
 use crate::state_store::removals_of_others;
 
 /// A message as its author gives it.
@@ -113,31 +116,43 @@ pub(crate) fn delete(work: &mut Work<'_>, id: &GroupId, target: &EventId) -> Res
     send(work, id, Draft::about(kind::DELETE, String::new(), tags))
 }
 
+/// Whether anything may be said in a group now.
+fn may_say(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
+    records.after_restore().require_renewed(id)?;
+    records.outbox().require_outbox_room()?;
+    removals_of_others::require_uncontested(records, id)?;
+    records.speaking().check_may_speak(id)
+}
+
+/// The secret that the files of a message open with, if it carries any and they are of now.
+fn secret_of(
+    work: &Work<'_>,
+    group: &LoadedGroup,
+    carried: &[Attachment],
+    given: &[Attachment],
+) -> Result<Option<Secret<32>>> {
+    if carried.is_empty() {
+        return Ok(None);
+    }
+    let secret = media_secret::media_secret(&group.mls, work.crypto)?;
+    let recent = &work.records.memory.recent;
+    file_keys::check_attachments(work.records.tx, recent, &group.row.id, given, &secret)?;
+    Ok(Some(secret))
+}
+
 fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
     let Draft { kind, content, tags, attachments, answers } = draft;
-    work.records.after_restore().require_renewed(id)?;
-    work.records.outbox().require_outbox_room()?;
-    removals_of_others::require_uncontested(&mut work.records, id)?;
-    work.records.speaking().check_may_speak(id)?;
+    may_say(&mut work.records, id)?;
     let mut group = work.take_active(id)?;
     own_commit::may_send(work.records.tx, &group)?;
     let carried = attachments::attachments(kind, &tags);
-    let media_secret = match carried.is_empty() {
-        true => None,
-        false => Some(media_secret::media_secret(&group.mls, work.crypto)?),
+    let media_secret = match secret_of(work, &group, &carried, &attachments) {
+        Ok(secret) => secret,
+        Err(stale) => {
+            work.put(group);
+            return Err(stale);
+        }
     };
-    if let Some(secret) = &media_secret
-        && let Err(stale) = file_keys::check_attachments(
-            work.records.tx,
-            &work.records.memory.recent,
-            id,
-            &attachments,
-            secret,
-        )
-    {
-        work.put(group);
-        return Err(stale);
-    }
     let now = work.records.now();
     let before = order::goes_after(&mut work.records, id, kind, answers)?;
     let mut payload = UnsignedEvent {
@@ -166,7 +181,7 @@ fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
     let kept = work.records.expiry().kept(id, kind, target.as_ref())?;
     let sealed = encrypt::encrypt(work, &mut group, &json, payload.created_at, kept)?;
     let Sealed { event, content_id, expires_at } = sealed;
-    let mut row = MessageRow {
+    let row = MessageRow {
         seq: 0,
         group: id.clone(),
         id: payload_id,
@@ -186,19 +201,8 @@ fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
         expires_at,
         status: MessageStatus::Valid,
     };
-    if work.records.messages().is_void(&row)? {
-        row.status = MessageStatus::Deleted;
-        row.content = String::new();
-        row.tags = Vec::new();
-    }
-    // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
-    work.records.tx.mark_seen(event.id().as_bytes(), Seen::OwnEcho)?;
-    row.seq = work.records.tx.insert_message(&row)?;
-    order::was_said(&mut work.records, &row);
-    if let Some(secret) = &media_secret {
-        file_keys::put_file_keys(work.records.tx, &row, &carried, secret)?;
-    }
-    work.records.messages().apply_to_target(&row)?;
+    let secret = media_secret.as_ref();
+    let row = keep_own(&mut work.records, row, &carried, secret)?;
     let relays = group.row.relays.clone();
     work.put(group);
     let purpose = OutboxPurpose::Message { message_id: payload_id };
@@ -210,4 +214,27 @@ fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
     })?;
     // Its id is new here, so nothing points at it yet.
     Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
+}
+
+/// Puts a message of ours into the history, with what it does to another one. Gives it as it stands there.
+fn keep_own(
+    records: &mut Records<'_>,
+    mut row: MessageRow,
+    carried: &[Attachment],
+    secret: Option<&Secret<32>>,
+) -> Result<MessageRow> {
+    if records.messages().is_void(&row)? {
+        row.status = MessageStatus::Deleted;
+        row.content = String::new();
+        row.tags = Vec::new();
+    }
+    // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
+    records.tx.mark_seen(row.outer_id.as_bytes(), Seen::OwnEcho)?;
+    row.seq = records.tx.insert_message(&row)?;
+    order::was_said(records, &row);
+    if let Some(secret) = secret {
+        file_keys::put_file_keys(records.tx, &row, carried, secret)?;
+    }
+    records.messages().apply_to_target(&row)?;
+    Ok(row)
 }

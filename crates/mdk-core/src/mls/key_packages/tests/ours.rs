@@ -6,9 +6,10 @@ use mdk_wire::{Event, KeyPackageRef};
 use openmls::prelude::KeyPackageBundle;
 use openmls_traits::storage::StorageProvider as _;
 
+use crate::mls::key_packages::check::MAX_AHEAD;
 use crate::mls::key_packages::check::check;
 use crate::mls::key_packages::tests::{Account, now, recorded};
-use crate::mls::key_packages::{MAX_AHEAD, REPLACED_GRACE, mls_reference, read};
+use crate::mls::key_packages::{REPLACED_GRACE, mls_reference, read};
 use crate::model::error::Error;
 use crate::model::values::KeyPackageInfo;
 use crate::operations::key_packages::forget;
