@@ -24,11 +24,10 @@ use openmls_traits::types::HpkePrivateKey;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
-use crate::mls::end_membership;
 use crate::mls::identity::Identity;
 use crate::mls::key_packages::mls_reference;
 use crate::mls::provider::Provider;
-use crate::mls::{decode, provider, views};
+use crate::mls::{decode, end_membership, provider, views};
 use crate::model::error::{Error, Result};
 use crate::model::{membership, message_kinds};
 
@@ -166,11 +165,11 @@ impl std::fmt::Debug for State {
 /// [`Error::GroupNotFound`]; [`Error::NotMember`] when its MLS state is gone.
 pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
     engine.look(|ctx| {
-        let row = ctx.records.groups().row(id)?;
+        let row = ctx.work.records.groups().row(id)?;
         if membership::is_over(row.status) {
             return Err(Error::NotMember("no longer in this group"));
         }
-        let loaded = ctx.load(row)?;
+        let loaded = ctx.work.load(row)?;
         let mls = &loaded.mls;
         let leaves = mls.members().map(|member| {
             let leaf = Leaf {
@@ -205,12 +204,16 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
 /// apply to it.
 pub fn context_after(engine: &mut Engine, id: &GroupId, commit: &[u8]) -> Result<Vec<u8>> {
     engine.look(|ctx| {
-        let nodes = ctx.records.tx.nodes(id)?;
+        let nodes = ctx.work.records.tx.nodes(id)?;
         let newest =
             nodes.iter().find(|n| n.canonical && !n.removed).ok_or(Error::EpochUnavailable)?;
-        let state =
-            ctx.records.tx.node_state(id, &newest.authenticator)?.ok_or(Error::EpochUnavailable)?;
-        let provider = Provider::new(ctx.crypto, MlsMemory::from_dump(id, state.expose())?);
+        let state = ctx
+            .work
+            .records
+            .tx
+            .node_state(id, &newest.authenticator)?
+            .ok_or(Error::EpochUnavailable)?;
+        let provider = Provider::new(ctx.work.crypto, MlsMemory::from_dump(id, state.expose())?);
         let mls_id = openmls::group::GroupId::from_slice(id.as_bytes());
         let storage = openmls_traits::OpenMlsProvider::storage(&provider);
         let mut mls = MlsGroup::load(storage, &mls_id)?.ok_or(Error::EpochUnavailable)?;
@@ -254,7 +257,7 @@ pub struct Stored {
 pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     engine.look(|ctx| {
         let mut all = Vec::new();
-        for row in ctx.records.tx.messages_after(0, u32::MAX)? {
+        for row in ctx.work.records.tx.messages_after(0, u32::MAX)? {
             if !membership::is_shown(row.status) {
                 continue;
             }
@@ -288,7 +291,7 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
 /// [`Error::Store`].
 pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
     engine.look(|ctx| {
-        let rows = ctx.records.tx.messages_after(0, u32::MAX)?;
+        let rows = ctx.work.records.tx.messages_after(0, u32::MAX)?;
         let tags = rows.iter().flat_map(|row| row.tags.iter().flatten());
         let tags: usize = tags.map(|text| text.len() + size_of::<String>()).sum();
         Ok((rows.len(), rows.iter().map(|row| row.content.len()).sum::<usize>() + tags))
@@ -301,8 +304,8 @@ pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
 /// [`Error::GroupNotFound`], [`Error::Store`].
 pub fn speakers(engine: &mut Engine, id: &GroupId) -> Result<Vec<PublicKey>> {
     engine.look(|ctx| {
-        let row = ctx.records.groups().row(id)?;
-        Ok(ctx.records.tx.witnesses_of(id, &row.authenticator, 0)?)
+        let row = ctx.work.records.groups().row(id)?;
+        Ok(ctx.work.records.tx.witnesses_of(id, &row.authenticator, 0)?)
     })
 }
 
@@ -321,9 +324,9 @@ pub struct Held {
 /// [`Error::Store`].
 pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
     engine.look(|ctx| {
-        let inputs = ctx.records.tx.inputs(id)?.into_iter();
+        let inputs = ctx.work.records.tx.inputs(id)?.into_iter();
         Ok(Held {
-            events: ctx.records.tx.held(id)?.into_iter().map(|row| row.event_id).collect(),
+            events: ctx.work.records.tx.held(id)?.into_iter().map(|row| row.event_id).collect(),
             inputs: inputs
                 .filter(|row| row.state != InputState::Placed)
                 .filter(|row| ContentId::of(&row.bytes) == row.content_id)
@@ -339,9 +342,9 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
 /// [`Error::GroupNotFound`], [`Error::Store`].
 pub fn content_of(engine: &mut Engine, id: &GroupId, event: &Event) -> Result<Option<ContentId>> {
     engine.look(|ctx| {
-        ctx.records.groups().row(id)?;
+        ctx.work.records.groups().row(id)?;
         let Ok(message) = GroupMessage::parse(event.clone()) else { return Ok(None) };
-        let nodes = ctx.records.tx.nodes(id)?;
+        let nodes = ctx.work.records.tx.nodes(id)?;
         let opened = nodes.iter().filter(|n| !n.removed).find_map(|n| message.open(&n.event_key));
         Ok(opened.map(|bytes| ContentId::of(&bytes)))
     })
@@ -352,7 +355,7 @@ pub fn content_of(engine: &mut Engine, id: &GroupId, event: &Event) -> Result<Op
 /// # Errors
 /// [`Error::GroupNotFound`].
 pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
-    engine.act(|ctx| end_membership::give_up(&mut ctx.records, id, "a test gave it up"))
+    engine.act(|ctx| end_membership::give_up(&mut ctx.work.records, id, "a test gave it up"))
 }
 
 /// Keys that were tried on events so far, and rows of retained states that were read.
@@ -360,7 +363,8 @@ pub fn give_up(engine: &mut Engine, id: &GroupId) -> Result<()> {
 /// # Errors
 /// As of any call.
 pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
-    engine.look(|ctx| Ok((ctx.records.memory.trials.count(), ctx.records.tx.states_read())))
+    engine
+        .look(|ctx| Ok((ctx.work.records.memory.trials.count(), ctx.work.records.tx.states_read())))
 }
 
 /// Steps that the database has taken for this engine: grows with the rows that it looks at. 0 in an optimized build.
@@ -368,7 +372,7 @@ pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
 /// # Errors
 /// As of any call.
 pub fn store_steps(engine: &mut Engine) -> Result<u64> {
-    engine.look(|ctx| Ok(ctx.records.tx.steps()))
+    engine.look(|ctx| Ok(ctx.work.records.tx.steps()))
 }
 
 /// How often OpenMLS has asked for cryptography in this thread: grows with the MLS messages that engines make and read.

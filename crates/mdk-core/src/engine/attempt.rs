@@ -9,9 +9,8 @@ use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::outcome::{RejectCode, Rejection, Verdict};
-use crate::operations::join;
-use crate::operations::receive;
 use crate::operations::receive::waiting_handshakes;
+use crate::operations::{join, receive};
 use crate::state_store::key_package_plans;
 
 impl Ctx<'_> {
@@ -25,10 +24,10 @@ impl Ctx<'_> {
                 Ok(verdict)
             }
             // Our own KeyPackage coming back from a relay.
-            kind::KEY_PACKAGE if event.pubkey() == self.identity.account() => {
+            kind::KEY_PACKAGE if event.pubkey() == self.work.identity.account() => {
                 key_package_plans::promote_key_package(
-                    self.records.tx,
-                    self.records.call,
+                    self.work.records.tx,
+                    self.work.records.call,
                     &event.id(),
                 )?;
                 Ok(Verdict::Duplicate)
@@ -43,7 +42,7 @@ impl Ctx<'_> {
     }
 
     fn process_group_message(&mut self, event: Event, due: Due) -> Result<Verdict, Halt> {
-        let Some(mut sealed) = receive::read_envelope(self.records.tx, event)? else {
+        let Some(mut sealed) = receive::read_envelope(self.work.records.tx, event)? else {
             return Ok(Verdict::Duplicate);
         };
         let mut opened = None;
@@ -53,16 +52,18 @@ impl Ctx<'_> {
             if due == Due::All {
                 self.close_due(&id)?;
             }
-            opened = receive::open_in(&mut self.records, &id, &mut sealed)?;
+            opened = receive::open_in(&mut self.work.records, &id, &mut sealed)?;
             if opened.is_some() {
                 break;
             }
         }
-        let Some(opened) = opened else { return receive::keep_closed(&mut self.records, sealed) };
+        let Some(opened) = opened else {
+            return receive::keep_closed(&mut self.work.records, sealed);
+        };
         let (id, content_id) = (opened.row.id.clone(), opened.content_id);
         let verdict = receive::receive(&mut self.work, opened, &sealed)?;
         self.work_off(due)?;
-        Ok(receive::settled_verdict(self.records.tx, &id, &content_id, verdict)?)
+        Ok(receive::settled_verdict(self.work.records.tx, &id, &content_id, verdict)?)
     }
 
     /// Processes an event so that a rejection leaves nothing behind.
@@ -71,17 +72,18 @@ impl Ctx<'_> {
         event: Event,
         due: Due,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
-        self.records.input.behind = None;
+        self.work.records.input.behind = None;
         let verdict = self.guarded(|ctx| ctx.process_event(event, due))?;
-        if let (Err(_), Some((id, at))) = (&verdict, self.records.input.behind.take()) {
-            self.records.gaps().report_behind(&id, at)?;
+        if let (Err(_), Some((id, at))) = (&verdict, self.work.records.input.behind.take()) {
+            self.work.records.gaps().report_behind(&id, at)?;
         }
         Ok(verdict)
     }
 
     /// Tries a handshake that waits on a state, so that a rejection leaves nothing behind. True when something moved.
     pub(crate) fn try_handshake(&mut self, input: &InputRow, node: &NodeRow) -> Result<bool> {
-        let Some((opened, message)) = waiting_handshakes::opened_from(&self.records, input, node)?
+        let Some((opened, message)) =
+            waiting_handshakes::opened_from(&self.work.records, input, node)?
         else {
             return Ok(false);
         };
@@ -92,7 +94,7 @@ impl Ctx<'_> {
             ctx.work_off(Due::AtOnce)?;
             Ok(verdict)
         })?;
-        waiting_handshakes::after_handshake(self.records.tx, input, verdict)
+        waiting_handshakes::after_handshake(self.work.records.tx, input, verdict)
     }
 
     /// Does something so that a rejection leaves nothing behind.
@@ -100,9 +102,9 @@ impl Ctx<'_> {
         &mut self,
         f: impl FnOnce(&mut Self) -> Result<Verdict, Halt>,
     ) -> Result<std::result::Result<Verdict, Rejection>> {
-        let mark = self.records.memory.rows.mark();
-        let effects = self.records.effects.mark();
-        let tx = self.records.tx;
+        let mark = self.work.records.memory.rows.mark();
+        let effects = self.work.records.effects.mark();
+        let tx = self.work.records.tx;
         let written = tx.changes();
         let result = match self.undo {
             Undo::Savepoint => tx.savepoint(|_| f(self)),
@@ -110,12 +112,12 @@ impl Ctx<'_> {
         };
         match result {
             Ok(verdict) => {
-                self.records.effects.merge(effects);
+                self.work.records.effects.merge(effects);
                 Ok(Ok(verdict))
             }
             Err(halt) => {
-                self.records.forget_since(mark);
-                self.records.effects.undo_to(effects);
+                self.work.records.forget_since(mark);
+                self.work.records.effects.undo_to(effects);
                 match halt {
                     Halt::Rejected(_)
                         if self.undo != Undo::Savepoint && tx.changes() != written =>
@@ -132,17 +134,17 @@ impl Ctx<'_> {
 
     /// What a timer wakes: leaves to be answered, commits to be judged again.
     pub(crate) fn wake_inputs(&mut self) -> Result<()> {
-        let due = self.records.tx.due_inputs(self.records.call.now_millis)?;
+        let due = self.work.records.tx.due_inputs(self.work.records.call.now_millis)?;
         let (commits, leaves): (Vec<InputRow>, Vec<InputRow>) =
             due.into_iter().partition(|input| input.class == InputClass::Commit);
         for input in commits {
-            if let Some(node) = waiting_handshakes::parent_of(self.records.tx, &input)? {
+            if let Some(node) = waiting_handshakes::parent_of(self.work.records.tx, &input)? {
                 self.try_handshake(&input, &node)?;
                 self.work_off(Due::All)?;
             }
         }
         let leaves = leaves.into_iter().map(|input| FollowUp::AnswerLeaves(input.group));
-        self.records.effects.follow_ups.extend(leaves);
+        self.work.records.effects.follow_ups.extend(leaves);
         self.work_off(Due::All)
     }
 }

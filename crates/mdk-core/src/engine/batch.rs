@@ -32,7 +32,7 @@ impl Ctx<'_> {
         undo: &mut Undo,
     ) -> Result<Vec<Judged>, Error> {
         self.undo = *undo;
-        self.records.input.batching = events.len() > 1;
+        self.work.records.input.batching = events.len() > 1;
         let events: Vec<Result<Event, Rejection>> = events
             .iter()
             .map(|event| match event {
@@ -48,17 +48,17 @@ impl Ctx<'_> {
         result?;
         let mut judged: Vec<Judged> = judged.into_iter().flatten().collect();
         // rule: F1-1 what waited is taken up in the order of epochs, not of arrival
-        if std::mem::take(&mut self.records.input.batching) {
+        if std::mem::take(&mut self.work.records.input.batching) {
             self.retry_all()?;
             if let Some((_, happened, reply)) = judged.last_mut() {
-                happened.append(&mut self.records.effects.told);
-                happened.append(&mut self.records.effects.told_later);
-                reply.append(&mut self.records.effects.publish);
+                happened.append(&mut self.work.records.effects.told);
+                happened.append(&mut self.work.records.effects.told_later);
+                reply.append(&mut self.work.records.effects.publish);
             }
         }
         // rule: C2-9
         for (_, _, reply) in &mut judged {
-            reply.retain(|event| !self.records.effects.withheld.contains(&event.id()));
+            reply.retain(|event| !self.work.records.effects.withheld.contains(&event.id()));
         }
         Ok(judged)
     }
@@ -87,10 +87,13 @@ impl Ctx<'_> {
             self.judge_second(second, |ctx, at, event| {
                 let verdict = ctx.attempt_with_room(event)?;
                 ctx.retry_between(verdict.ok())?;
-                let mut happened = std::mem::take(&mut ctx.records.effects.told);
-                happened.append(&mut ctx.records.effects.told_later);
-                judged[at] =
-                    Some((verdict, happened, std::mem::take(&mut ctx.records.effects.publish)));
+                let mut happened = std::mem::take(&mut ctx.work.records.effects.told);
+                happened.append(&mut ctx.work.records.effects.told_later);
+                judged[at] = Some((
+                    verdict,
+                    happened,
+                    std::mem::take(&mut ctx.work.records.effects.publish),
+                ));
                 Ok(verdict.ok())
             })?;
         }
@@ -99,7 +102,7 @@ impl Ctx<'_> {
 
     /// A commit of a batch may be what earlier events of it wait for: they come before what follows.
     fn retry_between(&mut self, verdict: Option<Verdict>) -> Result<(), Error> {
-        if !self.records.input.batching
+        if !self.work.records.input.batching
             || verdict != Some(Verdict::Applied)
             || self.drain.is_empty()
         {
@@ -108,30 +111,30 @@ impl Ctx<'_> {
         // (a message moves nothing, however much is held)
         let mut moved = false;
         for id in self.drain.keys() {
-            moved |= self.records.tx.held_count(id)? > 0 && self.has_moved(id)?;
+            moved |= self.work.records.tx.held_count(id)? > 0 && self.has_moved(id)?;
         }
         if moved { self.retry_now() } else { Ok(()) }
     }
 
     /// What is held is tried as if the batch were at its end.
     fn retry_now(&mut self) -> Result<(), Error> {
-        self.records.input.parked = false;
-        self.records.input.batching = false;
+        self.work.records.input.parked = false;
+        self.work.records.input.batching = false;
         let result = self.retry_all();
-        self.records.input.batching = true;
+        self.work.records.input.batching = true;
         result
     }
 
     /// One event of a batch. Where there is no room for it, commits that were left for the end of the batch are not left
     /// any longer: what they lead to may be what it needs.
     fn attempt_with_room(&mut self, event: Event) -> Result<Result<Verdict, Rejection>, Error> {
-        let again = self.records.input.parked.then(|| event.clone());
+        let again = self.work.records.input.parked.then(|| event.clone());
         let verdict = self.attempt(event, Due::All)?;
         match (again, &verdict) {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
                 self.retry_now()?;
                 // (which comes before what this one brings)
-                let effects = &mut self.records.effects;
+                let effects = &mut self.work.records.effects;
                 effects.told.append(&mut effects.told_later);
                 self.attempt(event, Due::All)
             }

@@ -54,17 +54,3 @@ impl<'a> Ctx<'a> {
         }
     }
 }
-
-impl<'a> std::ops::Deref for Ctx<'a> {
-    type Target = Work<'a>;
-
-    fn deref(&self) -> &Work<'a> {
-        &self.work
-    }
-}
-
-impl std::ops::DerefMut for Ctx<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.work
-    }
-}

@@ -5,16 +5,12 @@ use mdk_wire::Event;
 use crate::engine::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::follow_up::{FollowUp, Published};
-use crate::operations::answer_leaves;
-use crate::operations::confirm_commit;
-use crate::operations::disband_group;
-use crate::operations::discard_commit;
-use crate::operations::leave_group;
 use crate::operations::receive::waiting_handshakes;
-use crate::operations::release_welcomes;
-use crate::operations::removals;
-use crate::operations::settle_branches::limit;
-use crate::operations::settle_branches::switch;
+use crate::operations::settle_branches::{limit, switch};
+use crate::operations::{
+    answer_leaves, confirm_commit, disband_group, discard_commit, leave_group, release_welcomes,
+    removals,
+};
 
 /// How far what is due is worked off.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,8 +24,8 @@ impl Ctx<'_> {
     /// Does what is due, the smallest first, until nothing is.
     pub(crate) fn work_off(&mut self, due: Due) -> Result<()> {
         let wanted = |next: &FollowUp| due == Due::All || next.is_at_once();
-        while self.records.effects.follow_ups.first().is_some_and(wanted) {
-            if let Some(next) = self.records.effects.follow_ups.pop_first() {
+        while self.work.records.effects.follow_ups.first().is_some_and(wanted) {
+            if let Some(next) = self.work.records.effects.follow_ups.pop_first() {
                 self.follow(next, due)?;
             }
         }
@@ -45,7 +41,7 @@ impl Ctx<'_> {
                 discard_commit::discard(&mut self.work, id)
             }
             FollowUp::FollowBranch(id, tip) => switch::follow_branch(&mut self.work, &id, &tip),
-            FollowUp::LimitBranches(id) => limit::limit_rivals(&mut self.records, &id),
+            FollowUp::LimitBranches(id) => limit::limit_rivals(&mut self.work.records, &id),
             FollowUp::RenewLeave(id) => leave_group::renew_leave(&mut self.work, &id),
             FollowUp::ReleaseWelcomes(id) => {
                 release_welcomes::invite_again(&mut self.work.records, self.work.identity, &id)
@@ -54,7 +50,9 @@ impl Ctx<'_> {
             FollowUp::AnswerLeaves(id) => answer_leaves::answer_leaves(&mut self.work, &id),
             FollowUp::WorkOffRemovals(id) => removals::work_off_removals(&mut self.work, &id),
             FollowUp::TakeUpWelcomes => self.take_up_welcomes(due),
-            FollowUp::TryHandshakes(id) => waiting_handshakes::look_again(&mut self.records, &id),
+            FollowUp::TryHandshakes(id) => {
+                waiting_handshakes::look_again(&mut self.work.records, &id)
+            }
             FollowUp::RetryBuffered(id) => self.retry_held(&id),
             FollowUp::EndHold(id, tip) => self.close_unless_moved(&id, tip),
             FollowUp::CloseIfDue(id) => self.close_due(&id),
@@ -63,7 +61,7 @@ impl Ctx<'_> {
 
     /// Takes up Welcomes that waited for what has gone.
     fn take_up_welcomes(&mut self, due: Due) -> Result<()> {
-        for held in std::mem::take(&mut self.records.effects.welcomes) {
+        for held in std::mem::take(&mut self.work.records.effects.welcomes) {
             if let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) {
                 let _ = self.attempt(event, due)?;
             }

@@ -15,8 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mdk_store::{DatabaseKey, OpenOptions, Store};
-use mdk_wire::Event;
-use mdk_wire::{GroupId, Keys, NostrGroupId, PublicKey};
+use mdk_wire::{Event, GroupId, Keys, NostrGroupId, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
 use crate::engine::ctx::{Ctx, Parts};
@@ -31,8 +30,7 @@ use crate::model::effects::Effects;
 use crate::model::error::{Error, Result};
 use crate::model::hints::Hints;
 use crate::model::outcome::{Outcome, Rejection, Verdict};
-use crate::model::values::EngineEvent;
-use crate::model::values::StoreInfo;
+use crate::model::values::{EngineEvent, StoreInfo};
 use crate::operations::expire_messages;
 use crate::state_store::after_restore;
 use crate::state_store::memory::Memory;
@@ -200,7 +198,7 @@ impl Engine {
         }
         let mut found = None;
         let undone = self.write(|ctx| {
-            expire_messages::expire_messages(&mut ctx.records)?;
+            expire_messages::expire_messages(&mut ctx.work.records)?;
             found = Some(f(ctx)?);
             Err::<(), _>(Error::Internal("rolled back"))
         });
@@ -243,7 +241,7 @@ impl Engine {
         let result = store.write(|tx| {
             let mut ctx = Ctx::new(tx, parts);
             let value = f(&mut ctx)?;
-            Ok::<_, Error>((value, std::mem::take(&mut ctx.records.effects)))
+            Ok::<_, Error>((value, std::mem::take(&mut ctx.work.records.effects)))
         });
         match &result {
             Ok((_, effects)) => {
@@ -346,10 +344,13 @@ impl Engine {
     /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
     /// the next one tells of it.
     pub(crate) fn expire(&mut self) -> Result<()> {
-        if self.look(|ctx| Ok(ctx.records.tx.expired(ctx.records.now(), 1)?.is_empty()))? {
+        if self
+            .look(|ctx| Ok(ctx.work.records.tx.expired(ctx.work.records.now(), 1)?.is_empty()))?
+        {
             return Ok(());
         }
-        let ((), effects) = self.write(|ctx| expire_messages::expire_messages(&mut ctx.records))?;
+        let ((), effects) =
+            self.write(|ctx| expire_messages::expire_messages(&mut ctx.work.records))?;
         self.backlog.told.extend([effects.told, effects.told_later].concat());
         self.backlog.publish.extend(effects.publish);
         Ok(())

@@ -4,9 +4,8 @@ use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::{CommitEnd, OutboxChange};
-use crate::operations::confirm_commit;
-use crate::operations::record_relay_answer;
 use crate::operations::record_relay_answer::noted::Noted;
+use crate::operations::{confirm_commit, record_relay_answer};
 
 impl Ctx<'_> {
     /// Does what follows from an answer that was taken down.
@@ -20,28 +19,31 @@ impl Ctx<'_> {
             }
             Noted::Answered { row, first } => (*row, first),
         };
-        let published =
-            if first { record_relay_answer::first_published(self.records.tx, &row)? } else { None };
+        let published = if first {
+            record_relay_answer::first_published(self.work.records.tx, &row)?
+        } else {
+            None
+        };
         let end = published.map(|commit| self.settle_published(commit)).transpose()?;
         if let Some((row, commit)) =
-            record_relay_answer::conclude(&mut self.records, row, first, end, &mut change)?
+            record_relay_answer::conclude(&mut self.work.records, row, first, end, &mut change)?
         {
             change.commit = Some(self.settle_published(commit)?);
-            record_relay_answer::was_taken(self.records.tx, row)?;
+            record_relay_answer::was_taken(self.work.records.tx, row)?;
         }
         Ok(change)
     }
 
     /// A relay has a commit of ours: it becomes true, or has lost.
     fn settle_published(&mut self, pending: i64) -> Result<CommitEnd> {
-        if let Some(end) = record_relay_answer::known_end(&self.records, pending)? {
+        if let Some(end) = record_relay_answer::known_end(&self.work.records, pending)? {
             return Ok(end);
         }
-        let commit = self.records.commits().unresolved(pending)?;
+        let commit = self.work.records.commits().unresolved(pending)?;
         match confirm_commit::confirm(&mut self.work, pending) {
             Ok(_) => {
                 self.work_off(Due::All)?;
-                record_relay_answer::end_of(&self.records, &commit)
+                record_relay_answer::end_of(&self.work.records, &commit)
             }
             Err(Error::CommitLost) => {
                 record_relay_answer::let_go_of_lost(&mut self.work, pending)?;

@@ -7,19 +7,14 @@ use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::outcome::{Outcome, Verdict};
-use crate::operations::expire_invites;
-use crate::operations::expire_messages;
-use crate::operations::forget_left_group;
 use crate::operations::join::retry_welcomes;
 use crate::operations::join::retry_welcomes::Retry;
-use crate::operations::key_packages::forget;
-use crate::operations::key_packages::rotate;
-use crate::operations::others_elsewhere;
+use crate::operations::key_packages::{forget, rotate};
 use crate::operations::receive::waiting_handshakes;
-use crate::operations::release_welcomes;
-use crate::operations::removals;
-use crate::operations::report_gaps;
-use crate::operations::republish_after_restart;
+use crate::operations::{
+    expire_invites, expire_messages, forget_left_group, others_elsewhere, release_welcomes,
+    removals, report_gaps, republish_after_restart,
+};
 
 impl Engine {
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
@@ -30,12 +25,12 @@ impl Engine {
     pub fn settle(&mut self) -> Result<Outcome> {
         self.hints.more.clear();
         let (_, effects) = self.write(|ctx| {
-            ctx.records.input.thorough = true;
-            for row in ctx.records.tx.groups()? {
+            ctx.work.records.input.thorough = true;
+            for row in ctx.work.records.tx.groups()? {
                 ctx.retry_held(&row.id)?;
                 ctx.close_all(&row.id)?;
-                let row = ctx.records.groups().current_row(&row.id)?;
-                report_gaps::report_gaps(&mut ctx.records, &row)?;
+                let row = ctx.work.records.groups().current_row(&row.id)?;
+                report_gaps::report_gaps(&mut ctx.work.records, &row)?;
             }
             Ok(())
         })?;
@@ -51,8 +46,8 @@ impl Engine {
     pub fn standing_still(&mut self) -> Result<Vec<NostrGroupId>> {
         self.look(|ctx| {
             let mut still = Vec::new();
-            for row in ctx.records.tx.groups()? {
-                if report_gaps::stands_still(ctx.records.tx, &row)? {
+            for row in ctx.work.records.tx.groups()? {
+                if report_gaps::stands_still(ctx.work.records.tx, &row)? {
                     still.push(row.nostr_group_id);
                 }
             }
@@ -75,29 +70,29 @@ impl Engine {
             if !resumed {
                 republish_after_restart::resume(&mut ctx.work.records, ctx.work.identity)?;
             }
-            release_welcomes::expire_welcomes(ctx.records.tx, ctx.records.call)?;
-            expire_messages::expire_messages(&mut ctx.records)?;
-            for row in ctx.records.tx.groups()? {
+            release_welcomes::expire_welcomes(ctx.work.records.tx, ctx.work.records.call)?;
+            expire_messages::expire_messages(&mut ctx.work.records)?;
+            for row in ctx.work.records.tx.groups()? {
                 if expire_invites::expire_invite(&mut ctx.work, &row)? {
                     ctx.work_off(Due::All)?;
                     continue;
                 }
                 if !resumed {
-                    waiting_handshakes::look_again(&mut ctx.records, &row.id)?;
+                    waiting_handshakes::look_again(&mut ctx.work.records, &row.id)?;
                 }
                 ctx.close_due(&row.id)?;
                 ctx.retry_if_moved(&row.id)?;
                 ctx.close_due(&row.id)?;
-                let row = ctx.records.groups().current_row(&row.id)?;
+                let row = ctx.work.records.groups().current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
                 removals::work_off_removals(&mut ctx.work, &row.id)?;
-                others_elsewhere::tell_led_on(&mut ctx.records, &row)?;
-                forget_left_group::forget_left(&mut ctx.records, &row)?;
+                others_elsewhere::tell_led_on(&mut ctx.work.records, &row)?;
+                forget_left_group::forget_left(&mut ctx.work.records, &row)?;
             }
             ctx.wake_inputs()?;
             rotate::upkeep_key_packages(&mut ctx.work)?;
-            forget::expire_key_packages(&mut ctx.records)?;
-            ctx.records.outbox().prune_outbox()?;
+            forget::expire_key_packages(&mut ctx.work.records)?;
+            ctx.work.records.outbox().prune_outbox()?;
             ctx.work_off(Due::All)
         })?;
         self.resumed = true;
@@ -115,19 +110,19 @@ impl Ctx<'_> {
     /// Takes up Welcomes that have waited long enough for a removal that does not come.
     fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {
         let (row, awaited, waiting) =
-            match retry_welcomes::welcomes_to_retry(&mut self.records, id)? {
+            match retry_welcomes::welcomes_to_retry(&mut self.work.records, id)? {
                 Retry::Nothing => return Ok(()),
                 Retry::All => return self.work_off(Due::AtOnce),
                 Retry::Each { row, awaited, waiting } => (row, awaited, waiting),
             };
         for held in waiting {
-            if !retry_welcomes::is_to_be_tried(&mut self.records, &row, awaited, &held)? {
+            if !retry_welcomes::is_to_be_tried(&mut self.work.records, &row, awaited, &held)? {
                 continue;
             }
             let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) else { continue };
-            self.records.input.wants_sign = None;
+            self.work.records.input.wants_sign = None;
             let verdict = self.attempt(event, Due::All)?;
-            retry_welcomes::note_tried(&mut self.records, &row, &held.event_id, verdict)?;
+            retry_welcomes::note_tried(&mut self.work.records, &row, &held.event_id, verdict)?;
         }
         Ok(())
     }

@@ -3,9 +3,9 @@
 use mdk_wire::v2::components::ComponentList;
 use mdk_wire::v2::{IdentityProof, component_id};
 use mdk_wire::{PublicKey, WireError};
-use openmls::group::MlsGroup;
 use openmls::group::{
-    GroupContext, MlsGroupCreateConfig, MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
+    GroupContext, MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig,
+    PURE_PLAINTEXT_WIRE_FORMAT_POLICY,
 };
 use openmls::prelude::{
     AppDataDictionary, AppDataDictionaryExtension, Capabilities, Ciphersuite, Credential,

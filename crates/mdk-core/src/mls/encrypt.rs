@@ -1,7 +1,6 @@
 //! The encryption of a message of ours.
 
-use mdk_wire::OsRandom;
-use mdk_wire::{ContentId, Event, group_message};
+use mdk_wire::{ContentId, Event, OsRandom, group_message};
 
 use crate::mls::event_size;
 use crate::mls::loaded_groups::LoadedGroup;

@@ -4,10 +4,9 @@ use mdk_store::{GroupRow, GroupStatus};
 use mdk_wire::{ContentId, GroupId, PublicKey, Secret};
 
 use crate::model::error::Result;
-use crate::state_store::competing_invites;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
-use crate::state_store::retained_states;
+use crate::state_store::{competing_invites, retained_states};
 
 /// A needed state is gone: nothing is guessed, nothing is sent, what came is kept. (rule: E6-1)
 pub(crate) fn give_up(records: &mut Records<'_>, id: &GroupId, reason: &'static str) -> Result<()> {

@@ -5,18 +5,15 @@ use mdk_wire::v2::components::Lifecycle;
 use openmls_rust_crypto::RustCrypto;
 
 use crate::fork_choice::settling::touch;
-use crate::mls::end_membership;
 use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::membership_changes;
-use crate::mls::settings;
 use crate::mls::state_keys::{authenticator, event_key};
+use crate::mls::{end_membership, membership_changes, settings};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::settings::Settings;
 use crate::model::state_id::{ended_by, removed_by};
 use crate::state_store::records::Records;
-use crate::state_store::removals_of_others;
-use crate::state_store::retained_states;
+use crate::state_store::{removals_of_others, retained_states};
 
 /// After OpenMLS has merged a commit: rows, routes, retention window and events of the new epoch.
 pub(crate) fn finish_epoch(

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use mdk_store::Tx;
-use mdk_store::{GroupRow, InputRow, Seen};
-use mdk_store::{InputClass, InputState};
-use mdk_wire::OsRandom;
-use mdk_wire::{ContentId, Event, group_message};
+use mdk_store::{GroupRow, InputClass, InputRow, InputState, Seen, Tx};
+use mdk_wire::{ContentId, Event, OsRandom, group_message};
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{ProcessedMessageContent, Proposal, Sender};
 use openmls_traits::OpenMlsProvider as _;

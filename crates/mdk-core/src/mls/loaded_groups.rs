@@ -13,8 +13,7 @@ use openmls::group::MlsGroup;
 
 use crate::mls::views;
 use crate::model::error::{Error, Result};
-use crate::policy::GroupView;
-use crate::policy::{CommitClass, CommitView};
+use crate::policy::{CommitClass, CommitView, GroupView};
 use crate::state_store::groups::GroupRows;
 
 /// Our own commit as a peer would see it, and the state it leads to.

@@ -3,21 +3,18 @@
 //! The wraps of one commit repeat its Welcome for every invitee, encrypted twice. What is stored instead is the
 //! Welcome, once, and per invitee the seed of all randomness in the wrap.
 
-use mdk_store::Tx;
-use mdk_store::{PendingRow, WelcomeRow};
-use mdk_wire::OsRandom;
+use mdk_store::{PendingRow, Tx, WelcomeRow};
 use mdk_wire::{
-    Event, EventId, KeyPackageRef, Keys, PublicKey, Random, SecretVec, gift_wrap, welcome,
+    Event, EventId, KeyPackageRef, Keys, OsRandom, PublicKey, Random, SecretVec, gift_wrap, welcome,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::mls::event_size;
 use crate::mls::identity::Identity;
 use crate::mls::key_packages::check::ValidKeyPackage;
-use crate::mls::parallel;
+use crate::mls::{event_size, parallel};
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::state_store::records::Records;

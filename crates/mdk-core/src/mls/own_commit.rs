@@ -3,19 +3,15 @@
 //! Nothing becomes true before a relay has it. The signed bytes are on disk before they are handed out, and
 //! the same bytes are handed out again after a crash (protocol/commits.md C1, C2).
 
-use mdk_store::Tx;
-use mdk_store::{CommitStatus, PendingRow};
-use mdk_wire::OsRandom;
-use mdk_wire::{ContentId, Event, GroupId, SecretVec, group_message};
+use mdk_store::{CommitStatus, PendingRow, Tx};
+use mdk_wire::{ContentId, Event, GroupId, OsRandom, SecretVec, group_message};
 use openmls_traits::OpenMlsProvider as _;
 
-use crate::mls::event_size;
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::outgoing_welcomes;
-use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
+use crate::mls::{event_size, outgoing_welcomes, stage_commit};
 use crate::model::call::Call;
 use crate::model::commit_purpose::PURPOSE_DISBAND;
 use crate::model::error::{Error, Result};

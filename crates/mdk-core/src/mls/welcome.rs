@@ -1,7 +1,6 @@
 //! A Welcome: opened, and its signer judged.
 
-use mdk_store::GroupRow;
-use mdk_store::Tx;
+use mdk_store::{GroupRow, Tx};
 use mdk_wire::{Broken, EventId, KeyPackageRef, WelcomeRumor, WireError, welcome};
 use openmls::group::{StagedWelcome, WelcomeError};
 use openmls::prelude::tls_codec::DeserializeBytes as _;

@@ -1,15 +1,13 @@
 //! What works with OpenMLS: who we are, the groups that are loaded, and the records that go with them.
 
-use mdk_store::GroupRow;
-use mdk_store::Tx;
+use mdk_store::{GroupRow, Tx};
 use mdk_wire::GroupId;
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 
 use crate::mls::capabilities::configure;
 use crate::mls::identity::Identity;
-use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::loaded_groups::LoadedGroups;
+use crate::mls::loaded_groups::{LoadedGroup, LoadedGroups};
 use crate::mls::provider::{Provider, TxProvider};
 use crate::mls::rebuild_state::Copies;
 use crate::model::error::{Error, Result};

@@ -3,13 +3,11 @@
 use mdk_wire::{Event, GroupId, PublicKey};
 
 use crate::mls::components::admin_policy;
-use crate::mls::invitees;
 use crate::mls::invitees::incompatible;
 use crate::mls::key_packages::check;
-use crate::mls::own_commit;
-use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
+use crate::mls::{invitees, own_commit, stage_commit};
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
 

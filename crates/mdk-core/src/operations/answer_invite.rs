@@ -1,7 +1,6 @@
 //! Answering an invite (protocol/welcomes.md B4).
 
-use mdk_store::Tx;
-use mdk_store::{GroupStatus, HeldRow, PassRow};
+use mdk_store::{GroupStatus, HeldRow, PassRow, Tx};
 use mdk_wire::{Event, EventId, GroupId};
 
 use crate::mls::work::Work;
@@ -10,12 +9,10 @@ use crate::model::membership;
 use crate::model::membership::is_invited;
 use crate::model::outcome::{Rejection, Verdict};
 use crate::model::values::Invite;
-use crate::state_store::competing_invites;
-use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::declined;
-use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
+use crate::state_store::{competing_invites, declined_invites, history};
 
 /// Answers an invitation beside what we have of its group with yes: that goes, and this is joined next. Gives
 /// its event and the Welcomes that waited beside both.

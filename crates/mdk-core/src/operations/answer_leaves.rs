@@ -3,10 +3,9 @@
 use mdk_store::{GroupStatus, InputClass, InputRow, InputState};
 use mdk_wire::GroupId;
 
-use crate::mls::leave_proposal;
-use crate::mls::own_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
+use crate::mls::{leave_proposal, own_commit};
 use crate::model::error::{Error, Result};
 
 /// Answers every verified leave of the current epoch whose time has come, in one commit.

@@ -2,13 +2,11 @@
 
 use mdk_wire::{GroupId, PublicKey};
 
-use crate::mls::components;
 use crate::mls::invitees::without;
 use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::own_commit;
-use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
+use crate::mls::{components, own_commit, stage_commit};
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
 

@@ -7,12 +7,10 @@ use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::{AvatarUrl, ComponentList, Image, Lifecycle, Profile, Retention};
 
 use crate::mls::capabilities::supported_components;
-use crate::mls::own_commit;
 use crate::mls::settings::default_media;
-use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
-use crate::mls::{capabilities, settings};
+use crate::mls::{capabilities, own_commit, settings, stage_commit};
 use crate::model::error::{Error, Result};
 use crate::model::values::{Pending, RequirementsUpdate};
 use crate::policy::{GroupView, Requirements};

@@ -1,17 +1,13 @@
 //! A commit of ours that a relay has: it becomes true.
 
-use mdk_store::Tx;
-use mdk_store::{CommitStatus, GroupStatus, NodeRow, PendingRow, Seen};
+use mdk_store::{CommitStatus, GroupStatus, NodeRow, PendingRow, Seen, Tx};
 use mdk_wire::{Event, GroupId};
 
 use crate::fork_choice::settling::touch;
-use crate::mls::enter_epoch;
 use crate::mls::loaded_groups::Judged;
-use crate::mls::outgoing_welcomes;
-use crate::mls::settings;
-use crate::mls::stage_commit;
 use crate::mls::stage_commit::self_removed;
 use crate::mls::work::Work;
+use crate::mls::{enter_epoch, outgoing_welcomes, settings, stage_commit};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;

@@ -1,23 +1,17 @@
 //! Founding a group (protocol/welcomes.md B1, B2).
 
 use mdk_store::{GroupRow, GroupStatus, PassRow};
-use mdk_wire::OsRandom;
-use mdk_wire::{ContentId, GroupId, NostrGroupId, Random as _};
+use mdk_wire::{ContentId, GroupId, NostrGroupId, OsRandom, Random as _};
 use openmls::group::{GroupId as MlsGroupId, MlsGroup};
 
 use crate::mls::enter_epoch::apply_settings;
-use crate::mls::invitees;
 use crate::mls::invitees::incompatible;
 use crate::mls::key_packages::check;
 use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::outgoing_welcomes;
-use crate::mls::own_commit;
-use crate::mls::stage_commit;
-use crate::mls::stage_commit::Plan;
-use crate::mls::stage_commit::Staged;
+use crate::mls::stage_commit::{Plan, Staged};
 use crate::mls::state_keys::{authenticator, event_key};
 use crate::mls::work::Work;
-use crate::mls::{capabilities, settings};
+use crate::mls::{capabilities, invitees, outgoing_welcomes, own_commit, settings, stage_commit};
 use crate::model::arguments::{
     MAX_DESCRIPTION, MAX_NAME, check_media_servers, check_relays, check_text,
 };

@@ -1,16 +1,14 @@
 //! Declining an invite and telling its group (protocol/leaving.md 2.7).
 
-use mdk_store::Tx;
-use mdk_store::{GroupRow, GroupStatus};
+use mdk_store::{GroupRow, GroupStatus, Tx};
 use mdk_wire::{Event, EventId, GroupId, NostrGroupId};
 
 use crate::mls::decline_invite;
 use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::membership::is_invited;
-use crate::state_store::declined_invites;
 use crate::state_store::declined_invites::{declined, is_declined, mark};
-use crate::state_store::settling;
+use crate::state_store::{declined_invites, settling};
 
 // rule: 2.7-6 who declines leaves, when all is read that the group's relays have: a leave counts in one epoch
 /// Declines an invite whose group is still to be told. What cannot be followed so is declined at once: an invite beside a

@@ -1,17 +1,13 @@
 //! Deleting a group that is over for this account, and what is known of it afterwards.
 
-use mdk_store::Tx;
-use mdk_store::{EndedRow, GroupRow, GroupStatus};
+use mdk_store::{EndedRow, GroupRow, GroupStatus, Tx};
 use mdk_wire::{GroupId, NostrGroupId};
 
 use crate::model::error::{Error, Result};
-use crate::state_store::competing_invites;
-use crate::state_store::invite_deliveries;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::log_rows;
 use crate::state_store::previous_memberships::earlier;
 use crate::state_store::records::Records;
-use crate::state_store::settling;
+use crate::state_store::{competing_invites, invite_deliveries, log_rows, settling};
 
 /// Whether the group may go, and if not, what has to come before it.
 fn require_over(status: GroupStatus) -> Result<()> {

@@ -6,10 +6,9 @@ use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Lifecycle;
 
 use crate::mls::components::admin_policy;
-use crate::mls::own_commit;
-use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
+use crate::mls::{own_commit, stage_commit};
 use crate::model::commit_purpose::PURPOSE_DISBAND;
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;

@@ -3,10 +3,9 @@
 use mdk_store::{GroupStatus, InputClass, InputRow, InputState, LeaveRow};
 use mdk_wire::{ContentId, Event, GroupId};
 
-use crate::mls::leave_proposal;
 use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::own_commit;
 use crate::mls::work::Work;
+use crate::mls::{leave_proposal, own_commit};
 use crate::model::error::{Error, Result};
 use crate::model::outbox::OutboxPurpose;
 use crate::state_store::outbox::Letter;

@@ -8,10 +8,9 @@ use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::{OutboxItem, OutboxPurpose, RelayResult};
 use crate::state_store::groups::Groups;
-use crate::state_store::late_messages;
 use crate::state_store::late_messages::Late;
 use crate::state_store::outbox::accepted;
-use crate::state_store::retained_states;
+use crate::state_store::{late_messages, retained_states};
 
 // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
 /// What is to be published, without the messages that are too old to be read, and the groups in which some are that

@@ -1,7 +1,6 @@
 //! Welcomes of ours that are handed out again, and forgotten.
 
-use mdk_store::CommitStatus;
-use mdk_store::Tx;
+use mdk_store::{CommitStatus, Tx};
 use mdk_wire::GroupId;
 
 use crate::mls::identity::Identity;

@@ -3,8 +3,7 @@
 //! Branches are compared by their depth before anything else, so a member can make commits in the epoch before his removal
 //! and publish them later. Until five commits have followed the removal, such a branch may win and bring him back.
 
-use mdk_store::Tx;
-use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow};
+use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow, Tx};
 use mdk_wire::{GroupId, PublicKey};
 
 use crate::fork_choice::removals_of_others::{out_of_reach, sealing};
@@ -20,9 +19,8 @@ use crate::model::error::{Error, Result};
 use crate::model::follow_up::{FollowUp, Published};
 use crate::model::membership;
 use crate::state_store::records::Records;
-use crate::state_store::removals_of_others;
 use crate::state_store::removals_of_others::is_back;
-use crate::state_store::retained_states;
+use crate::state_store::{removals_of_others, retained_states};
 
 /// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
 const FIRST_PAUSE: u64 = 5_000;

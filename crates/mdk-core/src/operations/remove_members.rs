@@ -5,10 +5,9 @@ use mdk_wire::{GroupId, PublicKey};
 use crate::mls::components::admin_policy;
 use crate::mls::invitees::without;
 use crate::mls::loaded_groups::leaves_of;
-use crate::mls::own_commit;
-use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
+use crate::mls::{own_commit, stage_commit};
 use crate::model::error::{Error, Result};
 use crate::model::values::Pending;
 

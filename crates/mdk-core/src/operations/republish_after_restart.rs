@@ -3,8 +3,7 @@
 use mdk_store::GroupStatus;
 
 use crate::mls::identity::Identity;
-use crate::mls::outgoing_welcomes;
-use crate::mls::own_commit;
+use crate::mls::{outgoing_welcomes, own_commit};
 use crate::model::error::Result;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::stored_event::stored_event;

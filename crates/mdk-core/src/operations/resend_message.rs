@@ -4,10 +4,9 @@ use mdk_store::{MessageRow, MessageStatus, Seen};
 use mdk_wire::{EventId, GroupId, UnsignedEvent};
 
 use crate::media::attachments;
-use crate::mls::encrypt;
 use crate::mls::encrypt::Sealed;
-use crate::mls::own_commit;
 use crate::mls::work::Work;
+use crate::mls::{encrypt, own_commit};
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::is_bare;
 use crate::model::values::Outgoing;

@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mdk_store::Tx;
-use mdk_store::{ClosedRow, GroupRow};
+use mdk_store::{ClosedRow, GroupRow, Tx};
 use mdk_wire::budget::group::MAX_TRIED_AT_ONCE;
 use mdk_wire::{Event, EventId, GroupId, GroupMessage, Secret, kind};
 

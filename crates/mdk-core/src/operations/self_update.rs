@@ -1,7 +1,6 @@
 //! Fresh keys for our leaf (RFC 9420, 12.4: a commit with a path and no proposals).
 
-use mdk_store::GroupStatus;
-use mdk_store::Tx;
+use mdk_store::{GroupStatus, Tx};
 use mdk_wire::GroupId;
 
 use crate::mls::own_commit;

@@ -1,7 +1,6 @@
 //! What the account has to ask relays for.
 
-use mdk_store::GroupStatus;
-use mdk_store::Tx;
+use mdk_store::{GroupStatus, Tx};
 
 use crate::model::call::Call;
 use crate::model::error::Result;

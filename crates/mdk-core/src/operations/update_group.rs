@@ -1,16 +1,13 @@
 //! A group's settings.
 
-use mdk_wire::OsRandom;
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::{Media, Profile, Retention, Routing};
-use mdk_wire::{GroupId, NostrGroupId, Random as _};
+use mdk_wire::{GroupId, NostrGroupId, OsRandom, Random as _};
 
-use crate::mls::own_commit;
 use crate::mls::settings::default_media;
-use crate::mls::stage_commit;
 use crate::mls::stage_commit::Plan;
 use crate::mls::work::Work;
-use crate::mls::{components, settings};
+use crate::mls::{components, own_commit, settings, stage_commit};
 use crate::model::arguments::{
     MAX_DESCRIPTION, MAX_NAME, check_media_servers, check_relays, check_text,
 };

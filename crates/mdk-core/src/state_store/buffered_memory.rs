@@ -10,11 +10,10 @@ use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, PassRow};
 use mdk_wire::{Event, EventId, GroupId, Timestamp, kind};
 
 use crate::model::call::Call;
-use crate::model::error;
 use crate::model::error::Result;
-use crate::model::membership;
 use crate::model::sending_position::Place;
 use crate::model::state_id::Auth;
+use crate::model::{error, membership};
 use crate::state_store::groups::Groups;
 use crate::state_store::held_times::created_at;
 

@@ -1,7 +1,6 @@
 //! States beside the followed branch.
 
-use mdk_store::NodeRow;
-use mdk_store::Tx;
+use mdk_store::{NodeRow, Tx};
 
 use crate::fork_choice::settling::{base_for_rival, touch};
 use crate::model::error::Result;

@@ -13,8 +13,7 @@ use crate::state_store::buffered_memory::Waiting;
 use crate::state_store::groups::Groups;
 use crate::state_store::history;
 use crate::state_store::log_entry::{BESIDE, Stored};
-use crate::state_store::log_rows::recorded;
-use crate::state_store::log_rows::recorded_as;
+use crate::state_store::log_rows::{recorded, recorded_as};
 use crate::state_store::previous_memberships::earlier;
 
 /// Whether an invitation that cannot be placed is asked, beside what we have of the group.

@@ -6,8 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::call::Call;
 use crate::model::error::Result;
-use crate::model::limits::PATIENCE;
-use crate::model::limits::{CLOCKS, HOUR};
+use crate::model::limits::{CLOCKS, HOUR, PATIENCE};
 use crate::model::membership;
 use crate::model::values::Unpaged;
 use crate::state_store::event_log::EventLog;

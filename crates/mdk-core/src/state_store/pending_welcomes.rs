@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mdk_store::Seen;
-use mdk_store::{GroupRow, HeldRow, Loss};
+use mdk_store::{GroupRow, HeldRow, Loss, Seen};
 use mdk_wire::{ContentId, Event, EventId, GroupId, Keys, WelcomeRumor, gift_wrap, welcome};
 
 use crate::model::error::Result;

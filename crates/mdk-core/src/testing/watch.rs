@@ -58,14 +58,14 @@ pub struct Place {
 /// [`Error::GroupNotFound`](crate::Error::GroupNotFound).
 pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
     engine.look(|ctx| {
-        let row = ctx.records.groups().row(id)?;
-        let mut inputs = ctx.records.tx.inputs(id)?;
+        let row = ctx.work.records.groups().row(id)?;
+        let mut inputs = ctx.work.records.tx.inputs(id)?;
         inputs.retain(|i| i.state != InputState::Placed);
         let waiting = |class| {
             inputs.iter().filter(|i| i.class == class && i.state == InputState::Waiting).count()
         };
-        let whole = ctx.records.tx.whole_nodes(id)?;
-        let nodes = ctx.records.tx.nodes(id)?.into_iter();
+        let whole = ctx.work.records.tx.whole_nodes(id)?;
+        let nodes = ctx.work.records.tx.nodes(id)?.into_iter();
         let (states, asleep) = nodes.partition::<Vec<_>, _>(|node| {
             node.canonical || node.removed || whole.contains(&node.authenticator)
         });
@@ -80,7 +80,7 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             };
             nodes.into_iter().map(place).collect()
         };
-        let held = ctx.records.tx.held(id)?;
+        let held = ctx.work.records.tx.held(id)?;
         let welcomes = held.iter().filter(|held| is_gift_wrap(&held.event_json)).count();
         Ok(Watch {
             raw: held.len() - welcomes,
@@ -89,7 +89,7 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             proposals: waiting(InputClass::Proposal),
             inputs: inputs.len(),
             pass_open: row.pass.opened != 0,
-            pass_due: ctx.records.settling().is_due(&row.id, &row.pass),
+            pass_due: ctx.work.records.settling().is_due(&row.id, &row.pass),
             contested: row.pass.contested != 0,
             ours_from: ours_from(&row),
             states: places(states),

@@ -20,7 +20,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>> {
-        self.look(|ctx| Ok(ctx.records.tx.client_state(key)?))
+        self.look(|ctx| Ok(ctx.work.records.tx.client_state(key)?))
     }
 
     /// Stores a value of at most 1 MiB under a key of 1 to 256 bytes; `None` removes it.
@@ -37,7 +37,7 @@ impl Engine {
         if let Some(value) = value.filter(|value| value.len() > MAX_STATE_BYTES) {
             return Err(Error::too_large("value", MAX_STATE_BYTES, value.len()));
         }
-        self.act(|ctx| Ok(ctx.records.tx.set_client_state(key, value)?))
+        self.act(|ctx| Ok(ctx.work.records.tx.set_client_state(key, value)?))
     }
 
     /// The values whose keys begin with `prefix`, by key.
@@ -45,7 +45,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn states(&mut self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
-        self.look(|ctx| Ok(ctx.records.tx.client_states(prefix)?))
+        self.look(|ctx| Ok(ctx.work.records.tx.client_states(prefix)?))
     }
 }
 

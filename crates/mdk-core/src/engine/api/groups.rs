@@ -10,23 +10,13 @@ use crate::model::membership;
 use crate::model::values::{
     GroupInfo, GroupState, GroupUpdate, Member, NewGroup, Pending, RequirementsUpdate,
 };
-use crate::operations::add_members;
-use crate::operations::change_admins;
-use crate::operations::change_requirements;
-use crate::operations::confirm_commit;
-use crate::operations::create_group;
-use crate::operations::delete_group;
-use crate::operations::disband_group;
-use crate::operations::discard_commit;
-use crate::operations::leave_group;
-use crate::operations::list_members;
-use crate::operations::removals;
-use crate::operations::remove_members;
-use crate::operations::self_update;
-use crate::operations::update_group;
+use crate::operations::{
+    add_members, change_admins, change_requirements, confirm_commit, create_group, delete_group,
+    disband_group, discard_commit, leave_group, list_members, removals, remove_members,
+    self_update, update_group,
+};
 use crate::state_store::declined_invites::declined;
-use crate::state_store::history;
-use crate::state_store::retained_states;
+use crate::state_store::{history, retained_states};
 
 /// Groups.
 impl Engine {
@@ -45,8 +35,8 @@ impl Engine {
     /// [`Error::Store`].
     pub fn groups(&mut self, state: Option<GroupState>) -> Result<Vec<GroupInfo>> {
         self.look_now(|ctx| {
-            let mut rows = ctx.records.tx.groups()?;
-            let declined = declined(ctx.records.tx)?;
+            let mut rows = ctx.work.records.tx.groups()?;
+            let declined = declined(ctx.work.records.tx)?;
             rows.retain(|row| !declined.contains(&row.id.to_hex()));
             rows.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
             rows.iter()
@@ -54,7 +44,9 @@ impl Engine {
                     membership::state(row.status)
                         .is_some_and(|s| state.is_none_or(|wanted| wanted == s))
                 })
-                .map(|row| history::group_info(ctx.records.tx, ctx.identity.account(), row))
+                .map(|row| {
+                    history::group_info(ctx.work.records.tx, ctx.work.identity.account(), row)
+                })
                 .collect()
         })
     }
@@ -64,7 +56,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn group(&mut self, id: &GroupId) -> Result<GroupInfo> {
-        self.look_now(|ctx| history::info(ctx.records.groups(), ctx.records.me(), id))
+        self.look_now(|ctx| history::info(ctx.work.records.groups(), ctx.work.records.me(), id))
     }
 
     /// Member accounts, sorted by key.
@@ -183,9 +175,9 @@ impl Engine {
     /// no relay has yet is on its way.
     pub fn delete_group(&mut self, id: &GroupId) -> Result<()> {
         let (routes, effects) = self.write(|ctx| {
-            ctx.records.groups().listed(id)?;
+            ctx.work.records.groups().listed(id)?;
             ctx.close_due(id)?;
-            let routes = delete_group::delete_group(&mut ctx.records, id)?;
+            let routes = delete_group::delete_group(&mut ctx.work.records, id)?;
             ctx.work_off(Due::All)?;
             Ok(routes)
         })?;
@@ -199,7 +191,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn pending(&mut self) -> Result<Vec<Pending>> {
-        self.look(|ctx| own_commit::pending(ctx.records.tx, ctx.identity))
+        self.look(|ctx| own_commit::pending(ctx.work.records.tx, ctx.work.identity))
     }
 
     /// A relay has the commit: it becomes true. Of one that is true already it gives the group as well.
@@ -212,11 +204,11 @@ impl Engine {
         let done = self.act(|ctx| {
             let group = match confirm_commit::confirm(&mut ctx.work, id) {
                 Err(Error::CommitLost) => {
-                    match confirm_commit::published_after_all(ctx.records.tx, id)? {
+                    match confirm_commit::published_after_all(ctx.work.records.tx, id)? {
                         Some((commit, event)) => {
                             // Whatever is said of it, it is no answer to an event that somebody has sent.
                             let _ = ctx.attempt(event, Due::All)?;
-                            confirm_commit::is_followed(ctx.records.tx, &commit)?
+                            confirm_commit::is_followed(ctx.work.records.tx, &commit)?
                                 .then_some(commit.group)
                         }
                         None => None,
@@ -226,7 +218,9 @@ impl Engine {
             };
             ctx.work_off(Due::All)?;
             group
-                .map(|group| history::info(ctx.records.groups(), ctx.records.me(), &group))
+                .map(|group| {
+                    history::info(ctx.work.records.groups(), ctx.work.records.me(), &group)
+                })
                 .transpose()
         })?;
         done.ok_or(Error::CommitLost)
@@ -247,7 +241,7 @@ impl Engine {
     /// [`Error::Store`].
     pub fn needs_self_update(&mut self, older_than: u64) -> Result<Vec<GroupId>> {
         self.look(|ctx| {
-            self_update::needs_self_update(ctx.records.tx, ctx.records.call, older_than)
+            self_update::needs_self_update(ctx.work.records.tx, ctx.work.records.call, older_than)
         })
     }
 
@@ -257,10 +251,10 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::Store`].
     pub fn quiet_since(&mut self, id: &GroupId) -> Result<u64> {
         self.look(|ctx| {
-            let came = ctx.records.tx.last_came(id)?.unwrap_or(0);
+            let came = ctx.work.records.tx.last_came(id)?.unwrap_or(0);
             Ok(came
                 .saturating_mul(1000)
-                .max(retained_states::epoch_since(ctx.records.groups(), id)?))
+                .max(retained_states::epoch_since(ctx.work.records.groups(), id)?))
         })
     }
 
@@ -272,7 +266,7 @@ impl Engine {
     pub fn remove_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         self.commit(id, |ctx| {
             let pending = remove_members::remove_members(&mut ctx.work, id, accounts)?;
-            removals::seal_commit(ctx.records.tx, pending.id)?;
+            removals::seal_commit(ctx.work.records.tx, pending.id)?;
             Ok(pending)
         })
     }
@@ -284,7 +278,7 @@ impl Engine {
     pub fn demote_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         self.commit(id, |ctx| {
             let pending = change_admins::demote(&mut ctx.work, id, accounts)?;
-            removals::seal_commit(ctx.records.tx, pending.id)?;
+            removals::seal_commit(ctx.work.records.tx, pending.id)?;
             Ok(pending)
         })
     }
@@ -294,7 +288,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn accept_members(&mut self, id: &GroupId) -> Result<()> {
-        self.act(|ctx| removals::accept_members(&mut ctx.records, id))
+        self.act(|ctx| removals::accept_members(&mut ctx.work.records, id))
     }
 
     /// MLS-Exporter of the current epoch (RFC 9420, 8.5).
@@ -317,16 +311,16 @@ impl Engine {
             return Err(Error::too_large("length", MAX_EXPORT, length));
         }
         self.look(|ctx| {
-            if membership::is_over(ctx.records.groups().row(id)?.status) {
+            if membership::is_over(ctx.work.records.groups().row(id)?.status) {
                 return Err(Error::NotMember("no longer in this group"));
             }
-            let group = ctx.take(id)?;
+            let group = ctx.work.take(id)?;
             let secret = group
                 .mls
-                .export_secret(ctx.crypto, label, context, length)
+                .export_secret(ctx.work.crypto, label, context, length)
                 .map(SecretVec::new)
                 .map_err(Error::bug("exporting a secret"));
-            ctx.put(group);
+            ctx.work.put(group);
             secret
         })
     }

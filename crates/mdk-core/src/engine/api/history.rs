@@ -23,8 +23,8 @@ impl Engine {
         after: Option<&EventId>,
     ) -> Result<Vec<Message>> {
         self.look_now(|ctx| {
-            ctx.records.groups().listed(id)?;
-            history::page(ctx.records.tx, id, limit, before, after)
+            ctx.work.records.groups().listed(id)?;
+            history::page(ctx.work.records.tx, id, limit, before, after)
         })
     }
 
@@ -34,9 +34,9 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
     pub fn message(&mut self, group: &GroupId, id: &EventId) -> Result<Message> {
         self.look_now(|ctx| {
-            ctx.records.groups().listed(group)?;
-            let row = ctx.records.tx.message(group, id)?.filter(|row| !is_bare(row));
-            history::view(ctx.records.tx, row.ok_or(Error::MessageNotFound)?)
+            ctx.work.records.groups().listed(group)?;
+            let row = ctx.work.records.tx.message(group, id)?.filter(|row| !is_bare(row));
+            history::view(ctx.work.records.tx, row.ok_or(Error::MessageNotFound)?)
         })
     }
 
@@ -52,12 +52,12 @@ impl Engine {
     ) -> Result<Vec<Message>> {
         self.look_now(|ctx| {
             if let Some(id) = group {
-                ctx.records.groups().listed(id)?;
+                ctx.work.records.groups().listed(id)?;
             }
-            let mut rows = ctx.records.tx.search(query, group, limit)?;
-            let declined = declined(ctx.records.tx)?;
+            let mut rows = ctx.work.records.tx.search(query, group, limit)?;
+            let declined = declined(ctx.work.records.tx)?;
             rows.retain(|row| !declined.contains(&row.group.to_hex()));
-            rows.into_iter().map(|row| history::view(ctx.records.tx, row)).collect()
+            rows.into_iter().map(|row| history::view(ctx.work.records.tx, row)).collect()
         })
     }
 
@@ -67,14 +67,14 @@ impl Engine {
     /// [`Error::GroupNotFound`], [`Error::MessageNotFound`].
     pub fn mark_read(&mut self, id: &GroupId, upto: Option<&EventId>) -> Result<()> {
         self.act(|ctx| {
-            ctx.records.groups().listed(id)?;
+            ctx.work.records.groups().listed(id)?;
             let seq = match upto {
                 Some(message) => {
-                    ctx.records.tx.message(id, message)?.ok_or(Error::MessageNotFound)?.seq
+                    ctx.work.records.tx.message(id, message)?.ok_or(Error::MessageNotFound)?.seq
                 }
-                None => ctx.records.tx.last_message(id)?.map_or(0, |m| m.seq),
+                None => ctx.work.records.tx.last_message(id)?.map_or(0, |m| m.seq),
             };
-            ctx.records.edit_row(id, |row| row.last_read = row.last_read.max(seq))?;
+            ctx.work.records.edit_row(id, |row| row.last_read = row.last_read.max(seq))?;
             Ok(())
         })
     }
@@ -87,19 +87,19 @@ impl Engine {
         // What is told of a message that goes has a number once it is on disk, and not where that failed: the number would
         // be another event's later, which nobody would ask for any more.
         let _ = self.expire();
-        let last = self.look(|ctx| Ok(ctx.records.tx.last_event_seq()?))?;
+        let last = self.look(|ctx| Ok(ctx.work.records.tx.last_event_seq()?))?;
         self.look_now(|ctx| {
-            let me = ctx.identity.account();
+            let me = ctx.work.identity.account();
             let (mut cursor, mut events) = (after, Vec::new());
             // Rows whose subject is gone give no event; the page is filled from those behind them.
             loop {
-                let rows = ctx.records.tx.events_after(cursor, limit)?;
+                let rows = ctx.work.records.tx.events_after(cursor, limit)?;
                 for row in &rows {
                     if events.len() == limit as usize || row.seq > last {
                         return Ok(events);
                     }
                     cursor = row.seq;
-                    events.extend(read_events::read(ctx.records.tx, me, row)?);
+                    events.extend(read_events::read(ctx.work.records.tx, me, row)?);
                 }
                 if rows.is_empty() {
                     return Ok(events);
@@ -118,9 +118,10 @@ impl Engine {
         message: &EventId,
     ) -> Result<Vec<(EventId, String)>> {
         self.look(|ctx| {
-            ctx.records.tx.message(group, message)?.ok_or(Error::MessageNotFound)?;
-            let me = ctx.identity.account();
-            let rows = ctx.records.tx.reactions(group, message, Some(&me), MAX_SHOWN_REACTIONS)?;
+            ctx.work.records.tx.message(group, message)?.ok_or(Error::MessageNotFound)?;
+            let me = ctx.work.identity.account();
+            let rows =
+                ctx.work.records.tx.reactions(group, message, Some(&me), MAX_SHOWN_REACTIONS)?;
             Ok(rows.into_iter().map(|row| (row.id, row.emoji)).collect())
         })
     }
@@ -130,7 +131,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn last_cursor(&mut self) -> Result<i64> {
-        self.look(|ctx| Ok(ctx.records.tx.last_event_seq()?))
+        self.look(|ctx| Ok(ctx.work.records.tx.last_event_seq()?))
     }
 
     /// A page of history from its beginning, or from behind `after`, in the order of arrival.
@@ -144,13 +145,15 @@ impl Engine {
         limit: u32,
     ) -> Result<Vec<Message>> {
         self.look_now(|ctx| {
-            ctx.records.groups().listed(group)?;
+            ctx.work.records.groups().listed(group)?;
             let after = match after {
-                Some(id) => ctx.records.tx.message(group, id)?.ok_or(Error::MessageNotFound)?.seq,
+                Some(id) => {
+                    ctx.work.records.tx.message(group, id)?.ok_or(Error::MessageNotFound)?.seq
+                }
                 None => i64::MIN,
             };
-            let rows = ctx.records.tx.page(group, limit, None, Some(after))?;
-            rows.into_iter().map(|row| history::view(ctx.records.tx, row)).collect()
+            let rows = ctx.work.records.tx.page(group, limit, None, Some(after))?;
+            rows.into_iter().map(|row| history::view(ctx.work.records.tx, row)).collect()
         })
     }
 
@@ -160,7 +163,7 @@ impl Engine {
     /// [`Error::MessageNotFound`]: it is gone, perhaps because its time was over.
     pub fn delivery(&mut self, group: &GroupId, message: &EventId) -> Result<Delivery> {
         self.look(|ctx| {
-            let row = ctx.records.tx.message(group, message)?.ok_or(Error::MessageNotFound)?;
+            let row = ctx.work.records.tx.message(group, message)?.ok_or(Error::MessageNotFound)?;
             Ok(history::view_with(row, None, Vec::new()).delivery)
         })
     }

@@ -6,9 +6,7 @@ use crate::engine::Engine;
 use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::values::{GroupInfo, Interest, Invite};
-use crate::operations::answer_invite;
-use crate::operations::decline_invite;
-use crate::operations::subscriptions;
+use crate::operations::{answer_invite, decline_invite, subscriptions};
 use crate::state_store::declined_invites::is_declined;
 use crate::state_store::history;
 
@@ -19,7 +17,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn invites(&mut self) -> Result<Vec<Invite>> {
-        self.look(|ctx| answer_invite::invites(&mut ctx.records))
+        self.look(|ctx| answer_invite::invites(&mut ctx.work.records))
     }
 
     /// Accepts an invite. What another invite to the same group has led to is put away.
@@ -29,15 +27,15 @@ impl Engine {
     pub fn accept(&mut self, invite: &EventId) -> Result<GroupInfo> {
         self.act(|ctx| {
             let mut waiting = Vec::new();
-            if ctx.records.tx.group_by_welcome(invite)?.is_none() {
-                let (event, beside) = answer_invite::turn_to(&mut ctx.records, invite)?;
+            if ctx.work.records.tx.group_by_welcome(invite)?.is_none() {
+                let (event, beside) = answer_invite::turn_to(&mut ctx.work.records, invite)?;
                 let verdict = ctx.attempt(event, Due::All)?;
-                answer_invite::turned_to(ctx.records.tx, invite, verdict)?;
+                answer_invite::turned_to(ctx.work.records.tx, invite, verdict)?;
                 waiting = beside;
             }
             let group = answer_invite::accept(&mut ctx.work, invite, waiting)?;
             ctx.work_off(Due::All)?;
-            history::info(ctx.records.groups(), ctx.records.me(), &group)
+            history::info(ctx.work.records.groups(), ctx.work.records.me(), &group)
         })
     }
 
@@ -75,7 +73,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn farewells(&mut self) -> Result<Vec<(GroupId, NostrGroupId)>> {
-        self.look(|ctx| decline_invite::farewells(ctx.records.tx))
+        self.look(|ctx| decline_invite::farewells(ctx.work.records.tx))
     }
 
     /// Tells a group whose invite was declined, by leaving it, as soon as all is processed that its relays have under the
@@ -86,7 +84,7 @@ impl Engine {
     /// [`Error::Settling`]: commits compete; call again then. [`Error::Store`].
     pub fn farewell_to(&mut self, group: &GroupId, route: &NostrGroupId) -> Result<bool> {
         self.act(|ctx| {
-            if is_declined(ctx.records.tx, group)? {
+            if is_declined(ctx.work.records.tx, group)? {
                 ctx.close_due(group)?;
             }
             decline_invite::farewell_to(&mut ctx.work, group, route)
@@ -98,6 +96,6 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn interests(&mut self) -> Result<Vec<Interest>> {
-        self.look(|ctx| subscriptions::interests(ctx.records.tx, ctx.records.call))
+        self.look(|ctx| subscriptions::interests(ctx.work.records.tx, ctx.work.records.call))
     }
 }

@@ -9,8 +9,7 @@ use crate::mls::key_packages;
 use crate::mls::key_packages::{KeyPackageVerdict, select};
 use crate::model::error::Result;
 use crate::model::values::KeyPackageInfo;
-use crate::operations::key_packages::forget;
-use crate::operations::key_packages::make;
+use crate::operations::key_packages::{forget, make};
 use crate::state_store::key_package_plans;
 
 /// KeyPackages.
@@ -28,7 +27,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn key_packages(&mut self) -> Result<Vec<KeyPackageInfo>> {
-        self.look(|ctx| forget::key_packages(ctx.records.tx))
+        self.look(|ctx| forget::key_packages(ctx.work.records.tx))
     }
 
     /// Deletes a KeyPackage with its private keys: Welcomes to it can no longer be opened.
@@ -36,7 +35,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn delete_key_package(&mut self, reference: &KeyPackageRef) -> Result<()> {
-        self.act(|ctx| forget::delete_key_package(&mut ctx.records, reference))
+        self.act(|ctx| forget::delete_key_package(&mut ctx.work.records, reference))
     }
 
     /// A relay has taken a KeyPackage event that `tick` handed out: it takes the place of the one before it. Its coming
@@ -47,8 +46,12 @@ impl Engine {
     /// [`Error::Store`].
     pub fn published_key_package(&mut self, event: &EventId) -> Result<bool> {
         self.act(|ctx| {
-            key_package_plans::promote_key_package(ctx.records.tx, ctx.records.call, event)?;
-            Ok(ctx.records.tx.key_packages()?.iter().any(|row| row.event_id == *event))
+            key_package_plans::promote_key_package(
+                ctx.work.records.tx,
+                ctx.work.records.call,
+                event,
+            )?;
+            Ok(ctx.work.records.tx.key_packages()?.iter().any(|row| row.event_id == *event))
         })
     }
 

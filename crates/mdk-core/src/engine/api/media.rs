@@ -7,8 +7,7 @@ use mdk_wire::v2::components::Image;
 use crate::engine::Engine;
 use crate::media::attachments::EncryptedMedia;
 use crate::media::{attachments, group_image};
-use crate::mls::components;
-use crate::mls::media_secret;
+use crate::mls::{components, media_secret};
 use crate::model::error::{Error, Result};
 use crate::model::settings::MEDIA_KIND;
 
@@ -55,8 +54,8 @@ impl Engine {
         data: &[u8],
     ) -> Result<Vec<u8>> {
         let keys = self.look_now(|ctx| {
-            ctx.records.groups().listed(group)?;
-            Ok(ctx.records.tx.file_keys(group, &attachment.reference())?)
+            ctx.work.records.groups().listed(group)?;
+            Ok(ctx.work.records.tx.file_keys(group, &attachment.reference())?)
         })?;
         attachments::decrypt(&self.config, group, attachment, data, keys, &self.memory.recent)
     }
@@ -70,8 +69,8 @@ impl Engine {
         let file = attachment.reference();
         let groups = self.look(|ctx| {
             let mut found = Vec::new();
-            for row in ctx.records.tx.groups()? {
-                if !ctx.records.tx.file_keys(&row.id, &file)?.is_empty() {
+            for row in ctx.work.records.tx.groups()? {
+                if !ctx.work.records.tx.file_keys(&row.id, &file)?.is_empty() {
                     found.push(row.id);
                 }
             }

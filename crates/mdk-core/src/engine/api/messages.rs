@@ -5,8 +5,7 @@ use mdk_wire::{EventId, GroupId};
 use crate::engine::Engine;
 use crate::model::error::Result;
 use crate::model::values::{NewMessage, Outgoing};
-use crate::operations::resend_message;
-use crate::operations::send_message;
+use crate::operations::{resend_message, send_message};
 
 /// What we say.
 impl Engine {

@@ -6,11 +6,8 @@ use crate::engine::Engine;
 use crate::model::error::Result;
 use crate::model::outbox::{CommitState, OutboxChange, OutboxItem, RelayVerdict};
 use crate::model::values::Message;
-use crate::operations::cancel_message;
-use crate::operations::list_outbox;
-use crate::operations::record_relay_answer;
 use crate::operations::record_relay_answer::echo;
-use crate::operations::renew_waiting_messages;
+use crate::operations::{cancel_message, list_outbox, record_relay_answer, renew_waiting_messages};
 use crate::state_store::deliveries;
 
 /// The outbox. One call is one transaction.
@@ -43,7 +40,7 @@ impl Engine {
     /// [`Error::Store`].
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
         let (items, late) = self.look_now(|ctx| {
-            list_outbox::list_outbox(ctx.records.groups(), ctx.records.call, limit)
+            list_outbox::list_outbox(ctx.work.records.groups(), ctx.work.records.call, limit)
         })?;
         if late.is_empty() {
             return Ok(items);
@@ -53,7 +50,9 @@ impl Engine {
             renew_waiting_messages::renew_late(&mut ctx.work, &late)
         })?;
         Ok(self
-            .look(|ctx| list_outbox::list_outbox(ctx.records.groups(), ctx.records.call, limit))?
+            .look(|ctx| {
+                list_outbox::list_outbox(ctx.work.records.groups(), ctx.work.records.call, limit)
+            })?
             .0)
     }
 
@@ -62,7 +61,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox_has(&mut self, event: &EventId) -> Result<bool> {
-        self.look(|ctx| ctx.records.outbox().outbox_has(event))
+        self.look(|ctx| ctx.work.records.outbox().outbox_has(event))
     }
 
     /// Place of the first unfinished event at `from` or behind it that no relay has: to see an outbox empty without
@@ -71,7 +70,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox_next(&mut self, from: i64) -> Result<Option<i64>> {
-        self.look(|ctx| ctx.records.outbox().outbox_next(from))
+        self.look(|ctx| ctx.work.records.outbox().outbox_next(from))
     }
 
     /// Says where an event goes. Relays that were named before keep what they said; those that are not named any more
@@ -82,7 +81,7 @@ impl Engine {
     /// error.
     pub fn set_outbox_relays(&mut self, seq: i64, relays: &[String]) -> Result<()> {
         self.act(|ctx| {
-            let noted = record_relay_answer::set_outbox_relays(ctx.records.tx, seq, relays)?;
+            let noted = record_relay_answer::set_outbox_relays(ctx.work.records.tx, seq, relays)?;
             ctx.follow_answer(noted).map(|_| ())
         })
     }
@@ -99,7 +98,8 @@ impl Engine {
         verdict: RelayVerdict,
     ) -> Result<OutboxChange> {
         self.act(|ctx| {
-            let noted = record_relay_answer::outbox_result(ctx.records.tx, seq, relay, verdict)?;
+            let noted =
+                record_relay_answer::outbox_result(ctx.work.records.tx, seq, relay, verdict)?;
             ctx.follow_answer(noted)
         })
     }
@@ -113,7 +113,7 @@ impl Engine {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        self.look(|ctx| echo::outbox_awaits(ctx.records.tx, events))
+        self.look(|ctx| echo::outbox_awaits(ctx.work.records.tx, events))
     }
 
     /// An event of ours came back from `relay`, which therefore has it: the same as an answer that accepts, also for a
@@ -128,7 +128,7 @@ impl Engine {
         same: impl Fn(&str) -> bool,
     ) -> Result<OutboxChange> {
         self.act(|ctx| {
-            let noted = echo::outbox_echo(ctx.records.tx, event, relay, &same)?;
+            let noted = echo::outbox_echo(ctx.work.records.tx, event, relay, &same)?;
             ctx.follow_answer(noted)
         })
     }
@@ -138,7 +138,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn outbox_messages(&mut self) -> Result<Vec<Message>> {
-        self.look_now(|ctx| deliveries::outbox_messages(ctx.records.tx))
+        self.look_now(|ctx| deliveries::outbox_messages(ctx.work.records.tx))
     }
 
     /// Tries a failed message again, at all its relays and with the same bytes; returns it as it waits now.
@@ -147,7 +147,7 @@ impl Engine {
     /// [`Error::MessageNotFound`] when the outbox does not have it; [`Error::NotAllowed`] when it has not failed;
     /// [`Error::NotMember`] when we are no longer in its group.
     pub fn outbox_retry(&mut self, message: &EventId) -> Result<Message> {
-        self.act(|ctx| cancel_message::outbox_retry(&mut ctx.records, message))
+        self.act(|ctx| cancel_message::outbox_retry(&mut ctx.work.records, message))
     }
 
     /// Takes back a message that no relay is known to have; false when one has it, or the outbox does not know it. An
@@ -156,7 +156,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotAllowed`] for a deletion: here it has happened.
     pub fn outbox_cancel(&mut self, message: &EventId) -> Result<bool> {
-        self.act(|ctx| cancel_message::outbox_cancel(&mut ctx.records, message))
+        self.act(|ctx| cancel_message::outbox_cancel(&mut ctx.work.records, message))
     }
 
     /// What relays said against a message: URL and words. Remembered for 30 days.
@@ -164,7 +164,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn delivery_errors(&mut self, message: &EventId) -> Result<Vec<(String, String)>> {
-        self.look(|ctx| deliveries::delivery_errors(ctx.records.tx, message))
+        self.look(|ctx| deliveries::delivery_errors(ctx.work.records.tx, message))
     }
 
     /// How a commit of ours stands.
@@ -172,7 +172,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn commit_state(&mut self, pending: i64) -> Result<CommitState> {
-        self.look(|ctx| record_relay_answer::commit_state(&ctx.records, pending))
+        self.look(|ctx| record_relay_answer::commit_state(&ctx.work.records, pending))
     }
 
     /// Puts an event of the caller's own making in: relay lists, a profile. Does so whether the outbox is enabled or
@@ -181,6 +181,6 @@ impl Engine {
     /// # Errors
     /// [`Error::OutboxFull`], [`Error::InvalidRelayUrl`].
     pub fn enqueue(&mut self, event: &Event, relays: &[String]) -> Result<()> {
-        self.act(|ctx| ctx.records.outbox().enqueue(event, relays))
+        self.act(|ctx| ctx.work.records.outbox().enqueue(event, relays))
     }
 }

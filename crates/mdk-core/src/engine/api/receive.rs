@@ -38,7 +38,7 @@ impl Engine {
             Err(halt::Halt::Failed(error)) => Err(error),
             Err(halt::Halt::Rejected(rejection)) => {
                 refused = Some(rejection);
-                lost = ctx.records.input.behind.take();
+                lost = ctx.work.records.input.behind.take();
                 Err(Error::Internal("rejected"))
             }
         });
@@ -46,7 +46,7 @@ impl Engine {
             (_, Some(rejection)) => {
                 let told = match lost {
                     Some((id, at)) => {
-                        self.write(|ctx| ctx.records.gaps().report_behind(&id, at))?.1.told
+                        self.write(|ctx| ctx.work.records.gaps().report_behind(&id, at))?.1.told
                     }
                     None => Vec::new(),
                 };
@@ -123,11 +123,11 @@ impl Engine {
     pub fn expect_more(&mut self, of: Option<&[NostrGroupId]>, millis: u64) -> Result<()> {
         let groups = self.look(|ctx| {
             let Some(routes) = of else {
-                return Ok(ctx.records.tx.groups()?.into_iter().map(|row| row.id).collect());
+                return Ok(ctx.work.records.tx.groups()?.into_iter().map(|row| row.id).collect());
             };
             let mut groups = Vec::new();
             for route in routes {
-                groups.extend(ctx.records.tx.route_claims(route)?);
+                groups.extend(ctx.work.records.tx.route_claims(route)?);
             }
             Ok(groups)
         })?;
@@ -144,8 +144,8 @@ impl Engine {
     /// [`Error::Store`].
     pub fn report_unpaged(&mut self, gaps: &[Unpaged]) -> Result<usize> {
         let report = |ctx: &mut Ctx<'_>| {
-            gaps.iter().try_for_each(|gap| ctx.records.gaps().report_unpaged(gap))?;
-            Ok(ctx.records.effects.told.len())
+            gaps.iter().try_for_each(|gap| ctx.work.records.gaps().report_unpaged(gap))?;
+            Ok(ctx.work.records.effects.told.len())
         };
         self.act(report)
     }

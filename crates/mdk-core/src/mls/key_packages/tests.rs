@@ -9,15 +9,16 @@ use mdk_store::Store;
 use mdk_wire::Keys;
 use openmls_rust_crypto::RustCrypto;
 
-use crate::engine::ctx::{Ctx, Parts};
 use crate::mls::identity::Identity;
 use crate::mls::loaded_groups::LoadedGroups;
+use crate::mls::work::Work;
 use crate::model::call::Call;
 use crate::model::clock::{Clock as _, SystemClock};
 use crate::model::config::Config;
 use crate::model::error::{Error, Result};
 use crate::model::hints::Hints;
 use crate::state_store::memory::Memory;
+use crate::state_store::records::Records;
 
 /// OpenMLS judges lifetimes by the system clock, so tests start from it.
 pub(crate) fn now() -> u64 {
@@ -43,7 +44,7 @@ impl Account {
     }
 
     /// One engine call at `now`.
-    fn at<T>(&mut self, now: u64, call: impl FnOnce(&mut Ctx<'_>) -> Result<T>) -> Result<T> {
+    fn at<T>(&mut self, now: u64, act: impl FnOnce(&mut Work<'_>) -> Result<T>) -> Result<T> {
         let Self { store, keys, crypto, config } = self;
         store.write::<T, Error>(|tx| {
             let identity = match Identity::load(tx, keys)? {
@@ -51,22 +52,19 @@ impl Account {
                 None => Identity::create(tx, keys.clone(), now)?,
             };
             let mut loaded = LoadedGroups::new(1);
-            let parts = Parts {
-                identity: &identity,
-                crypto,
-                call: Call {
-                    keys,
-                    config,
-                    hints: &Hints::default(),
-                    now_millis: now * 1000,
-                    restored: false,
-                    reading: false,
-                    outbox: false,
-                },
-                loaded: &mut loaded,
-                memory: &mut Memory::default(),
+            let hints = Hints::default();
+            let call = Call {
+                keys,
+                config,
+                hints: &hints,
+                now_millis: now * 1000,
+                restored: false,
+                reading: false,
+                outbox: false,
             };
-            call(&mut Ctx::new(tx, parts))
+            let mut memory = Memory::default();
+            let records = Records::new(tx, call, &mut memory);
+            act(&mut Work { identity: &identity, crypto, loaded: &mut loaded, records })
         })
     }
 }

@@ -8,13 +8,12 @@ use mdk_wire::{ContentId, GroupId};
 use openmls::group::{MlsGroup, StagedWelcome};
 use openmls_rust_crypto::RustCrypto;
 
-use crate::mls::end_membership;
 use crate::mls::enter_epoch::apply_settings;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::state_keys::{authenticator, event_key};
 use crate::mls::welcome::welcome_error;
 use crate::mls::work::Work;
-use crate::mls::{capabilities, settings, views};
+use crate::mls::{capabilities, end_membership, settings, views};
 use crate::model::call::Call;
 use crate::model::commit_facts::Step;
 use crate::model::error::Result;
@@ -24,11 +23,9 @@ use crate::model::membership::{UNROUTED, is_invited};
 use crate::operations::join::invitation::{Invitation, Joined};
 use crate::policy;
 use crate::policy::invite::Behind;
-use crate::state_store::branch_messages;
-use crate::state_store::competing_invites;
-use crate::state_store::memberships;
 use crate::state_store::previous_memberships::earlier;
 use crate::state_store::records::Records;
+use crate::state_store::{branch_messages, competing_invites, memberships};
 
 /// Lets go of a membership that has ended, for the next one.
 pub(super) fn clear_ended(

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mdk_store::Tx;
-use mdk_store::{GroupRow, GroupStatus, NodeRow};
+use mdk_store::{GroupRow, GroupStatus, NodeRow, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 
 use crate::fork_choice::branch_order;
@@ -14,10 +13,8 @@ use crate::model::limits::PATIENCE;
 use crate::model::membership;
 use crate::operations::join::retry_welcomes::is_settled;
 use crate::policy::invite::{Behind, Evidence};
-use crate::state_store::competing_invites;
-use crate::state_store::history_gaps;
 use crate::state_store::records::Records;
-use crate::state_store::removals_of_us;
+use crate::state_store::{competing_invites, history_gaps, removals_of_us};
 
 /// What is known of a Welcome before it is opened.
 pub(crate) fn evidence(

@@ -28,10 +28,9 @@ use crate::model::invites::{Earlier, Offer};
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::operations::join::invitation::{Invitation, Joined};
 use crate::policy::invite::{Evidence, InviteVerdict, KNOWN, Maker, Unplaced, judge_invite};
-use crate::state_store::candidates;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::pending_welcomes;
 use crate::state_store::records::Records;
+use crate::state_store::{candidates, pending_welcomes};
 
 /// A gift wrap: verified, unwrapped, judged, joined; or refused without a trace.
 pub(crate) fn process_gift_wrap(work: &mut Work<'_>, event: &Event) -> Result<Verdict, Halt> {

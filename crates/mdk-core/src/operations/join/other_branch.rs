@@ -6,10 +6,9 @@ use mdk_wire::{ContentId, KeyPackageRef, WelcomeRumor};
 use openmls::group::StagedWelcome;
 
 use crate::mls::state_keys::{authenticator, event_key};
-use crate::mls::welcome;
 use crate::mls::welcome::{welcome_error, welcome_of};
 use crate::mls::work::Work;
-use crate::mls::{capabilities, settings, views};
+use crate::mls::{capabilities, settings, views, welcome};
 use crate::model::error::Result;
 use crate::model::halt::{Halt, reject};
 use crate::model::membership::UNROUTED;

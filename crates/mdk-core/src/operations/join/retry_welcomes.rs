@@ -8,10 +8,8 @@ use crate::model::halt::Halt;
 use crate::model::limits::{MAX_WELCOMES, PATIENCE};
 use crate::model::membership;
 use crate::model::outcome::{DeferredReason, Rejection, Verdict};
-use crate::state_store::competing_invites;
-use crate::state_store::history_gaps;
 use crate::state_store::records::Records;
-use crate::state_store::removals_of_us;
+use crate::state_store::{competing_invites, history_gaps, removals_of_us};
 
 /// Which of the Welcomes that wait may be taken up again.
 pub(crate) enum Retry {

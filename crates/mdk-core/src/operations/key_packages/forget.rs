@@ -1,7 +1,6 @@
 //! What becomes of our KeyPackages (protocol/key-packages.md A4).
 
-use mdk_store::KeyPackageRow;
-use mdk_store::Tx;
+use mdk_store::{KeyPackageRow, Tx};
 use mdk_wire::KeyPackageRef;
 use openmls_traits::storage::StorageProvider as _;
 

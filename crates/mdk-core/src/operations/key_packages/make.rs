@@ -1,17 +1,16 @@
 //! Making a KeyPackage of ours and the event that publishes it (protocol/key-packages.md A1, A4).
 
-use mdk_store::KeyPackageRow;
-use mdk_store::Tx;
-use mdk_wire::OsRandom;
-use mdk_wire::{Event, KeyPackageRef, KeyPackageTags, Random as _, key_package_event};
+use mdk_store::{KeyPackageRow, Tx};
+use mdk_wire::{Event, KeyPackageRef, KeyPackageTags, OsRandom, Random as _, key_package_event};
 use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{KeyPackage, KeyPackageBundle, Lifetime, MlsMessageOut};
 use openmls_rust_crypto::RustCrypto;
 
 use crate::mls::capabilities;
 use crate::mls::identity::Identity;
-use crate::mls::key_packages::check::{FIRST_PRIVATE_COMPONENT, reference};
-use crate::mls::key_packages::check::{LIFETIME_MARGIN, MAX_AHEAD, MAX_LIFETIME};
+use crate::mls::key_packages::check::{
+    FIRST_PRIVATE_COMPONENT, LIFETIME_MARGIN, MAX_AHEAD, MAX_LIFETIME, reference,
+};
 use crate::mls::work::Work;
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};

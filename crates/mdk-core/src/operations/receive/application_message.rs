@@ -1,7 +1,6 @@
 //! A message, opened by the state it was said in.
 
-use mdk_store::NodeRow;
-use mdk_store::Tx;
+use mdk_store::{NodeRow, Tx};
 use mdk_wire::GroupId;
 use openmls::prelude::{ProcessedMessageContent, ProtocolMessage};
 
@@ -18,13 +17,10 @@ use crate::model::limits::MAX_RIVALS;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
-use crate::operations::receive::deliver;
 use crate::operations::receive::deliver::Source;
-use crate::operations::receive::refuse;
-use crate::state_store::branch_messages;
-use crate::state_store::candidates;
+use crate::operations::receive::{deliver, refuse};
 use crate::state_store::handshakes_tried::{Vain, heard_until};
-use crate::state_store::seen;
+use crate::state_store::{branch_messages, candidates, seen};
 
 pub(crate) fn apply_application(
     work: &mut Work<'_>,

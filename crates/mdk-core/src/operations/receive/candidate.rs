@@ -6,9 +6,8 @@ use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
-use crate::state_store::candidates;
 use crate::state_store::records::Records;
-use crate::state_store::seen;
+use crate::state_store::{candidates, seen};
 
 /// A state beside the followed branch. (rule: E3-2)
 pub(crate) fn add_candidate(

@@ -13,11 +13,7 @@ use crate::model::halt::Halt;
 use crate::model::membership::is_out;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
-use crate::operations::receive::application_message;
-use crate::operations::receive::commit;
-use crate::operations::receive::locate_parent;
-use crate::operations::receive::proposal;
-use crate::operations::receive::refuse;
+use crate::operations::receive::{application_message, commit, locate_parent, proposal, refuse};
 
 pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, Halt> {
     let message = decode(&opened.bytes)?;

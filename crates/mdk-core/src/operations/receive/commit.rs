@@ -5,12 +5,11 @@ use std::sync::Arc;
 use openmls::prelude::ProtocolMessage;
 
 use crate::fork_choice::settling::touch;
-use crate::mls::enter_epoch;
 use crate::mls::proposals::{load_proposals, resolve};
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::stage_commit::self_removed;
 use crate::mls::work::Work;
-use crate::mls::{settings, views};
+use crate::mls::{enter_epoch, settings, views};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;

@@ -1,7 +1,6 @@
 //! Application payloads: delivery, and what edits, reactions and deletes do (protocol/events.md D3).
 
-use mdk_store::Tx;
-use mdk_store::{MessageRow, MessageStatus};
+use mdk_store::{MessageRow, MessageStatus, Tx};
 use mdk_wire::budget::member::{
     MAX_DELETIONS, MAX_EDITS, MAX_REACTIONS, MAX_REASON_BYTES, MAX_TAGS_ABOUT_BYTES,
 };

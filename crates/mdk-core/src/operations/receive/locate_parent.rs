@@ -14,8 +14,7 @@ use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::model::state_id::Auth;
-use crate::operations::receive::candidate;
-use crate::operations::receive::refuse;
+use crate::operations::receive::{candidate, refuse};
 use crate::state_store::handshakes_tried::Vain;
 use crate::state_store::records::Records;
 

@@ -13,8 +13,7 @@ pub(crate) mod proposal;
 pub(crate) mod refuse;
 pub(crate) mod waiting_handshakes;
 
-use mdk_store::Tx;
-use mdk_store::{GroupRow, GroupStatus};
+use mdk_store::{GroupRow, GroupStatus, Tx};
 use mdk_wire::{ContentId, Event, GroupId, GroupMessage};
 
 use crate::fork_choice::settling::undecided;

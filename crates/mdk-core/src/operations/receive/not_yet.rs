@@ -10,8 +10,7 @@ use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::Verdict;
-use crate::operations::receive::locate_parent;
-use crate::operations::receive::refuse;
+use crate::operations::receive::{locate_parent, refuse};
 use crate::state_store::retained_states;
 
 /// As `refuse`, for a commit that claims to be made on the tip.

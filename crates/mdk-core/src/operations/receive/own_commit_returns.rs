@@ -11,9 +11,8 @@ use crate::model::halt::Halt;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::operations::receive::refuse;
-use crate::state_store::candidates;
 use crate::state_store::records::Records;
-use crate::state_store::seen;
+use crate::state_store::{candidates, seen};
 
 /// Our own commit that we had given up and that a relay has after all.
 pub(crate) fn place_own(

@@ -1,24 +1,21 @@
 //! A proposal.
 
-use mdk_store::Tx;
-use mdk_store::{InputClass, InputRow, InputState, NodeRow};
+use mdk_store::{InputClass, InputRow, InputState, NodeRow, Tx};
 use openmls::prelude::{ProcessedMessageContent, Proposal, ProtocolMessage};
 use openmls_rust_crypto::RustCrypto;
 
-use crate::mls::leave_proposal;
 use crate::mls::rebuild_state::Copies;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::replay::Proposed;
-use crate::mls::views;
 use crate::mls::work::Work;
+use crate::mls::{leave_proposal, views};
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::limits::MAX_PROPOSALS;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
-use crate::operations::receive::locate_parent;
-use crate::operations::receive::refuse;
+use crate::operations::receive::{locate_parent, refuse};
 use crate::policy;
 use crate::state_store::handshakes_tried::Vain;
 use crate::state_store::records::Records;

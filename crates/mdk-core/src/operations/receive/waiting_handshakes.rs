@@ -1,7 +1,6 @@
 //! Handshakes that waited, tried on the states that came since.
 
-use mdk_store::Tx;
-use mdk_store::{CommitStatus, GroupStatus, InputClass, InputRow, InputState, NodeRow};
+use mdk_store::{CommitStatus, GroupStatus, InputClass, InputRow, InputState, NodeRow, Tx};
 use mdk_wire::{ContentId, GroupId};
 use openmls::prelude::ProtocolMessage;
 
@@ -15,12 +14,9 @@ use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Rejection, Verdict};
 use crate::model::state_id::Auth;
-use crate::operations::receive::candidate;
-use crate::operations::receive::commit;
-use crate::operations::receive::locate_parent;
-use crate::operations::receive::own_commit_returns;
-use crate::operations::receive::proposal;
-use crate::operations::receive::refuse;
+use crate::operations::receive::{
+    candidate, commit, locate_parent, own_commit_returns, proposal, refuse,
+};
 use crate::state_store::handshakes_tried;
 use crate::state_store::handshakes_tried::proposals_on;
 use crate::state_store::records::Records;

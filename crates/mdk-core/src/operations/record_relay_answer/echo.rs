@@ -1,7 +1,6 @@
 //! Events of ours that come back: whoever gives one out has it, whatever became of the answer.
 
-use mdk_store::Tx;
-use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState};
+use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState, Tx};
 use mdk_wire::EventId;
 
 use crate::model::error::Result;

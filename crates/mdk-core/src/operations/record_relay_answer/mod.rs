@@ -3,10 +3,9 @@
 pub(crate) mod echo;
 pub(crate) mod noted;
 
-use mdk_store::Tx;
 use mdk_store::{
     CommitStatus, GroupStatus, InputClass, InputState, OutgoingEnd, OutgoingPurpose, OutgoingRow,
-    PendingRow, SendState, TargetRow,
+    PendingRow, SendState, TargetRow, Tx,
 };
 use mdk_wire::GroupId;
 
@@ -20,8 +19,7 @@ use crate::model::relay_urls;
 use crate::model::values::Delivery;
 use crate::operations::record_relay_answer::noted::{Noted, note};
 use crate::state_store::key_package_plans;
-use crate::state_store::outbox::refused;
-use crate::state_store::outbox::{MAX_TARGETS, accepted, add_target, errors};
+use crate::state_store::outbox::{MAX_TARGETS, accepted, add_target, errors, refused};
 use crate::state_store::records::Records;
 
 /// How long nobody answers a leave again after every relay has refused our answer, in milliseconds.

@@ -7,8 +7,7 @@
 //! there is one; should a relay have taken the old event after all, the second is a repetition (rule: D1-9).
 
 use mdk_store::{OutgoingRow, Seen};
-use mdk_wire::OsRandom;
-use mdk_wire::{Event, GroupId, GroupMessage, group_message};
+use mdk_wire::{Event, GroupId, GroupMessage, OsRandom, group_message};
 
 use crate::model::error::{Error, Result};
 use crate::state_store::deliveries::waits;

@@ -16,16 +16,14 @@ use mdk_store::{MessageRow, MessageStatus, OutgoingEnd, OutgoingRow, Seen};
 use mdk_wire::{GroupId, UnsignedEvent};
 
 use crate::media::attachments;
-use crate::mls::encrypt;
-use crate::mls::own_commit;
 use crate::mls::work::Work;
+use crate::mls::{encrypt, own_commit};
 use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::Delivery;
 use crate::state_store::deliveries::{give_up, waits};
-use crate::state_store::late_messages::Late;
-use crate::state_store::late_messages::{is_out_of_reach, message_of};
+use crate::state_store::late_messages::{Late, is_out_of_reach, message_of};
 use crate::state_store::outbox::Letter;
 use crate::state_store::removals_of_others;
 

@@ -5,27 +5,22 @@ pub(crate) mod order;
 pub(crate) mod payload;
 
 use mdk_store::{MessageRow, MessageStatus, Seen};
-use mdk_wire::Secret;
 use mdk_wire::v2::Attachment;
-use mdk_wire::{EventId, GroupId, UnsignedEvent, kind};
+use mdk_wire::{EventId, GroupId, Secret, UnsignedEvent, kind};
 
 use crate::media::attachments;
-use crate::mls::encrypt;
 use crate::mls::encrypt::Sealed;
 use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::media_secret;
-use crate::mls::own_commit;
 use crate::mls::work::Work;
+use crate::mls::{encrypt, media_secret, own_commit};
 use crate::model::error::{Error, Result};
 use crate::model::message_kinds::{MAX_REACTION_CHARS, can_be_deleted, can_be_edited, target_of};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::{NewMessage, Outgoing};
-use crate::state_store::file_keys;
-use crate::state_store::history;
 use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
 use crate::state_store::records::Records;
-use crate::state_store::removals_of_others;
+use crate::state_store::{file_keys, history, removals_of_others};
 
 /// A message as its author gives it.
 struct Draft {

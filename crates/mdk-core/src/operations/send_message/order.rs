@@ -1,10 +1,8 @@
 //! The date and the id of a message of ours: after what it follows.
 
-use mdk_store::MessageRow;
-use mdk_store::Tx;
-use mdk_wire::OsRandom;
+use mdk_store::{MessageRow, Tx};
 use mdk_wire::limits::MAX_TAGS;
-use mdk_wire::{EventId, GroupId, Random as _, UnsignedEvent, kind};
+use mdk_wire::{EventId, GroupId, OsRandom, Random as _, UnsignedEvent, kind};
 
 use crate::model::call::Call;
 use crate::model::error::Result;

@@ -1,10 +1,8 @@
 //! What a message of ours may be: within every limit, acceptable to receivers, and unlike the others.
 
-use mdk_store::GroupRow;
-use mdk_store::Tx;
-use mdk_wire::OsRandom;
+use mdk_store::{GroupRow, Tx};
 use mdk_wire::limits::{MAX_TAG_VALUES, MAX_TAGS};
-use mdk_wire::{EventId, Payload, Random as _, UnsignedEvent, kind};
+use mdk_wire::{EventId, OsRandom, Payload, Random as _, UnsignedEvent, kind};
 
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};

@@ -10,8 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use mdk_store::Tx;
-use mdk_store::{InputState, NodeRow};
+use mdk_store::{InputState, NodeRow, Tx};
 use mdk_wire::{ContentId, GroupId, SecretVec};
 
 use crate::fork_choice::state_tree::Tree;

@@ -2,38 +2,31 @@
 
 use std::collections::BTreeSet;
 
-use mdk_store::Tx;
-use mdk_store::{GroupRow, GroupStatus, InputClass, NodeRow};
+use mdk_store::{GroupRow, GroupStatus, InputClass, NodeRow, Tx};
 use mdk_wire::v2::components::Lifecycle;
 use mdk_wire::{GroupId, PublicKey, SecretVec};
 use openmls::group::MlsGroup;
 use openmls_rust_crypto::RustCrypto;
 
 use crate::fork_choice::switch_plan::plan_switch;
-use crate::mls::end_membership;
 use crate::mls::enter_epoch::apply_settings;
-use crate::mls::leave_proposal;
 use crate::mls::loaded_groups::LoadedGroup;
-use crate::mls::membership_changes;
-use crate::mls::own_commit;
 use crate::mls::rebuild_state::Copies;
 use crate::mls::state_keys::event_key;
 use crate::mls::work::Work;
-use crate::mls::{settings, views};
+use crate::mls::{end_membership, leave_proposal, membership_changes, own_commit, settings, views};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::membership;
 use crate::model::membership::is_invited;
-use crate::model::settings::Look;
-use crate::model::settings::Settings;
+use crate::model::settings::{Look, Settings};
 use crate::model::state_id::{Auth, ended_by};
 use crate::policy::check_invariants;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::log_rows::withdrawal;
-use crate::state_store::memberships;
 use crate::state_store::records::Records;
-use crate::state_store::removals_of_others;
+use crate::state_store::{memberships, removals_of_others};
 
 /// Follows a candidate on the tip of the followed branch.
 pub(crate) fn follow_branch(work: &mut Work<'_>, id: &GroupId, tip: &Auth) -> Result<()> {

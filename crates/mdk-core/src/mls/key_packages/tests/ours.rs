@@ -6,14 +6,12 @@ use mdk_wire::{Event, KeyPackageRef};
 use openmls::prelude::KeyPackageBundle;
 use openmls_traits::storage::StorageProvider as _;
 
-use crate::mls::key_packages::check::MAX_AHEAD;
-use crate::mls::key_packages::check::check;
+use crate::mls::key_packages::check::{MAX_AHEAD, check};
 use crate::mls::key_packages::tests::{Account, now, recorded};
 use crate::mls::key_packages::{REPLACED_GRACE, mls_reference, read};
 use crate::model::error::Error;
 use crate::model::values::KeyPackageInfo;
-use crate::operations::key_packages::forget;
-use crate::operations::key_packages::make;
+use crate::operations::key_packages::{forget, make};
 
 const DAY: u64 = 86_400;
 
@@ -22,18 +20,18 @@ fn relays() -> [String; 1] {
 }
 
 fn publish(account: &mut Account, at: u64) -> Event {
-    account.at(at, |ctx| make::new_key_package(&mut ctx.work, &relays(), None)).unwrap()
+    account.at(at, |work| make::new_key_package(work, &relays(), None)).unwrap()
 }
 
 fn list(account: &mut Account) -> Vec<KeyPackageInfo> {
-    account.at(now(), |ctx| forget::key_packages(ctx.records.tx)).unwrap()
+    account.at(now(), |work| forget::key_packages(work.records.tx)).unwrap()
 }
 
 fn has_private_part(account: &mut Account, reference: &KeyPackageRef) -> bool {
     account
-        .at(now(), |ctx| {
+        .at(now(), |work| {
             let bundle: Option<KeyPackageBundle> =
-                ctx.records.tx.mls().key_package(&mls_reference(reference)?)?;
+                work.records.tx.mls().key_package(&mls_reference(reference)?)?;
             Ok(bundle.is_some())
         })
         .unwrap()
@@ -134,7 +132,7 @@ fn a4_the_time_of_a_deleted_one_counts() {
     let at = now();
     publish(&mut account, at);
     let reference = list(&mut account)[0].reference;
-    account.at(at, |ctx| forget::delete_key_package(&mut ctx.records, &reference)).unwrap();
+    account.at(at, |work| forget::delete_key_package(&mut work.records, &reference)).unwrap();
     assert_eq!(publish(&mut account, at).created_at(), at + 1);
 }
 
@@ -143,18 +141,17 @@ fn a4_a_clock_far_behind_publishes_nothing_in_that_slot() {
     let mut account = Account::new();
     let at = now();
     let slot = tag(&publish(&mut account, at), "d")[0].to_owned();
-    let behind = account
-        .at(at - MAX_AHEAD, |ctx| make::new_key_package(&mut ctx.work, &relays(), Some(&slot)));
+    let behind =
+        account.at(at - MAX_AHEAD, |work| make::new_key_package(work, &relays(), Some(&slot)));
     assert!(matches!(behind, Err(Error::NotAllowed(_))), "{behind:?}");
     assert_eq!(list(&mut account).len(), 1);
     let near = account
-        .at(at + 1 - MAX_AHEAD, |ctx| make::new_key_package(&mut ctx.work, &relays(), None))
+        .at(at + 1 - MAX_AHEAD, |work| make::new_key_package(work, &relays(), None))
         .unwrap();
     assert_eq!(tag(&near, "d"), [slot.as_str()]);
     // Nobody has to wait until then: there are other slots (A4-8).
-    let elsewhere = account
-        .at(at - MAX_AHEAD, |ctx| make::new_key_package(&mut ctx.work, &relays(), None))
-        .unwrap();
+    let elsewhere =
+        account.at(at - MAX_AHEAD, |work| make::new_key_package(work, &relays(), None)).unwrap();
     assert_ne!(tag(&elsewhere, "d"), [slot.as_str()]);
 }
 
@@ -162,20 +159,18 @@ fn a4_a_clock_far_behind_publishes_nothing_in_that_slot() {
 fn slots_of_the_caller() {
     let mut account = Account::new();
     let slot = "0f".repeat(32);
-    let event = account
-        .at(now(), |ctx| make::new_key_package(&mut ctx.work, &relays(), Some(&slot)))
-        .unwrap();
+    let event =
+        account.at(now(), |work| make::new_key_package(work, &relays(), Some(&slot))).unwrap();
     assert_eq!(tag(&event, "d"), [slot.as_str()]);
     // The default slot is another one, and replaces nothing in this one.
     let other = publish(&mut account, now());
     assert_ne!(tag(&other, "d"), tag(&event, "d"));
     let later = now() + REPLACED_GRACE + 1;
-    account.at(later, |ctx| forget::expire_key_packages(&mut ctx.records)).unwrap();
+    account.at(later, |work| forget::expire_key_packages(&mut work.records)).unwrap();
     assert_eq!(list(&mut account).len(), 2);
 
     for bad in ["", "0f", &"0F".repeat(32), &"0g".repeat(32), &"0f".repeat(33)] {
-        let refused =
-            account.at(now(), |ctx| make::new_key_package(&mut ctx.work, &relays(), Some(bad)));
+        let refused = account.at(now(), |work| make::new_key_package(work, &relays(), Some(bad)));
         assert!(matches!(refused, Err(Error::InvalidInput { field: "slot", .. })), "{bad}");
     }
 }
@@ -183,23 +178,21 @@ fn slots_of_the_caller() {
 #[test]
 fn arguments_are_checked() {
     let mut account = Account::new();
-    let nowhere = account.at(now(), |ctx| make::new_key_package(&mut ctx.work, &[], None));
+    let nowhere = account.at(now(), |work| make::new_key_package(work, &[], None));
     assert!(matches!(
         nowhere,
         Err(Error::InvalidInput { field: "relays", limit: Some(1), actual: Some(0), .. })
     ));
     assert!(list(&mut account).is_empty());
     let many: Vec<String> = (0..17).map(|n| format!("wss://relay{n}.example")).collect();
-    let refused = account.at(now(), |ctx| make::new_key_package(&mut ctx.work, &many, None));
+    let refused = account.at(now(), |work| make::new_key_package(work, &many, None));
     assert!(matches!(refused, Err(Error::InvalidInput { field: "relays", .. })));
-    let refused = account.at(now(), |ctx| {
-        make::new_key_package(&mut ctx.work, &["https://relay.example".into()], None)
-    });
+    let refused = account
+        .at(now(), |work| make::new_key_package(work, &["https://relay.example".into()], None));
     assert!(matches!(refused, Err(Error::InvalidRelayUrl(_))));
     for seconds in [0, 84 * DAY + 1] {
         account.config.key_package_lifetime = seconds;
-        let refused =
-            account.at(now(), |ctx| make::new_key_package(&mut ctx.work, &relays(), None));
+        let refused = account.at(now(), |work| make::new_key_package(work, &relays(), None));
         assert!(
             matches!(
                 refused,
@@ -226,11 +219,11 @@ fn a4_a_replaced_one_can_be_joined_with_for_seven_days() {
     let new = list(&mut account)[0].reference;
 
     account
-        .at(at + DAY + REPLACED_GRACE - 1, |ctx| forget::expire_key_packages(&mut ctx.records))
+        .at(at + DAY + REPLACED_GRACE - 1, |work| forget::expire_key_packages(&mut work.records))
         .unwrap();
     assert!(has_private_part(&mut account, &old));
     account
-        .at(at + DAY + REPLACED_GRACE, |ctx| forget::expire_key_packages(&mut ctx.records))
+        .at(at + DAY + REPLACED_GRACE, |work| forget::expire_key_packages(&mut work.records))
         .unwrap();
     assert!(!has_private_part(&mut account, &old));
     assert!(has_private_part(&mut account, &new));
@@ -244,9 +237,9 @@ fn a4_nothing_outlives_its_lifetime() {
     let at = now();
     publish(&mut account, at);
     let reference = list(&mut account)[0].reference;
-    account.at(at + DAY - 1, |ctx| forget::expire_key_packages(&mut ctx.records)).unwrap();
+    account.at(at + DAY - 1, |work| forget::expire_key_packages(&mut work.records)).unwrap();
     assert!(has_private_part(&mut account, &reference));
-    account.at(at + DAY, |ctx| forget::expire_key_packages(&mut ctx.records)).unwrap();
+    account.at(at + DAY, |work| forget::expire_key_packages(&mut work.records)).unwrap();
     assert!(!has_private_part(&mut account, &reference));
     assert!(list(&mut account).is_empty());
 }
@@ -260,7 +253,7 @@ fn a_later_replacement_does_not_extend_the_grace() {
     publish(&mut account, at + DAY);
     publish(&mut account, at + 6 * DAY);
     account
-        .at(at + DAY + REPLACED_GRACE, |ctx| forget::expire_key_packages(&mut ctx.records))
+        .at(at + DAY + REPLACED_GRACE, |work| forget::expire_key_packages(&mut work.records))
         .unwrap();
     assert!(!has_private_part(&mut account, &first));
     assert_eq!(list(&mut account).len(), 2);
@@ -271,10 +264,10 @@ fn deleting() {
     let mut account = Account::new();
     publish(&mut account, now());
     let reference = list(&mut account)[0].reference;
-    account.at(now(), |ctx| forget::delete_key_package(&mut ctx.records, &reference)).unwrap();
+    account.at(now(), |work| forget::delete_key_package(&mut work.records, &reference)).unwrap();
     assert!(!has_private_part(&mut account, &reference));
     assert!(list(&mut account).is_empty());
-    let again = account.at(now(), |ctx| forget::delete_key_package(&mut ctx.records, &reference));
+    let again = account.at(now(), |work| forget::delete_key_package(&mut work.records, &reference));
     assert!(matches!(again, Err(Error::NotFound("KeyPackage"))));
 }
 
@@ -283,8 +276,8 @@ fn a_failed_call_leaves_nothing() {
     let mut account = Account::new();
     publish(&mut account, now());
     let before = account.store.digest().unwrap();
-    let failed = account.at(now(), |ctx| {
-        make::new_key_package(&mut ctx.work, &relays(), None)?;
+    let failed = account.at(now(), |work| {
+        make::new_key_package(work, &relays(), None)?;
         Err::<(), _>(Error::CommitPending)
     });
     assert!(failed.is_err());
