@@ -32,7 +32,7 @@ SIDEWAYS = "operations"
 """The floor whose parts do not name one another."""
 
 # Variables that hold one type everywhere, by the custom of the house.
-RECEIVERS = {"ctx": "Ctx"}
+RECEIVERS = {"ctx": "Ctx", "work": "Work", "records": "Records"}
 # Methods of std and of the crates outside that a name alone cannot be told from.
 # fmt: off
 COMMON = {
