@@ -29,13 +29,23 @@ use crate::mls::key_packages::mls_reference;
 use crate::mls::provider::Provider;
 use crate::mls::{decode, end_membership, provider, views};
 use crate::model::error::{Error, Result};
+use crate::model::values::{NewMessage, Outgoing};
 use crate::model::{membership, message_kinds};
+use crate::operations::send_message;
 
 #[cfg(feature = "broken-order")]
 pub use broken::break_order;
 #[cfg(feature = "broken-order")]
 pub(crate) use broken::breaks;
 pub use watch::{Place, Watch, watch};
+
+/// Sends a message without asking whether it is about anything: another client may send such a one.
+///
+/// # Errors
+/// As [`Engine::create_message`].
+pub fn say_anything(engine: &mut Engine, group: &GroupId, message: NewMessage) -> Result<Outgoing> {
+    engine.speak(group, |ctx| send_message::create_message(&mut ctx.work, group, message))
+}
 
 /// The private parts of a device that somebody else made and published.
 pub struct Device {

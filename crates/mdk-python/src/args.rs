@@ -5,9 +5,11 @@ use std::path::Path;
 
 use mdk_wire::limits::MAX_RELAY_URL_BYTES;
 use mdk_wire::{Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyIterator, PyString};
+use pyo3::types::{
+    PyBool, PyByteArray, PyBytes, PyDateTime, PyDelta, PyDeltaAccess, PyIterator, PyString,
+};
 use zeroize::Zeroizing;
 
 use crate::errors::{self, Class, Detail, Raise};
@@ -64,6 +66,10 @@ impl FromPyObject<'_, '_> for Int {
     type Error = PyErr;
 
     fn extract(value: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        // (a bool is an int in Python, and never meant here)
+        if value.is_instance_of::<PyBool>() {
+            return Err(PyTypeError::new_err("an int, not a bool"));
+        }
         match value.extract() {
             Ok(number) => Ok(Self::Small(number)),
             Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {

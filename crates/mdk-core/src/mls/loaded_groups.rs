@@ -3,6 +3,7 @@
 //! The database is the truth; what is here mirrors the last committed transaction. A group is *taken* while
 //! it is worked on and *put* back only on success, so that every error path drops the possibly diverged copy.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use mdk_store::GroupRow;
 use mdk_wire::{GroupId, PublicKey};
 use openmls::group::MlsGroup;
 
+use crate::mls::capabilities::account_of;
 use crate::mls::views;
 use crate::model::error::{Error, Result};
 use crate::policy::{CommitClass, CommitView, GroupView};
@@ -118,6 +120,18 @@ impl LoadedGroups {
     }
 }
 
+/// All leaves, by their accounts.
+pub(crate) fn leaves_by_account(group: &LoadedGroup) -> HashMap<PublicKey, Vec<u32>> {
+    let mut leaves: HashMap<_, Vec<u32>> = HashMap::new();
+    for member in group.mls.members() {
+        if let Some(account) = account_of(&member.credential) {
+            leaves.entry(account).or_default().push(member.index.u32());
+        }
+    }
+    leaves
+}
+
+/// The leaves of one account.
 pub(crate) fn leaves_of(group: &LoadedGroup, account: &PublicKey) -> Vec<u32> {
     group
         .mls

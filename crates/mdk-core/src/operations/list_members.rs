@@ -2,7 +2,7 @@
 
 use mdk_wire::{GroupId, PublicKey};
 
-use crate::mls::loaded_groups::leaves_of;
+use crate::mls::loaded_groups::leaves_by_account;
 use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::membership;
@@ -22,7 +22,9 @@ pub(crate) fn members(work: &mut Work<'_>, id: &GroupId) -> Result<Vec<Member>> 
         return Ok(row.members.iter().map(|key| member(key, Vec::new())).collect());
     }
     let group = work.take(id)?;
-    let members = group.row.members.iter().map(|key| member(key, leaves_of(&group, key))).collect();
+    let mut leaves = leaves_by_account(&group);
+    let mut leaves_of = |key| leaves.remove(key).unwrap_or_default();
+    let members = group.row.members.iter().map(|key| member(key, leaves_of(key))).collect();
     work.put(group);
     Ok(members)
 }

@@ -3,6 +3,7 @@
 
 use std::ops::{Deref, DerefMut};
 
+use mdk_core::testing::say_anything;
 use mdk_core::{
     GroupUpdate, Invite, NewGroup, NewMessage, Outcome, Outgoing, Pending, Result, Verdict,
 };
@@ -126,7 +127,7 @@ impl Member {
 
     #[track_caller]
     pub fn sends(&mut self, group: &GroupId, message: NewMessage) -> Outgoing {
-        self.engine.create_message(group, message).unwrap()
+        say_anything(&mut self.engine, group, message).unwrap()
     }
 
     /// As [`Member::says`], with what it is in the history.

@@ -16,7 +16,7 @@ fn about(of: &EventId, kind: u16, text: impl Into<String>, tags: usize) -> NewMe
 }
 
 fn says(member: &mut Member, group: &GroupId, message: NewMessage) -> Event {
-    member.engine.create_message(group, message).unwrap().event
+    member.sends(group, message).event
 }
 
 fn reactions(member: &mut Member, group: &GroupId, of: &EventId) -> Vec<(PublicKey, String)> {

@@ -189,6 +189,42 @@ fn edits_deletes_and_reactions() {
     assert!(matches!(bob.engine.react(&group, &unknown, "+"), Err(Error::MessageNotFound)));
 }
 
+/// A reaction, an edit or a deletion that is written by hand is about a message that it can be about.
+#[test]
+fn what_nobody_would_see_is_not_sent() {
+    let (mut alice, mut bob, group) = pair();
+    let theirs = bob.utters(&group, "theirs");
+    alice.applies(&theirs.event);
+    let ours = alice.utters(&group, "ours").message.id;
+    let deleted = alice.utters(&group, "gone").message.id;
+    let deletion = alice.engine.delete(&group, &deleted).unwrap().message.id;
+    let like = alice.engine.react(&group, &ours, "+").unwrap().message.id;
+    let mut sends = |kind: u16, target: Option<EventId>| {
+        let tags = target.iter().map(|id| vec!["e".to_owned(), id.to_hex()]).collect();
+        let message = NewMessage { text: "+".into(), kind, tags, ..NewMessage::default() };
+        alice.engine.create_message(&group, message)
+    };
+    for kind in [kind::REACTION, kind::EDIT, kind::DELETE] {
+        refused_for(sends(kind, None), "tags");
+        let unknown = EventId::from_bytes([3; 32]);
+        assert!(matches!(sends(kind, Some(unknown)), Err(Error::MessageNotFound)), "{kind}");
+    }
+    for (kind, target) in [
+        (kind::EDIT, theirs.message.id),
+        (kind::DELETE, theirs.message.id),
+        (kind::EDIT, deleted),
+        (kind::EDIT, like),
+        (kind::DELETE, deletion),
+    ] {
+        assert!(matches!(sends(kind, Some(target)), Err(Error::NotAllowed(_))), "{kind}");
+    }
+    for (kind, target) in
+        [(kind::REACTION, theirs.message.id), (kind::EDIT, ours), (kind::DELETE, like)]
+    {
+        sends(kind, Some(target)).unwrap();
+    }
+}
+
 /// What takes an edit back says how its message reads now; a deletion cannot be taken back.
 #[test]
 fn a_deleted_edit_gives_way_to_what_was_before() {

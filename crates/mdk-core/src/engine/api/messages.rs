@@ -5,6 +5,7 @@ use mdk_wire::{EventId, GroupId};
 use crate::engine::Engine;
 use crate::model::error::Result;
 use crate::model::values::{NewMessage, Outgoing};
+use crate::operations::send_message::target;
 use crate::operations::{resend_message, send_message};
 
 /// What we say.
@@ -13,10 +14,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::GroupNotFound`], [`Error::NotMember`], [`Error::CommitPending`], [`Error::InvalidInput`];
-    /// [`Error::MediaStale`] for a file that was encrypted in another epoch.
+    /// [`Error::MediaStale`] for a file that was encrypted in another epoch. For a reaction, an edit or a deletion (kinds 7,
+    /// 1009, 5) whose `e` tag names no message that it can be about: as [`Engine::react`], [`Engine::edit`] and
+    /// [`Engine::delete`].
     pub fn create_message(&mut self, id: &GroupId, message: NewMessage) -> Result<Outgoing> {
-        let outgoing =
-            self.speak(id, |ctx| send_message::create_message(&mut ctx.work, id, message))?;
+        let outgoing = self.speak(id, |ctx| {
+            target::check_target(ctx.work.records.tx, id, &message)?;
+            send_message::create_message(&mut ctx.work, id, message)
+        })?;
         self.memory.recent.forget(id, &outgoing.message.attachments);
         Ok(outgoing)
     }

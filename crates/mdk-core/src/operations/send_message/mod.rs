@@ -3,6 +3,7 @@
 pub(crate) mod files;
 pub(crate) mod order;
 pub(crate) mod payload;
+pub(crate) mod target;
 
 use mdk_store::{MessageRow, MessageStatus, Seen};
 use mdk_wire::v2::Attachment;
