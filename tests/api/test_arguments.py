@@ -407,6 +407,7 @@ def test_wrong_types(alice: Mdk, pair: GroupId, tmp_path: Path) -> None:
         lambda: untyped.group(5),
         lambda: untyped.create_message(pair, b"bytes"),
         lambda: untyped.create_message(pair, "x", kind="9"),
+        lambda: alice.create_message(pair, "x", kind=True),
         lambda: untyped.create_message(pair, "x", tags=[[5]]),
         lambda: untyped.messages(pair, limit=1.5),
         lambda: untyped.update_group(pair, retention=5),

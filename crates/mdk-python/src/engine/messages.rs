@@ -29,6 +29,7 @@ impl Mdk {
     /// Raises:
     ///     InvalidInput: the inner event is too large (field "text"), or an argument is wrong.
     ///     GroupNotFound, NotMember, MessageNotFound: the ids.
+    ///     NotAllowed: an edit or a deletion (kinds 1009 and 5) of another member's message.
     ///     MediaStale: a file was encrypted for another epoch: encrypt and upload it again.
     ///     CommitPending: a commit of ours in this group, not an automatic one, is to be confirmed or discarded first.
     ///     GroupTooLarge: the event would be larger than Config.max_event_bytes.
