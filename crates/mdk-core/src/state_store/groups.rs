@@ -191,3 +191,64 @@ impl<'a> Windows<'a> {
         Ok(pass.opened != 0 && !self.is_due(id, &pass))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mdk_wire::{NostrGroupId, Secret};
+
+    use super::*;
+
+    fn row(number: u8) -> GroupRow {
+        GroupRow {
+            id: GroupId::from_bytes(&[number; 16]).expect("a group id"),
+            profile: 2,
+            status: GroupStatus::Active,
+            epoch: 1,
+            join_epoch: 0,
+            authenticator: [number; 32],
+            event_key: Secret::new([number; 32]),
+            nostr_group_id: NostrGroupId::from_bytes([number; 32]),
+            name: String::new(),
+            description: String::new(),
+            relays: Vec::new(),
+            admins: Vec::new(),
+            members: Vec::new(),
+            retention: 0,
+            has_image: false,
+            welcomer: None,
+            created_at: 0,
+            self_updated_at: 0,
+            last_read: 0,
+            welcome: None,
+            pass: PassRow::default(),
+        }
+    }
+
+    /// A savepoint that is rolled back takes with it what was put back or changed since, and nothing from before.
+    #[test]
+    fn what_was_touched_goes_with_its_savepoint() {
+        let (old, edited, new) = (row(1), row(2), row(3));
+        let mut rows = GroupRows::default();
+        rows.put(old.clone(), true);
+        rows.put(edited.clone(), true);
+        rows.committed();
+        let mark = rows.mark();
+        rows.edit(&edited.id).expect("a row").epoch = 9;
+        rows.put(new.clone(), true);
+        rows.forget_since(mark);
+        assert_eq!(rows.get(&old.id).map(|row| row.epoch), Some(1));
+        assert!(rows.get(&edited.id).is_none() && rows.get(&new.id).is_none());
+        assert_eq!(rows.take_gone(), [edited.id, new.id]);
+    }
+
+    /// What is put back after it was forgotten stays loaded.
+    #[test]
+    fn what_is_back_is_not_gone() {
+        let there = row(1);
+        let mut rows = GroupRows::default();
+        rows.put(there.clone(), true);
+        rows.forget(&there.id);
+        rows.put(there.clone(), true);
+        assert!(rows.take_gone().is_empty() && rows.take(&there.id).is_some());
+    }
+}
