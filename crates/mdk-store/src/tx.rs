@@ -4,7 +4,9 @@ use std::cell::Cell;
 
 use rusqlite::{Connection, Params, Row, Statement, StatementStatus};
 
+use crate::sqlcipher::is_sound;
 use crate::states::KnownStates;
+use crate::store::{Fault, note_fault};
 use crate::unread::UnreadCounts;
 use crate::{Result, StoreError};
 
@@ -51,7 +53,13 @@ impl<'a> Tx<'a> {
     ) -> Result<T, E> {
         conn.prepare_cached(begin).and_then(|mut s| s.execute([])).map_err(StoreError::from)?;
         let guard = Undo { conn, unread, states, sql: &["ROLLBACK"], armed: true };
-        let value = f(&Tx { conn, unread, states, erased, depth: 0 })?;
+        let said = f(&Tx { conn, unread, states, erased, depth: 0 });
+        if !is_sound(conn) {
+            // Nothing counts that was made of zeros, an error neither.
+            note_fault(Fault::Damage);
+            return Err(StoreError::Corrupt.into());
+        }
+        let value = said?;
         if !commit {
             // What was counted is what stands.
             unread.keep();

@@ -7,7 +7,7 @@ use rusqlite::OptionalExtension as _;
 use super::{VaultError, look, verify::identity};
 use crate::{
     DatabaseKey, OpenError, StoreError, client_state, key_source,
-    sqlcipher::{ReadOnly, open_read_only},
+    sqlcipher::{ReadOnly, is_sound, open_read_only},
 };
 
 /// The value that stands under `name` in the client's state. Changes nothing, as [`verify`](super::verify()) does.
@@ -31,5 +31,6 @@ pub fn remembered(
         open_read_only(&ReadOnly { with_log, ..ReadOnly::keyed(place, place.name(), &key) })?;
     identity(&conn)?;
     let found = conn.query_row(client_state::STATE, [name], |row| row.get(0)).optional();
-    Ok(found.map_err(StoreError::from)?)
+    let found = found.map_err(StoreError::from)?;
+    if is_sound(&conn) { Ok(found) } else { Err(StoreError::Corrupt.into()) }
 }

@@ -5,6 +5,7 @@ mod begun;
 mod copies;
 mod crafted;
 mod cut;
+mod damaged_values;
 #[cfg(target_os = "linux")]
 mod descriptor;
 mod doctor;
