@@ -19,7 +19,7 @@ use crate::{
         state::{AtLocation, FileState, Intent, LogState, Metadata, Seen},
         table::{Begin, before_keys, begin},
     },
-    side_record::{self, KeySlot, Record, State},
+    side_record::{self, DatabaseStage, KeySlot, Record},
 };
 
 /// What the name of a database that is being made ends in.
@@ -32,7 +32,7 @@ pub(crate) enum Making {
     Empty,
     /// It gets the content of a backup or of another database.
     Filled,
-    /// It takes the place of a plain one: see [`Record::encrypting`].
+    /// It takes the place of a plain one: see [`DatabaseStage::Encrypting`].
     Encrypted,
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, OpenError> {
     let record = side_record::read(place)?;
     let refused = |why| error_of(why, 0, source.source());
-    let metadata = record.as_ref().map_or(Metadata::Missing, Record::metadata);
+    let metadata = record.as_ref().map_or(Metadata::Missing, |record| record.stage.into());
     // (of the plain file, which an encryption in place leaves where it is, this part of the table knows nothing)
     let seen = Seen { file: FileState::Absent, log: LogState::Missing, metadata };
     let intent = if making == Making::Empty { Intent::Open } else { Intent::Make };
@@ -162,16 +162,19 @@ pub(crate) fn prepare(
     }
     // A key that is made now is this database's alone, whatever the record of the first try has come to.
     home.slot.shared &= !make;
-    let begins_filling =
-        making == Making::Filled && !record.as_ref().is_some_and(|record| record.filling);
+    let stage = match making {
+        Making::Empty => DatabaseStage::Creating,
+        Making::Filled => DatabaseStage::Filling,
+        Making::Encrypted => DatabaseStage::Encrypting,
+    };
+    let begins_filling = stage == DatabaseStage::Filling
+        && record.as_ref().is_none_or(|record| record.stage != stage);
     let first = record.is_none();
     let mut prepared = Prepared { key, home, left, made: false, first, begins_filling };
-    let mut wanted = prepared.record(place, State::Creating);
+    let mut wanted = prepared.record(place, stage);
     if prepared.home.keeps_keys() {
         wanted.key.begin(&prepared.key, place);
     }
-    wanted.encrypting = making == Making::Encrypted;
-    wanted.filling = making == Making::Filled;
     if record.as_ref() != Some(&wanted) {
         wanted.write(place).inspect_err(|_| prepared.undo(place))?;
     }
@@ -217,27 +220,24 @@ pub(crate) fn is_late(made: &Result<(), OpenError>) -> bool {
 impl Prepared {
     /// The database exists: says so in the record. If that fails, the next opening does it.
     pub(crate) fn ready(&self, place: &Place) -> Result<(), OpenError> {
-        self.record_of_database(place).write(place)
+        self.is_made(place, DatabaseStage::Ready)
     }
 
-    /// The record of the database that was just made, and read.
-    fn record_of_database(&self, place: &Place) -> Record {
-        let mut record = self.record(place, State::Ready);
+    fn is_made(&self, place: &Place, stage: DatabaseStage) -> Result<(), OpenError> {
+        let mut record = self.record(place, stage);
         record.note_salt(place);
-        record
+        record.write(place)
     }
 
-    fn record(&self, place: &Place, state: State) -> Record {
-        let mut record = Record::new(place, state, self.home.slot.clone());
+    fn record(&self, place: &Place, stage: DatabaseStage) -> Record {
+        let mut record = Record::new(place, stage, self.home.slot.clone());
         record.left = self.left.clone();
         record
     }
 
     /// Like [`Self::ready`], for a database whose plain file is still to be overwritten.
     pub(crate) fn encrypted(&self, place: &Place) -> Result<(), OpenError> {
-        let mut record = self.record_of_database(place);
-        record.encrypting = true;
-        record.write(place)
+        self.is_made(place, DatabaseStage::ReadyWithPlainCopy)
     }
 
     /// Takes back what this call has stored. A key that cannot be taken back keeps its record: without it the key would
@@ -252,9 +252,9 @@ impl Prepared {
         // What stays is the record of a first open, which may go on.
         if self.begins_filling
             && let Ok(Some(mut record)) = side_record::read(place)
-            && record.filling
+            && record.stage == DatabaseStage::Filling
         {
-            record.filling = false;
+            record.stage = DatabaseStage::Creating;
             if record.write(place).is_err() {
                 tracing::warn!("the record still speaks of a restore that has failed");
             }
@@ -274,7 +274,7 @@ impl Created {
 /// Refuses a temporary file that is not known to be ours: the record of a first open that has begun is durable before its
 /// temporary file is made, and goes after it.
 fn refuse_foreign(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
-    let begun = side_record::read(place)?.is_some_and(|record| record.state == State::Creating);
+    let begun = side_record::read(place)?.is_some_and(|record| record.stage.is_begun());
     for name in open::SIDE_CARS.iter().chain(&[""]).map(|suffix| files::with_suffix(temp, suffix)) {
         let foreign = match begun {
             true => names::is_somebodys(place, &name),

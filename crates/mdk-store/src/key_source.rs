@@ -24,7 +24,6 @@ use crate::{
     key_text,
     keyring::{self, Keyring},
     names,
-    recovery::rekeyed::interrupted_key,
     side_record::{self, KeySlot},
 };
 pub(crate) use begun::discard as discard_begun;
@@ -33,7 +32,7 @@ pub(crate) use fresh::fresh;
 use fresh::random_id;
 pub use given::on_signal;
 pub(crate) use given::variable;
-pub(crate) use lost::{find as find_without_record, place_of};
+pub(crate) use lost::{others_of_name, place_of};
 pub(crate) use next::locate_next;
 pub(crate) use recorded::{Presence, is_kept, known_source, present, recorded};
 
@@ -193,18 +192,6 @@ pub(crate) fn check_open(source: &DatabaseKey) -> Result<(), OpenError> {
         DatabaseKey::Fd(fd) => fd.check(),
         _ => Ok(()),
     }
-}
-
-/// The key of a database that exists. Changes nothing.
-pub(crate) fn existing(place: &Place, source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
-    let Some(record) = side_record::read(place)? else {
-        return find_without_record(place, source).map(|(_, key)| key);
-    };
-    if record.pending.is_some() {
-        return interrupted_key(place, source, &record).map(|(key, _)| key);
-    }
-    let mut home = locate(place, source, Some(&record.key), false)?;
-    home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })
 }
 
 impl Home {

@@ -9,12 +9,11 @@ use crate::{
     first_open::{self, Created, Making},
     key_source, names,
     recovery::{
-        error_of, explain_refusal, plain_copy,
-        rekeyed::{Side, clean_up, interrupted_key, settle_interrupted},
-        state::{FileState, Intent, KeyRole, LogState, Metadata, SecondKey, Seen},
-        table::{Next, Step, after_opening, before_keys},
+        error_of, explain_refusal, find_key, of_wrong_key, plain_copy, put_in_order,
+        state::{FileState, Intent, LogState, Metadata, Seen},
+        table::{Next, before_keys},
     },
-    side_record::{self, Record, State},
+    side_record,
     sqlcipher::{MAGIC, PAGE, log_is_damaged, log_is_empty},
 };
 
@@ -240,7 +239,7 @@ fn look(place: &Place) -> Result<(Seen, u64), OpenError> {
 /// What the key metadata says of a database.
 pub(crate) fn metadata(place: &Place) -> Result<Metadata, OpenError> {
     match side_record::read(place) {
-        Ok(record) => Ok(record.as_ref().map_or(Metadata::Missing, Record::metadata)),
+        Ok(record) => Ok(record.map_or(Metadata::Missing, |record| record.stage.into())),
         Err(OpenError::KeyRecordMalformed) => Ok(Metadata::Unreadable),
         Err(error) => Err(error),
     }
@@ -263,101 +262,15 @@ fn open_existing(
     source: &DatabaseKey,
 ) -> Result<(Conn, Option<u64>), OpenError> {
     let record = side_record::read(place)?;
-    let opened = match record {
-        Some(record) if record.pending.is_some() => {
-            let (key, side) = interrupted_key(place, source, &record)?;
-            // A keyring may have waited for somebody.
-            lock.require()?;
-            let conn = connect(place, place.name(), &key, false)?;
-            let role = if side == Side::New { KeyRole::Next } else { KeyRole::Recorded };
-            let side = match after_opening(record.metadata(), SecondKey::Next, role) {
-                Step::FinishRekey => Side::New,
-                _ => Side::Old,
-            };
-            (conn, settle_interrupted(place, lock, record, side, &key).rekeyed_at)
-        }
-        record => open_with_one_key(place, lock, source, record)?,
-    };
-    side_record::remove_leftover(place);
-    Ok(opened)
-}
-
-fn open_with_one_key(
-    place: &Place,
-    lock: &OwnerLock,
-    source: &DatabaseKey,
-    record: Option<Record>,
-) -> Result<(Conn, Option<u64>), OpenError> {
-    let (mut home, key) = match &record {
-        None => key_source::find_without_record(place, source)?,
-        Some(record) => {
-            let mut home = key_source::locate(place, source, Some(&record.key), false)?;
-            let key = home.look()?.ok_or(OpenError::KeyMissing { source: source.source() })?;
-            (home, key)
-        }
-    };
+    let found = find_key(place, source, record.as_ref())?;
+    // A keyring may have waited for somebody.
     lock.require()?;
-    let conn = connect(place, place.name(), &key, false)
-        .map_err(|error| explain_refusal(place, &key, error))
-        .map_err(|error| side_record::judge(record.as_ref(), &key, error))?;
-    let metadata = record.as_ref().map_or(Metadata::Missing, Record::metadata);
-    let second = match record.as_ref().map(|record| record.retiring.is_some()) {
-        Some(true) => SecondKey::Last,
-        Some(false) | None => SecondKey::None,
-    };
-    let role = match &record {
-        Some(record) if record.key.is_of(&key) => {
-            let files = home.slot.source == "file" && record.key.source == "file";
-            let moved = files && record.key.path != home.slot.path;
-            if moved { KeyRole::Moved } else { KeyRole::Recorded }
-        }
-        _ => KeyRole::Another,
-    };
-    let record = match (after_opening(metadata, second, role), record) {
-        (Step::NoteMove, Some(mut moved)) => {
-            moved.note_salt(place);
-            moved.key.path = home.slot.path.clone();
-            moved.key.generation = home.slot.generation.clone();
-            // It was found here, so it may be that of the database that this is a copy of.
-            moved.key.shared = true;
-            note(place, &moved);
-            moved
-        }
-        (Step::RemoveLast, Some(mut record)) => {
-            record.note_salt(place);
-            clean_up(place, lock, record, &key)
-        }
-        (Step::NoteSalt, Some(mut record)) => {
-            if record.note_salt(place) {
-                note(place, &record);
-            }
-            record
-        }
-        (_, before) => {
-            let begun = before.as_ref().is_some_and(|record| {
-                record.state == State::Creating
-                    && record.key.is_begun_by(&key, place)
-                    && record.key.same_place(&home.slot)
-            });
-            // A key that was not made for this very database may be that of another one. A passphrase's is beside it.
-            home.slot.shared |= !begun && matches!(home.slot.source.as_str(), "file" | "keyring");
-            let mut record = Record::new(place, State::Ready, home.slot.clone());
-            record.note_salt(place);
-            // What an interrupted encryption has left is still to be overwritten.
-            record.encrypting = before.as_ref().is_some_and(|record| record.encrypting);
-            record.left = before.and_then(|record| record.left);
-            note(place, &record);
-            record
-        }
-    };
+    let conn = connect(place, place.name(), &found.key, false)
+        .map_err(|error| explain_refusal(place, &found.key, error))
+        .map_err(|error| of_wrong_key(record.as_ref(), &found.key, error))?;
+    let record = put_in_order(place, lock, record, found);
+    side_record::remove_leftover(place);
     Ok((conn, record.rekeyed_at))
-}
-
-/// Writes the metadata of a database that is open: without success the next opening does it.
-fn note(place: &Place, record: &Record) {
-    if record.write(place).is_err() {
-        tracing::warn!("the record of where the key is could not be written");
-    }
 }
 
 /// Checks the side-cars of `name` and narrows their modes. Returns the size of the write-ahead log.

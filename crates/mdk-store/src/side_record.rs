@@ -18,7 +18,6 @@ use crate::{
     FileRole, OpenError,
     files::{self, Place},
     names,
-    recovery::state::Metadata,
     sqlcipher::{MAGIC, SALT, read_at},
 };
 
@@ -38,26 +37,15 @@ pub(crate) const MAX_LEN: u64 = 128 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     format: u32,
-    pub(crate) state: State,
+    pub(crate) stage: DatabaseStage,
     /// The key of the database.
     pub(crate) key: KeySlot,
-    /// During a re-key: the key that it will have.
+    /// While a re-key is not finished: its other key. Page 1 says which of the two counts; the other one goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) pending: Option<KeySlot>,
-    /// After a re-key: the key that it had, and which is still to be removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) retiring: Option<KeySlot>,
+    pub(crate) other_key: Option<KeySlot>,
     /// A key that this record spoke of and that was left where it is, because nothing shows that it is this database's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) left: Option<KeySlot>,
-    /// An encryption in place is under way: what stands under the temporary name of one is its own. Written before there
-    /// is such a file, and taken back when it is gone.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) encrypting: bool,
-    /// What is being made has its content from elsewhere, from a backup for example: until it is there, an empty database is
-    /// not taken for it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) filling: bool,
     /// When it was encrypted anew last, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rekeyed_at: Option<u64>,
@@ -75,12 +63,31 @@ pub(crate) struct Record {
 
 /// How far the database is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DatabaseStage {
     /// A first open has begun: a key that matches this record is ours, and it has encrypted nothing that counts.
     Creating,
+    /// The same for what has its content from elsewhere, from a backup for example: until that is there, an empty database is not
+    /// taken for it.
+    Filling,
+    /// The same for what takes the place of a plain database: what stands under the temporary name of an encryption is its own.
+    Encrypting,
     /// The database exists.
     Ready,
+    /// The same, and the plain one of which it took the place may still be there under the temporary name.
+    ReadyWithPlainCopy,
+}
+
+impl DatabaseStage {
+    /// Whether the database is still being made.
+    pub(crate) fn is_begun(self) -> bool {
+        matches!(self, Self::Creating | Self::Filling | Self::Encrypting)
+    }
+
+    /// Whether an encryption in place is under way. Written before there is a file of one, and taken back when it is gone.
+    pub(crate) fn is_encrypting(self) -> bool {
+        matches!(self, Self::Encrypting | Self::ReadyWithPlainCopy)
+    }
 }
 
 /// Where one key is.
@@ -206,16 +213,13 @@ impl KeySlot {
 
 impl Record {
     /// A record of a database with this key.
-    pub(crate) fn new(place: &Place, state: State, key: KeySlot) -> Self {
+    pub(crate) fn new(place: &Place, stage: DatabaseStage, key: KeySlot) -> Self {
         let new = Self {
             format: FORMAT,
-            state,
+            stage,
             key,
-            pending: None,
-            retiring: None,
+            other_key: None,
             left: None,
-            encrypting: false,
-            filling: false,
             rekeyed_at: None,
             salt: None,
             directory: None,
@@ -237,11 +241,11 @@ impl Record {
     /// with it, so there the name of the database is enough; any other key is that of the database for which the record
     /// was written, in the very directory that it was written in. What cannot be shown to be so is taken for a copy.
     fn note_shared(&mut self, place: &Place) {
-        let here = Self::new(place, self.state, KeySlot::default());
+        let here = Self::new(place, self.stage, KeySlot::default());
         let named = self.database == here.database;
         let own = named && self.directory.is_some() && self.directory == here.directory;
-        let Self { key, pending, retiring, left, .. } = self;
-        let others = [pending, retiring, left].map(Option::as_mut);
+        let Self { key, other_key, left, .. } = self;
+        let others = [other_key, left].map(Option::as_mut);
         for slot in [Some(key)].into_iter().chain(others).flatten() {
             slot.shorten(place);
             slot.shared |= match slot.source.as_str() {
@@ -250,17 +254,6 @@ impl Record {
                 // Kept beside the database under a name that is made from its own, or not kept by us.
                 _ => false,
             };
-        }
-    }
-
-    /// What it says, in the words of the table of openings.
-    pub(crate) fn metadata(&self) -> Metadata {
-        match (self.state, self.encrypting, self.filling) {
-            (State::Creating, true, _) => Metadata::Encrypting,
-            (State::Creating, false, true) => Metadata::Filling,
-            (State::Creating, false, false) => Metadata::Creating,
-            (State::Ready, true, _) => Metadata::ReadyWithPlainCopy,
-            (State::Ready, false, _) => Metadata::Ready,
         }
     }
 
@@ -307,16 +300,6 @@ fn salt_of(place: &Place) -> Option<String> {
     let mut head = [0; SALT];
     read_at(&found.file, &mut head, 0).ok()?;
     (head != *MAGIC).then(|| hex::encode(head))
-}
-
-/// An error about a file that a key does not open. If the record speaks of that very key, the file is not what it was.
-pub(crate) fn judge(record: Option<&Record>, key: &Secret<32>, error: OpenError) -> OpenError {
-    match error {
-        OpenError::WrongKey if record.is_some_and(|record| record.key.is_of(key)) => {
-            OpenError::NotADatabase
-        }
-        error => error,
-    }
 }
 
 /// First 8 bytes of an HMAC under the key: too little to find it, enough to tell two apart.

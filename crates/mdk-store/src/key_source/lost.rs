@@ -1,62 +1,36 @@
-//! The key of a database whose record is lost.
+//! Keys of a database whose record is lost.
 //!
 //! A re-key gives a key in a keyring, and at times a key file, a name that is made from the one its owner knows and that
-//! only the record has in full. So what is called so is looked at, too. Page 1 says which key it is.
+//! only the record has in full. So what is called so is looked at, too.
 
 use mdk_wire::Secret;
 
 use super::{Home, Kind, entry_name, is_generation, locate};
-use crate::{DatabaseKey, OpenError, files::Place, side_record::KeySlot, sqlcipher::key_fits};
+use crate::{DatabaseKey, OpenError, files::Place, side_record::KeySlot};
 
 /// How many keys are tried besides the one that has the name itself.
 const MOST: usize = 32;
 
-/// The place of the key of a database without a record, and the key. Changes nothing.
-pub(crate) fn find(place: &Place, source: &DatabaseKey) -> Result<(Home, Secret<32>), OpenError> {
-    // What cannot be read here is for the opening to judge.
-    search(place, source, &|key| key_fits(place, place.name(), key).unwrap_or(false))
+/// The places of other keys whose names may have been made from that of this one.
+pub(crate) fn others_of_name(place: &Place, source: &DatabaseKey) -> Result<Vec<Home>, OpenError> {
+    let of = |generation: String| {
+        let mut home = locate(place, source, None, false)?;
+        home.set_generation(&generation);
+        Ok(home)
+    };
+    locate(place, source, None, false)?.generations()?.into_iter().map(of).collect()
 }
 
 /// What a record would say of the place of this key, if the source still has it.
 pub(crate) fn place_of(place: &Place, source: &DatabaseKey, key: &Secret<32>) -> Option<KeySlot> {
-    let (home, found) = search(place, source, &|found| found == key).ok()?;
-    (found == *key).then_some(home.slot)
-}
-
-fn search(
-    place: &Place,
-    source: &DatabaseKey,
-    is_it: &dyn Fn(&Secret<32>) -> bool,
-) -> Result<(Home, Secret<32>), OpenError> {
-    let mut home = locate(place, source, None, false)?;
-    let named = home.look();
-    match &named {
-        Ok(Some(key)) if !home.keeps_keys() || is_it(key) => {
-            return Ok((home, key.clone()));
-        }
-        // A keyring that does not answer is not asked again.
-        Err(
-            error @ (OpenError::KeyringTimeout { .. }
-            | OpenError::KeyringUnavailable
-            | OpenError::KeyringLocked
-            | OpenError::VolatileStore),
-        ) => return Err(error.clone()),
-        _ => {}
+    let is_here = |home: &mut Home| matches!(home.look(), Ok(Some(found)) if found == *key);
+    let mut home = locate(place, source, None, false).ok()?;
+    if is_here(&mut home) {
+        return Some(home.slot);
     }
-    for generation in home.generations()? {
-        let mut other = locate(place, source, None, false)?;
-        other.set_generation(&generation);
-        match other.look() {
-            Ok(Some(key)) if is_it(&key) => return Ok((other, key)),
-            Err(error @ OpenError::KeyringTimeout { .. }) => return Err(error),
-            // Somebody else's, or no key at all.
-            _ => {}
-        }
-    }
-    // The end of a log may hold another page 1: whether it is the right one is for the opening to say.
-    named?.map(|key| (home, key)).ok_or(OpenError::KeyMissing { source: source.source() })
+    let others = others_of_name(place, source).ok()?;
+    others.into_iter().find_map(|mut home| is_here(&mut home).then_some(home.slot))
 }
-
 impl Home {
     /// What the names of other keys end in that may have been made from this one's.
     fn generations(&self) -> Result<Vec<String>, OpenError> {

@@ -40,7 +40,7 @@ impl DatabaseKey {
             _ => None,
         };
         // While a re-key moves the key either of the two leads to the other.
-        [Some(&record.key), record.pending.as_ref()]
+        [Some(&record.key), record.other_key.as_ref()]
             .into_iter()
             .flatten()
             .find_map(nameable)

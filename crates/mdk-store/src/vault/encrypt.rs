@@ -21,10 +21,10 @@ use crate::{
     DatabaseKey, FileRole, OpenError, StoreError, cipher,
     connection::Conn,
     files::{self, Place},
-    first_open, key_source,
+    first_open,
     open::{self, SIDE_CARS},
     recovery::{
-        plain_copy,
+        existing_key, plain_copy,
         state::{FileState, Intent, LogState, Seen},
         table::{Next, Refusal, before_keys},
     },
@@ -99,7 +99,7 @@ pub fn encrypt_existing(
             })
         }
         (Some(from), Some(to)) => {
-            let old = key_source::existing(&source.place, from)?;
+            let old = existing_key(&source.place, from)?;
             let from = source.place.twin();
             settle_encrypted(source, &old)
                 .and_then(|source| {

@@ -11,7 +11,7 @@ use crate::{
     connection::Conn,
     files::{self, Handle, OwnerLock, Place},
     key_source, names, open,
-    recovery::explain_refusal,
+    recovery::{explain_refusal, of_wrong_key},
     side_record,
     sqlcipher::{MAGIC, PAGE, SALT, read_at},
 };
@@ -203,9 +203,7 @@ pub(super) fn doubted(place: &Place, key: &Secret<32>, error: OpenError) -> Vaul
 /// An error about a file that is read with this key: as opening says it.
 pub(super) fn judged(place: &Place, key: &Secret<32>, error: VaultError) -> VaultError {
     match (error, side_record::read(place)) {
-        (VaultError::Open(error), Ok(record)) => {
-            side_record::judge(record.as_ref(), key, error).into()
-        }
+        (VaultError::Open(error), Ok(record)) => of_wrong_key(record.as_ref(), key, error).into(),
         (error, _) => error,
     }
 }

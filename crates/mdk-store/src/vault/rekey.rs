@@ -1,8 +1,8 @@
 //! Encrypting a database anew.
 //!
-//! Record (pending) -> pending key stored and read back -> `NAME.rekey` written and validated -> exchanged with `NAME`
-//! -> opened and validated -> record (promoted) -> the old file overwritten and removed, the old key removed. Each step is
-//! durable before the next, so at any point the record and page 1 say which key counts: see `recovery/rekeyed.rs`.
+//! Record (of both keys) -> the new key stored and read back -> `NAME.rekey` written and validated -> exchanged with `NAME`
+//! -> opened and validated -> the old file overwritten and removed, the old key removed -> record (of the new key). Each step
+//! is durable before the next, so at any point the record and page 1 say which key counts: see `recovery/in_order.rs`.
 
 use std::io::{Seek, SeekFrom, Write};
 
@@ -16,9 +16,9 @@ use crate::{
     key_source::{self, Home},
     names::{self, rekey_name, remove_side_cars},
     open::of_new,
-    recovery::rekeyed::{Side, clean_up, settle_interrupted},
+    recovery::end_rekey,
     ritual,
-    side_record::{self, KeySlot, Record, State},
+    side_record::{self, DatabaseStage, KeySlot, Record},
     sqlcipher::{ReadOnly, bad_pages, export, key_fits, open_read_only},
 };
 
@@ -86,8 +86,7 @@ impl Store {
         let (before, old_key_kept) = (record.clone(), record.key.shared);
         // Whichever of the two keys counts after a kill shows that the other one may go.
         record.key.bind(&new);
-        let pending = record.pending.insert(home.slot.clone());
-        pending.bind(&old);
+        record.other_key.insert(home.slot.clone()).bind(&old);
         // A keyring or a callback may have waited for somebody.
         self.require_owner()?;
         record.write(&place)?;
@@ -126,7 +125,7 @@ impl Store {
                 return Err(of_copy(error));
             }
         };
-        let record = settle_interrupted(&place, self.owner_lock()?, record, Side::New, &new);
+        let record = end_rekey(&place, self.owner_lock()?, record, true, &new);
         self.rekeyed(&source, record.rekeyed_at);
         Ok(RekeyReport { bytes, old_key_kept })
     }
@@ -138,23 +137,18 @@ impl Store {
     /// The record of this database without anything unfinished; a database of an older version may have none.
     fn settled_record(&self, place: &Place, key: &Secret<32>) -> Result<Record, VaultError> {
         let record = match side_record::read(place)? {
-            Some(record) if record.state == State::Ready && record.key.is_of(key) => record,
-            _ => Record::new(place, State::Ready, self.slot_without_record(place, key)),
+            Some(record) if !record.stage.is_begun() && record.key.is_of(key) => record,
+            _ => Record::new(place, DatabaseStage::Ready, self.slot_without_record(place, key)),
         };
-        let mut record = match &record.pending {
-            Some(_) => settle_interrupted(place, self.owner_lock()?, record, Side::Old, key),
-            None if record.retiring.is_some() => clean_up(place, self.owner_lock()?, record, key),
-            None => record,
-        };
-        if record.retiring.is_some() {
-            // The key before the old one is still somewhere: it would be forgotten.
+        let record = end_rekey(place, self.owner_lock()?, record, false, key);
+        if record.other_key.is_some() {
+            // It would be forgotten.
             return Err(VaultError::Io {
                 action: "finishing an earlier re-key of",
                 role: FileRole::Database,
                 kind: std::io::ErrorKind::Other,
             });
         }
-        record.pending = None;
         Ok(record)
     }
 

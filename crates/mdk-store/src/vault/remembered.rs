@@ -6,7 +6,8 @@ use rusqlite::OptionalExtension as _;
 
 use super::{VaultError, look, verify::identity};
 use crate::{
-    DatabaseKey, OpenError, StoreError, client_state, key_source,
+    DatabaseKey, OpenError, StoreError, client_state,
+    recovery::existing_key,
     sqlcipher::{ReadOnly, is_sound, open_read_only},
 };
 
@@ -26,7 +27,7 @@ pub fn remembered(
     }
     source.require_first_page()?;
     let (place, with_log) = (&source.place, source.has_log());
-    let key = key_source::existing(place, key)?;
+    let key = existing_key(place, key)?;
     let conn =
         open_read_only(&ReadOnly { with_log, ..ReadOnly::keyed(place, place.name(), &key) })?;
     identity(&conn)?;

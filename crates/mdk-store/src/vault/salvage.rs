@@ -24,7 +24,8 @@ use crate::{
     DatabaseKey, OpenError, StoreError,
     connection::Conn,
     files::Place,
-    key_source, open,
+    open,
+    recovery::existing_key,
     sqlcipher::{Log, is_cut},
 };
 
@@ -78,7 +79,7 @@ pub fn salvage(
     }
     source.require_first_page()?;
     let log = Log::read(source.log_file.as_ref(), &source.file)?;
-    let key = key_source::existing(&source.place, key)?;
+    let key = existing_key(&source.place, key)?;
     let settled = Settled::of(&source, &log, &key, progress)
         .map_err(|error| look::judged(&source.place, &key, error))?;
     let connect = || settled.connect(&key, true);

@@ -16,7 +16,9 @@ use super::{BackupReport, Progress, VaultError, error, look::Source};
 use crate::{
     DatabaseKey, FileRole, OpenError, OpenOptions, Store, StoreError,
     files::{self, Place},
-    key_source, side_record,
+    key_source,
+    recovery::existing_key,
+    side_record,
 };
 
 /// The copy; dropping it removes it.
@@ -39,7 +41,7 @@ impl Scratch {
     pub(super) fn with_record(from: &Place) -> Result<Self, VaultError> {
         let own = |suffix: &str| files::with_suffix(from.name(), suffix);
         let mut names = vec![own(""), own("-wal"), side_record::name(from)];
-        let record = side_record::read(from)?.filter(|record| record.pending.is_none());
+        let record = side_record::read(from)?.filter(|record| record.other_key.is_none());
         if record.is_some_and(|record| record.key.source == "passphrase") {
             let entries = std::fs::read_dir(from.path(OsStr::new("")));
             let entries = entries.map_err(|e| error::io("listing", &e))?;
@@ -123,7 +125,7 @@ pub fn backup(
         return Err(OpenError::NotEncrypted.into());
     }
     source.require_first_page()?;
-    let secret = key_source::existing(&source.place, key)?;
+    let secret = existing_key(&source.place, key)?;
     let copy = Scratch::of(&source.place)?;
     let path = copy.place.path(copy.place.name());
     let key = DatabaseKey::Raw(secret);

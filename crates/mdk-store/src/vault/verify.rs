@@ -12,8 +12,8 @@ use super::{Progress, Stage, VaultError, look};
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError,
     files::Place,
-    key_source, migrate, open,
-    recovery::plain_copy,
+    migrate, open,
+    recovery::{existing_key, plain_copy},
     sqlcipher::{Log, PAGE},
     store,
 };
@@ -98,7 +98,7 @@ pub fn verify(
         return Err(OpenError::NotEncrypted.into());
     }
     source.require_first_page()?;
-    let key = key_source::existing(&source.place, key)?;
+    let key = existing_key(&source.place, key)?;
     let log = Log::read(source.log_file.as_ref(), &source.file)?;
     let settled = Settled::of(&source, &log, &key, progress)
         .map_err(|error| look::judged(&source.place, &key, error))?;

@@ -11,7 +11,7 @@ use super::{DoctorReport, Level, place_of};
 use crate::{
     OpenError,
     files::{Place, Verdict, with_suffix},
-    side_record::Record,
+    side_record::{DatabaseStage, Record},
     sqlcipher::{MAGIC, SALT, log_is_damaged},
 };
 
@@ -280,8 +280,7 @@ fn problem(meta: &Metadata, role: &str, _harmless: bool) -> Option<(Level, Strin
 /// What should not be there. `record` is what stands beside the database, if it can be read.
 pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Option<&Record>) {
     const TOPIC: &str = "leftovers";
-    let of_a_rekey =
-        record.is_some_and(|record| record.pending.is_some() || record.retiring.is_some());
+    let of_a_rekey = record.is_some_and(|record| record.other_key.is_some());
     let mut any = false;
     for (suffix, role, leftover) in FAMILY {
         if !leftover || family.get(suffix).is_none() {
@@ -301,7 +300,7 @@ pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Opti
             report.advise(Level::Warning, TOPIC, text, hint);
         } else {
             let hint = match suffix.starts_with(".tmp")
-                && record.is_some_and(|record| record.filling)
+                && record.is_some_and(|record| record.stage == DatabaseStage::Filling)
             {
                 true => "unless that is still running: call it again, which begins anew",
                 false => "unless that is still running: the next opening finishes or removes it",

@@ -13,7 +13,8 @@ use crate::{
     DatabaseKey, OpenError,
     files::{self, Place},
     key_source::{self, Presence},
-    side_record::{self, KeySlot, Record, State},
+    recovery::existing_key,
+    side_record::{self, DatabaseStage, KeySlot, Record},
     sqlcipher::{MAGIC, PAGE, key_fits},
 };
 
@@ -137,12 +138,19 @@ fn recorded(
     readable: bool,
 ) -> bool {
     const TOPIC: &str = "key";
-    let slot = &record.key;
+    let look = |slot| apart(|| key_source::present(place, slot, PATIENCE));
+    let (mut slot, mut found) = (&record.key, look(&record.key));
+    // Page 1 says which of two counts: that one of them is there is enough.
+    if let Some(other) = &record.other_key
+        && !matches!(found, Ok(Presence::There) | Err(OpenError::KeyringTimeout { .. }))
+        && let Ok(Presence::There) = look(other)
+    {
+        (slot, found) = (other, Ok(Presence::There));
+    }
     let text = describe(slot);
     let mut answered = true;
-    let found = apart(|| key_source::present(place, slot, PATIENCE));
     match found {
-        _ if record.filling && record.state == State::Creating && !exists => {
+        _ if record.stage == DatabaseStage::Filling && !exists => {
             let text = "a restore, salvage or copy that was to make the database was interrupted";
             report.advise(
                 Level::Warning,
@@ -151,13 +159,13 @@ fn recorded(
                 "unless it is still running, call it again: nothing is opened before",
             );
         }
-        Ok(Presence::There) if !exists && record.state == State::Ready => {
+        Ok(Presence::There) if !exists && !record.stage.is_begun() => {
             let hint = "put the database back; to begin anew, move the key and its record away";
             let text = format!("{text} is there, but the database is not");
             report.advise(Level::Error, TOPIC, text, hint);
         }
         Ok(Presence::There) => report.say(Level::Ok, TOPIC, format!("{text} is there")),
-        Ok(Presence::Missing) if record.state == State::Creating => {
+        Ok(Presence::Missing) if record.stage.is_begun() => {
             let text = "a first opening was interrupted before it had a key";
             report.advise(Level::Note, TOPIC, text, "open the database again");
         }
@@ -201,22 +209,15 @@ fn unfinished(report: &mut DoctorReport, record: &Record) {
             "move the key to another store with `mdk rekey`",
         );
     }
-    if record.pending.is_some() {
-        let text = "a re-key was interrupted";
-        report.advise(
-            Level::Warning,
-            TOPIC,
-            text,
-            "open the database, which finishes or undoes it",
-        );
-    }
-    if let Some(retiring) = &record.retiring {
-        let text = "the key before the last re-key is still to be removed";
-        let hint = match retiring.is_bound() {
-            true => "open the database, which removes it",
-            false => "open the database, which leaves it where nothing shows whose it is",
+    if let Some(other) = &record.other_key {
+        let text = "a re-key was interrupted, or one of its two keys could not be removed yet";
+        let hint = match other.is_bound() {
+            true => "open the database, which finishes or undoes it",
+            false => {
+                "open the database, which finishes or undoes it; a key of which nothing shows whose it is stays"
+            }
         };
-        report.advise(Level::Note, TOPIC, text, hint);
+        report.advise(Level::Warning, TOPIC, text, hint);
     }
 }
 
@@ -315,7 +316,7 @@ fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<
     let (place, (tell, answer)) = (place.twin(), mpsc::channel());
     thread::spawn(move || {
         // The system may keep the stack of a thread that has ended.
-        let found = apart(|| key_source::existing(&place, &key));
+        let found = apart(|| existing_key(&place, &key));
         drop(key);
         let _ = tell.send(found);
     });
