@@ -261,7 +261,7 @@ fn remove(place: &Place, temp: &OsStr) {
 /// Moves the log of an encrypted database into its file.
 fn settle_encrypted(mut source: Source, key: &Secret<32>) -> Result<Source, VaultError> {
     let log = Log::read(source.log_file.take().as_ref(), &source.file)?;
-    if log.lost_frames > 0 || log.foreign {
+    if log.is_damaged() {
         return Err(VaultError::Damaged);
     }
     if !log.pages.is_empty() {

@@ -202,9 +202,9 @@ fn missing(losses: &BTreeMap<String, Loss>, repaired: &Repaired) -> Vec<String> 
 
 /// What is wrong with the write-ahead log.
 fn of_log(log: &Log) -> Option<String> {
-    match log.lost_frames + log.doubtful_frames {
+    match log.doubtful_frames {
         _ if log.foreign => Some(FOREIGN_LOG.to_owned()),
-        _ if log.lost_acknowledged => Some(verify::damaged_log(log)),
+        _ if log.lost_frames > 0 => Some(verify::damaged_log(log)),
         0 => None,
         frames => Some(verify::of_last(frames)),
     }

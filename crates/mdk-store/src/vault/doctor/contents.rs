@@ -50,7 +50,7 @@ fn length(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secre
     let Ok(database) = files::open(&place.path(place.name())) else { return };
     let Ok(log) = Log::read(log.as_deref(), &database) else { return };
     // Which is said, and opening gets no further.
-    if log.lost_acknowledged || log.foreign {
+    if log.is_damaged() {
         return;
     }
     let there = size / PAGE as u64;

@@ -130,10 +130,8 @@ pub(super) fn lines(
     // What is reported is what SQLite would read.
     if log.foreign {
         lines.push(FOREIGN_LOG.to_owned());
-    } else if log.lost_acknowledged {
-        lines.push(damaged_log(log));
     } else if log.lost_frames > 0 {
-        lines.push(of_last(log.lost_frames));
+        lines.push(damaged_log(log));
     }
     Ok(lines)
 }
