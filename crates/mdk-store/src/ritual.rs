@@ -17,18 +17,45 @@ const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
 
 /// Opens a file and takes it through the ritual. `fresh` says that it was created for this call and is still empty.
 ///
-/// A connection that does not come up leaves the write-ahead log as it is, and the file, too.
+/// A connection that does not come up leaves the write-ahead log as it is, and the file, too. On a full disk the index of the log is
+/// kept in memory: what is stored can be read there, and written to once there is room.
 pub(crate) fn connect(
     place: &Place,
     name: &OsStr,
     key: &Secret<32>,
     fresh: bool,
 ) -> Result<Conn, OpenError> {
+    match connect_with(place, name, key, fresh, Index::File) {
+        Err(OpenError::Store(StoreError::DiskFull)) if !fresh => {
+            connect_with(place, name, key, fresh, Index::Memory)
+        }
+        connected => connected,
+    }
+}
+
+/// Where the index of the write-ahead log is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Index {
+    File,
+    /// SQLite locks the files for itself then (<https://sqlite.org/wal.html>, "Use of WAL Without Shared-Memory").
+    Memory,
+}
+
+fn connect_with(
+    place: &Place,
+    name: &OsStr,
+    key: &Secret<32>,
+    fresh: bool,
+    at: Index,
+) -> Result<Conn, OpenError> {
     let (log, index) = (files::with_suffix(name, "-wal"), files::with_suffix(name, "-shm"));
     let had_index = place.inspect(&index, FileRole::Database)?.is_some();
     let mut conn = Conn::open(place, name, FLAGS)?;
     require_writable(&conn)?;
     keep_log(&conn, true)?;
+    if at == Index::Memory {
+        conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    }
     let ready = ritual(&mut conn, Some(key), fresh).and_then(|()| {
         // SQLite was given a path: make sure that it has the files that were checked.
         place.confirm_opened(name, FileRole::Database)?;
@@ -37,18 +64,14 @@ pub(crate) fn connect(
     });
     conn.locks(place, &index);
     let Err(error) = ready else { return Ok(conn) };
-    match place.inspect(&log, FileRole::Database) {
-        // Nothing is lost with an empty one: SQLite may remove what it has made.
-        Ok(found) if found.as_ref().is_none_or(|found| found.size == 0) => {
-            let _ = keep_log(&conn, false);
-            drop(conn);
-        }
-        _ => {
-            drop(conn);
-            if !had_index {
-                place.remove(&index);
-            }
-        }
+    // Nothing is lost with an empty one: SQLite may remove what it has made.
+    let found = place.inspect(&log, FileRole::Database);
+    if found.is_ok_and(|found| found.is_none_or(|found| found.size == 0)) {
+        let _ = keep_log(&conn, false);
+    }
+    drop(conn);
+    if !had_index {
+        place.remove(&index);
     }
     Err(error)
 }
@@ -164,8 +187,21 @@ pub(crate) fn cipher_version(conn: &Connection) -> Result<String, OpenError> {
 
 /// Starts the write-ahead log, so that the first write does not pay for it: creating it costs a sync of its header
 /// and one of the directory, which would make three with that of the commit. Both are left to the sync after its room was
-/// made.
-pub(crate) fn prime_log(conn: &Connection) -> Result<(), OpenError> {
+/// made. Without room it is not started: whether it was.
+pub(crate) fn prime_log(conn: &Connection) -> Result<bool, OpenError> {
+    let primed = start_log(conn);
+    conn.execute_batch("PRAGMA synchronous = FULL")?;
+    match primed {
+        Ok(()) => {
+            log::reserve(conn);
+            Ok(true)
+        }
+        Err(OpenError::Store(StoreError::DiskFull)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn start_log(conn: &Connection) -> Result<(), OpenError> {
     let used = log::committed(conn)? > 0;
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     if used {
@@ -174,8 +210,6 @@ pub(crate) fn prime_log(conn: &Connection) -> Result<(), OpenError> {
     conn.execute_batch("PRAGMA synchronous = OFF")?;
     // Writing the version that is there already touches page 1 only.
     conn.pragma_update(None, "user_version", migrate::SUPPORTED)?;
-    conn.execute_batch("PRAGMA synchronous = FULL;")?;
-    log::reserve(conn);
     Ok(())
 }
 

@@ -173,20 +173,28 @@ impl Store {
     pub(crate) fn attach(&mut self, mut conn: Conn) -> Result<(), OpenError> {
         self.states.forget();
         self.log_frames.store(0, Ordering::Relaxed);
-        if let Err(error) = self.prepare(&mut conn) {
-            let key = cipher::take_key(&conn);
-            drop(conn);
-            return Err(match (&self.home, key) {
-                (Some(home), Some(key)) => explain_refusal(&home.place, &key, error),
-                _ => error,
-            });
+        let primed = match self.prepare(&mut conn) {
+            Ok(primed) => primed,
+            Err(error) => {
+                let key = cipher::take_key(&conn);
+                drop(conn);
+                return Err(match (&self.home, key) {
+                    (Some(home), Some(key)) => explain_refusal(&home.place, &key, error),
+                    _ => error,
+                });
+            }
+        };
+        if !primed {
+            // What could not be moved stands there still.
+            self.log_frames.store(log::committed(&conn)?, Ordering::Relaxed);
         }
         self.conn = Some(conn);
-        self.untidy = false;
+        self.untidy = !primed;
         Ok(())
     }
 
-    fn prepare(&self, conn: &mut Conn) -> Result<(), OpenError> {
+    /// Whether nothing stands in the log but what primes it.
+    fn prepare(&self, conn: &mut Conn) -> Result<bool, OpenError> {
         // Until it has shown that it can write, it does not touch the log when it is dropped.
         if self.home.is_some() {
             ritual::keep_log(conn, true)?;
@@ -197,11 +205,12 @@ impl Store {
             counter.store(frames, Ordering::Relaxed);
             Ok(())
         }))?;
-        if self.home.is_some() {
-            ritual::prime_log(conn)?;
-            ritual::keep_log(conn, false)?;
+        if self.home.is_none() {
+            return Ok(true);
         }
-        Ok(())
+        let primed = ritual::prime_log(conn)?;
+        ritual::keep_log(conn, false)?;
+        Ok(primed)
     }
 
     /// Closes the connection; [`Self::attach`] must follow. On failure it is still there.

@@ -14,6 +14,8 @@ mod encrypt;
 mod encrypt_cut;
 mod files;
 mod forged;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod key_paths;
 #[cfg(target_os = "linux")]
 mod locks;
