@@ -12,10 +12,14 @@ use super::{
 };
 use crate::{
     FileRole,
-    files::{OwnerLock, Place},
-    key_source,
-    names::{rekey_name, remove_side_cars},
-    side_record::{DatabaseStage, KeySlot, Record},
+    files::{
+        OwnerLock, Place,
+        names::{rekey_name, remove_side_cars},
+    },
+    keys::{
+        key_metadata::{DatabaseStage, KeySlot, Record},
+        location,
+    },
 };
 
 /// Puts in order what stands beside a database that `found` has just opened. What cannot be done now is done at the next opening; the
@@ -104,19 +108,19 @@ pub(crate) fn end_rekey(
     remove_side_cars(place, &name);
     let wiped = place.wipe(&name, FileRole::Database).and_then(|()| place.sync_dir()).is_ok();
     let fate = fate_of(&record, &other, key);
-    let takes_name = record.key.generation.as_deref() == Some(key_source::NEW);
+    let takes_name = record.key.generation.as_deref() == Some(location::NEW);
     let mut named = false;
     let gone = match fate {
         Fate::Kept | Fate::Foreign => true,
         // Both have the same file in the end: taking the name removes the old key. If somebody has put another file there, that
         // stays, and so does the new key where it is.
         Fate::Ours if takes_name && !record.key.shared => {
-            let home = key_source::recorded(place, &record.key);
+            let home = location::recorded(place, &record.key);
             let settled = home.and_then(|home| home.settle(&other).ok());
             named = settled == Some(true);
             settled.is_some()
         }
-        Fate::Ours => key_source::recorded(place, &other).is_none_or(|home| home.retire()),
+        Fate::Ours => location::recorded(place, &other).is_none_or(|home| home.retire()),
     };
     if !wiped || !gone || !lock.is_intact() {
         tracing::warn!("the other key or the other file of a re-key could not be removed yet");
@@ -139,7 +143,7 @@ pub(crate) fn end_rekey(
 
 /// What becomes of the other key of a re-key. `key` is the one that has just opened the database.
 fn fate_of(record: &Record, other: &KeySlot, key: &Secret<32>) -> Fate {
-    let counts = other.is_of(key) || other.same_place(&record.key) || !key_source::is_kept(other);
+    let counts = other.is_of(key) || other.same_place(&record.key) || !location::is_kept(other);
     let fate = fate(OtherKey { counts, shared: other.shared, bound: other.is_bound_by(key) });
     if fate == Fate::Foreign {
         tracing::warn!("the record speaks of a key that is not shown to be this database's");

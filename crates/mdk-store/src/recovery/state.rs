@@ -1,6 +1,6 @@
 //! What an opening finds, in the words of the table.
 
-use crate::side_record::DatabaseStage;
+use crate::keys::key_metadata::DatabaseStage;
 
 /// What the key metadata beside the database says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,10 @@ use super::{
 use crate::{
     DatabaseKey, OpenError,
     files::Place,
-    key_source::{self, Home, known_source, locate, recorded},
-    side_record::{self, KeySlot, Record},
+    keys::{
+        key_metadata::{self, KeySlot, Record},
+        location::{self, Home, known_source, locate, recorded},
+    },
     sqlcipher::key_fits,
 };
 
@@ -39,7 +41,7 @@ impl FoundKey {
 
 /// The key of a database that exists. Changes nothing.
 pub(crate) fn existing_key(place: &Place, source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
-    find_key(place, source, side_record::read(place)?.as_ref()).map(|found| found.key)
+    find_key(place, source, key_metadata::read(place)?.as_ref()).map(|found| found.key)
 }
 
 /// The same, and what the record says of it.
@@ -163,7 +165,7 @@ impl Search<'_> {
             )
         );
         if !silent {
-            for mut home in key_source::others_of_name(self.place, source)? {
+            for mut home in location::others_of_name(self.place, source)? {
                 match home.look() {
                     Ok(Some(key)) if key_fits(self.place, self.place.name(), &key) == Ok(true) => {
                         return Ok(Some(FoundKey::new(self.record, home, key)));

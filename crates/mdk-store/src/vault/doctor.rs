@@ -10,8 +10,7 @@ use std::path::Path;
 use super::{Progress, Stage, VaultError};
 use crate::{
     DatabaseKey, FileRole, OpenError,
-    files::{Place, is_missing},
-    names,
+    files::{Place, is_missing, names},
 };
 
 /// Parts that the report is made of.

@@ -9,17 +9,20 @@ use std::io::{Seek, SeekFrom, Write};
 use mdk_wire::Secret;
 
 use super::{Progress, Stage, VaultError, error, look, rows, verify};
+use crate::store::connect::connect;
 use crate::{
-    DatabaseKey, FileRole, OpenError, Store, StoreError, cipher,
-    files::{self, OwnerLock, Place},
-    first_open,
-    key_source::{self, Home},
-    names::{self, rekey_name, remove_side_cars},
-    open::of_new,
+    DatabaseKey, FileRole, OpenError, Store, StoreError,
+    files::{
+        self, OwnerLock, Place,
+        names::{self, rekey_name, remove_side_cars},
+    },
+    keys::{
+        key_metadata::{self, DatabaseStage, KeySlot, Record},
+        location::{self, Home},
+    },
     recovery::end_rekey,
-    ritual,
-    side_record::{self, DatabaseStage, KeySlot, Record},
-    sqlcipher::{ReadOnly, bad_pages, export, key_fits, open_read_only},
+    sqlcipher::{ReadOnly, bad_pages, export, key_fits, open_read_only, raw_key},
+    store::{create, open::of_new},
 };
 
 /// Room for files other than the copy: the record, the key, and the log of each, which is given over a megabyte at once.
@@ -53,7 +56,7 @@ impl Store {
         to: Option<&DatabaseKey>,
         progress: &mut Progress<'_>,
     ) -> Result<RekeyReport, VaultError> {
-        to.map_or(Ok(()), key_source::check_open)?;
+        to.map_or(Ok(()), location::check_open)?;
         let source = match (to, self.kept_source()) {
             (Some(to), _) => to.settled(),
             (None, Some(kept)) => kept.clone(),
@@ -63,7 +66,7 @@ impl Store {
         self.require_owner()?;
         self.mend()?;
         let place = self.place().ok_or(VaultError::InMemory)?.twin();
-        let old = cipher::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
+        let old = raw_key::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
         let mut record = self.settled_record(&place, &old)?;
         let (mut home, new) = next_key(&place, &source, to.is_some(), &record, &old)?;
         // What an interrupted re-key has left is gone by now, so a file of that name is somebody else's.
@@ -91,7 +94,7 @@ impl Store {
         self.require_owner()?;
         record.write(&place)?;
         let made = home.make(&new);
-        let may_be_there = !first_open::is_late(&made);
+        let may_be_there = !create::is_late(&made);
         let copied = made
             .map_err(|error| match error {
                 OpenError::DatabaseMissingButKeyPresent => key_exists(&home),
@@ -136,7 +139,7 @@ impl Store {
 
     /// The record of this database without anything unfinished; a database of an older version may have none.
     fn settled_record(&self, place: &Place, key: &Secret<32>) -> Result<Record, VaultError> {
-        let record = match side_record::read(place)? {
+        let record = match key_metadata::read(place)? {
             Some(record) if !record.stage.is_begun() && record.key.is_of(key) => record,
             _ => Record::new(place, DatabaseStage::Ready, self.slot_without_record(place, key)),
         };
@@ -155,7 +158,7 @@ impl Store {
     /// What a record that is lost would say of the key, as an opening without one finds it.
     fn slot_without_record(&self, place: &Place, key: &Secret<32>) -> KeySlot {
         let source = self.kept_source();
-        match source.and_then(|source| key_source::place_of(place, source, key)) {
+        match source.and_then(|source| location::place_of(place, source, key)) {
             // Nothing says whose it is. That of a passphrase is beside the database.
             Some(slot) => {
                 let shared = matches!(slot.source.as_str(), "file" | "keyring");
@@ -163,7 +166,7 @@ impl Store {
             }
             None => KeySlot {
                 source: self.key_source().to_owned(),
-                check: side_record::check(key),
+                check: key_metadata::check(key),
                 shared: source.is_some(),
                 ..KeySlot::default()
             },
@@ -197,17 +200,13 @@ impl Store {
         // Closing would move what another owner has written to the log.
         self.require_owner()?;
         self.shut()?;
-        let back = |store: &mut Self, error: VaultError| match ritual::connect(
-            place,
-            place.name(),
-            old,
-            false,
-        )
-        .and_then(|c| store.attach(c))
-        {
-            Ok(()) => error,
-            Err(worse) => worse.into(),
-        };
+        let back =
+            |store: &mut Self, error: VaultError| match connect(place, place.name(), old, false)
+                .and_then(|c| store.attach(c))
+            {
+                Ok(()) => error,
+                Err(worse) => worse.into(),
+            };
         self.require_owner()?;
         remove_side_cars(place, place.name());
         self.require_owner()?;
@@ -217,7 +216,7 @@ impl Store {
         };
         let opened = place
             .sync_dir()
-            .and_then(|()| ritual::connect(place, place.name(), new, false))
+            .and_then(|()| connect(place, place.name(), new, false))
             .and_then(|conn| self.attach(conn));
         match opened {
             Ok(()) => Ok(()),
@@ -257,7 +256,7 @@ fn next_key(
     record: &Record,
     old: &Secret<32>,
 ) -> Result<(Home, Secret<32>), VaultError> {
-    let mut home = key_source::locate_next(place, source, &record.key, named)?;
+    let mut home = location::locate_next(place, source, &record.key, named)?;
     let missing = OpenError::KeyMissing { source: source.source() };
     let key = if home.keeps_keys() {
         if !home.may_create() {
@@ -272,7 +271,7 @@ fn next_key(
             // Somebody has put another file where the key was.
             return Err(key_exists(&home));
         }
-        key_source::fresh()?
+        location::fresh()?
     } else {
         home.look()?.ok_or(missing)?
     };

@@ -6,9 +6,10 @@ use rusqlite::OptionalExtension as _;
 
 use super::{VaultError, look, verify::identity};
 use crate::{
-    DatabaseKey, OpenError, StoreError, client_state,
+    DatabaseKey, OpenError, StoreError,
     recovery::existing_key,
     sqlcipher::{ReadOnly, is_sound, open_read_only},
+    store::tables::client_state,
 };
 
 /// The value that stands under `name` in the client's state. Changes nothing, as [`verify`](super::verify()) does.

@@ -22,11 +22,10 @@ use super::{
 };
 use crate::{
     DatabaseKey, OpenError, StoreError,
-    connection::Conn,
     files::Place,
-    open,
     recovery::existing_key,
-    sqlcipher::{Log, is_cut},
+    sqlcipher::{Log, connection::Conn, is_cut},
+    store::open,
 };
 
 /// What `salvage` saved and what is missing.

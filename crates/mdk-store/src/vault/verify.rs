@@ -12,10 +12,9 @@ use super::{Progress, Stage, VaultError, look};
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError,
     files::Place,
-    migrate, open,
     recovery::{existing_key, plain_copy},
     sqlcipher::{Log, PAGE},
-    store,
+    store::{self, open, schema},
 };
 
 pub(super) use logic::INCOMPLETE_GROUPS;
@@ -206,5 +205,5 @@ pub(super) fn identity(conn: &Connection) -> Result<(), OpenError> {
     if found != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found });
     }
-    migrate::require_known(migrate::version(conn)?)
+    schema::require_known(schema::version(conn)?)
 }

@@ -11,7 +11,7 @@ use super::{DoctorReport, Level, place_of};
 use crate::{
     OpenError,
     files::{Place, Verdict, with_suffix},
-    side_record::{DatabaseStage, Record},
+    keys::key_metadata::{DatabaseStage, Record},
     sqlcipher::{MAGIC, SALT, log_is_damaged},
 };
 

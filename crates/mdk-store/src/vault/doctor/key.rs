@@ -12,9 +12,11 @@ use super::{
 use crate::{
     DatabaseKey, OpenError,
     files::{self, Place},
-    key_source::{self, Presence},
+    keys::{
+        key_metadata::{self, DatabaseStage, KeySlot, Record},
+        location::{self, Presence},
+    },
     recovery::existing_key,
-    side_record::{self, DatabaseStage, KeySlot, Record},
     sqlcipher::{MAGIC, PAGE, key_fits},
 };
 
@@ -124,9 +126,9 @@ pub(super) fn record(place: &Place, family: &Family) -> Option<Record> {
     }
     let mut text = Vec::new();
     let read = File::open(place.path(&name(place, ".keyinfo")))
-        .and_then(|file| file.take(side_record::MAX_LEN + 1).read_to_end(&mut text));
+        .and_then(|file| file.take(key_metadata::MAX_LEN + 1).read_to_end(&mut text));
     // As opening understands it, or it would be refused there what is called good here.
-    read.ok().and_then(|_| side_record::parse(&text))
+    read.ok().and_then(|_| key_metadata::parse(&text))
 }
 
 /// What the record says, and whether the key is there. Whether its source answered.
@@ -138,7 +140,7 @@ fn recorded(
     readable: bool,
 ) -> bool {
     const TOPIC: &str = "key";
-    let look = |slot| apart(|| key_source::present(place, slot, PATIENCE));
+    let look = |slot| apart(|| location::present(place, slot, PATIENCE));
     let (mut slot, mut found) = (&record.key, look(&record.key));
     // Page 1 says which of two counts: that one of them is there is enough.
     if let Some(other) = &record.other_key
@@ -226,7 +228,7 @@ fn left(report: &mut DoctorReport, place: &Place, record: &Record, ask: bool) {
     let Some(slot) = &record.left else { return };
     let unasked = slot.source == "keyring" && !ask;
     let gone =
-        !unasked && matches!(key_source::present(place, slot, PATIENCE), Ok(Presence::Missing));
+        !unasked && matches!(location::present(place, slot, PATIENCE), Ok(Presence::Missing));
     if !gone {
         let text = format!(
             "{} was left where it is: it could not be reached, or nothing shows that it belongs to this database",
@@ -274,7 +276,7 @@ fn no_database(report: &mut DoctorReport, place: Option<&Place>, key: &DatabaseK
     let mut ring = ring.clone();
     ring.timeout = PATIENCE;
     let key = DatabaseKey::Keyring(ring);
-    match key_source::locate(place, &key, None, true).and_then(|mut home| home.look()) {
+    match location::locate(place, &key, None, true).and_then(|mut home| home.look()) {
         Ok(None) => report.say(Level::Ok, "key", "the keyring answers and has no key of that id"),
         Ok(Some(_)) => {
             let text = "the keyring has a key of that id, but the database is not there";

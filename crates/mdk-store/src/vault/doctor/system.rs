@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 
 use super::{DoctorReport, Level, files::Family};
-use crate::{connection::Conn, ritual};
+use crate::sqlcipher::{configure, connection::Conn};
 
 /// 2024-01-01 and 2100-01-01 in seconds since 1970: before one and after the other no clock is right.
 const EARLIEST: u64 = 1_704_067_200;
@@ -28,7 +28,7 @@ fn build(report: &mut DoctorReport) {
         return;
     };
     let _ = conn.execute_batch("PRAGMA cipher_log_level = NONE");
-    match ritual::cipher_version(&conn) {
+    match configure::cipher_version(&conn) {
         Ok(version) => {
             let text = format!("SQLCipher {version}, SQLite {}", rusqlite::version());
             report.say(Level::Ok, TOPIC, text);

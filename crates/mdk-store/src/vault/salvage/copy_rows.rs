@@ -9,8 +9,7 @@ use rusqlite::{Connection, params_from_iter, types::Value};
 
 use crate::{
     OpenError, StoreError,
-    connection::Conn,
-    sqlcipher::is_sound,
+    sqlcipher::{connection::Conn, is_sound},
     vault::{Progress, Stage, VaultError, look::Source, rows},
 };
 

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::VaultError;
-use crate::{OpenError, connection::Conn, groups::GROUP_TABLES};
+use crate::{OpenError, sqlcipher::connection::Conn, store::tables::groups::GROUP_TABLES};
 
 /// Live groups that lack one of the MLS rows without which OpenMLS does not load a group.
 ///

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::{MAX_LINES, VaultError};
-use crate::{OpenError, connection::Conn};
+use crate::{OpenError, sqlcipher::connection::Conn};
 
 /// Everything, on one connection. `ask` may stop it between two checks.
 pub(super) fn all(
