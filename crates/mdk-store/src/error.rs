@@ -4,6 +4,9 @@
 
 use std::io;
 
+/// Result of an operation on an open database.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
 /// An operation on an open database failed. The transaction that it belonged to is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

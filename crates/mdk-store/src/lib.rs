@@ -13,7 +13,7 @@ mod sqlcipher;
 mod store;
 mod vault;
 
-pub use error::{FileRole, OpenError, StoreError};
+pub use error::{FileRole, OpenError, Result, StoreError};
 pub use files::{let_go_in_child, open_to_read};
 pub use keys::database_key::{DatabaseKey, Descriptor, KeyCallback, KeyringKey, KeyringStore};
 pub use keys::location::on_signal;
@@ -39,6 +39,3 @@ pub use store::tables::shares::*;
 pub use store::transaction::Tx;
 pub use store::{Store, StoreInfo};
 pub use vault::*;
-
-/// Result of an operation on an open database.
-pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -116,7 +116,7 @@ impl Store {
         let open::Opened { conn, place, lock, rekeyed_at, created, before } =
             open::open(path, key, options)?;
         let home = Home { path: place.path(place.name()), lock, place };
-        let mut store = Self::new(&conn, Some(home), key.source())?;
+        let mut store = Self::without_connection(&conn, Some(home), key.source())?;
         store.created = created;
         if let Err(error) = store.attach(conn) {
             if let (Some(home), None) = (&store.home, &store.created) {
@@ -151,13 +151,13 @@ impl Store {
     /// [`OpenError::CipherMissing`] or [`OpenError::Store`]: this build is broken.
     pub fn in_memory() -> Result<Self, OpenError> {
         let conn = connect::in_memory()?;
-        let mut store = Self::new(&conn, None, "none")?;
+        let mut store = Self::without_connection(&conn, None, "none")?;
         store.attach(conn)?;
         Ok(store)
     }
 
     /// Without its connection yet: [`Self::attach`] follows.
-    fn new(
+    fn without_connection(
         conn: &Connection,
         home: Option<Home>,
         key_source: &'static str,

@@ -91,7 +91,7 @@ pub(crate) struct InUse(Vec<Id>);
 
 impl InUse {
     /// The file that stands under `name` now is locked from now on.
-    pub(crate) fn add(&mut self, place: &Place, name: &OsStr) {
+    pub(crate) fn note_open(&mut self, place: &Place, name: &OsStr) {
         let Some(id) = place.id(name).filter(|id| !self.0.contains(id)) else { return };
         let Some(mut used) = used() else { return };
         self.0.push(id);

@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use mdk_wire::{Secret, SecretVec};
 
-use crate::{OpenError, keys::location};
+use crate::{OpenError, keys::environment};
 pub use descriptor::Descriptor;
 
 /// Gives the 32 bytes of a key. The text of its error is not shown anywhere: it may hold a secret.
@@ -108,7 +108,7 @@ impl DatabaseKey {
     /// # Errors
     /// [`OpenError::KeyMissing`], [`OpenError::KeyMalformed`], [`OpenError::KeyLength`], [`OpenError::BadIdentifier`].
     pub fn take_env(name: &str) -> Result<Self, OpenError> {
-        let key = location::variable(name)?;
+        let key = environment::variable(name)?;
         Ok(Self::Taken { name: name.to_owned(), key })
     }
 

@@ -3,6 +3,7 @@
 
 mod discard_unfinished;
 mod generate;
+mod generation;
 mod key_file;
 mod next_location;
 mod passphrase_file;
@@ -22,6 +23,7 @@ use crate::{
     DatabaseKey, FileRole, KeyringStore, OpenError,
     files::{self, Place, names},
     keys::{
+        environment,
         key_metadata::{self, KeySlot},
         keyring::{self, Keyring},
         text_format,
@@ -30,18 +32,13 @@ use crate::{
 pub(crate) use discard_unfinished::discard as discard_begun;
 pub(crate) use generate::fresh;
 use generate::random_id;
+pub(crate) use generation::NEW;
+use generation::{entry_name, is_generation};
 use key_file::KeyFile;
 pub(crate) use next_location::locate_next;
 pub(crate) use recorded::{Presence, is_kept, known_source, present, recorded};
 pub(crate) use search_by_name::{others_of_name, place_of};
 pub use supplied::on_signal;
-pub(crate) use supplied::variable;
-
-/// What a key file is called whose name still belongs to the key before it.
-pub(crate) const NEW: &str = "new";
-
-/// How many hex digits a generation has that is random.
-const GENERATION: usize = 8;
 
 /// The place of one key.
 pub(crate) struct Home {
@@ -128,7 +125,7 @@ pub(crate) fn locate(
             Kind::Wrapped(file, Some(passphrase.clone()), None)
         }
         DatabaseKey::Env(name) | DatabaseKey::Taken { name, .. } => {
-            supplied::check_variable(name)?;
+            environment::check_variable(name)?;
             slot.key_id = Some(name.clone());
             Kind::Given(source.clone())
         }
@@ -167,11 +164,6 @@ pub(crate) fn is_of_key(key: &OsStr, name: &OsStr) -> bool {
         Some(is_generation(rest.strip_suffix(".tmp").unwrap_or(rest)))
     };
     names_of(key).iter().any(|own| name == own) || generation().unwrap_or(false)
-}
-
-/// Whether it is a generation that is random.
-fn is_generation(text: &str) -> bool {
-    text.len() == GENERATION && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// A key in a file that the database makes, replaces and removes would be lost with it.
@@ -221,7 +213,7 @@ impl Home {
     }
 
     /// This key is the one that will be here: the record says so before it is made.
-    pub(crate) fn expect(&mut self, key: &Secret<32>) -> Result<(), OpenError> {
+    pub(crate) fn note_expected(&mut self, key: &Secret<32>) -> Result<(), OpenError> {
         self.slot.check = key_metadata::check(key);
         if let Kind::Wrapped(_, Some(passphrase), draft @ None) = &mut self.kind
             && self.slot.file.is_none()
@@ -239,7 +231,7 @@ impl Home {
     }
 
     /// Whether the key stands in a file of its own.
-    pub(crate) fn is_file(&self) -> bool {
+    pub(crate) fn stands_in_file(&self) -> bool {
         matches!(self.kind, Kind::File(_) | Kind::Wrapped(..))
     }
 
@@ -319,7 +311,7 @@ impl Home {
                 Err(OpenError::KeyMalformed { .. } | OpenError::KeyLength { .. }) => Ok(true),
                 found => found.map(|key| key.is_some()),
             },
-            Kind::File(file) | Kind::Wrapped(file, ..) => file.exists(),
+            Kind::File(file) | Kind::Wrapped(file, ..) => file.is_there(),
             Kind::Given(_) => Ok(false),
         }
     }
@@ -370,12 +362,4 @@ fn read_file(file: &KeyFile) -> Result<Option<Secret<32>>, OpenError> {
 fn is_gone(found: Result<Option<Secret<32>>, OpenError>) -> bool {
     use OpenError::{KeyLength, KeyMalformed};
     matches!(found, Ok(_) | Err(KeyMalformed { .. } | KeyLength { .. }))
-}
-
-/// What the entry of a keyring is called.
-fn entry_name(id: &str, generation: Option<&str>) -> String {
-    match generation {
-        None => id.to_owned(),
-        Some(generation) => format!("{id}#{generation}"),
-    }
 }

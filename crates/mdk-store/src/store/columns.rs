@@ -8,7 +8,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Result, StoreError, Tx};
+use crate::{Result, StoreError};
 
 /// An unsigned 64-bit value as a column: INTEGER up to `i64::MAX`, above that 8 bytes big endian. SQLite sorts
 /// INTEGER before BLOB, so comparing columns compares values, and whatever a peer sends can be stored.
@@ -185,21 +185,6 @@ impl<'r> Columns<'r> {
         }
         // Members and admins: lifted when they were read from the wire, and too many to lift again.
         Ok(keys.iter().copied().map(PublicKey::from_lifted).collect())
-    }
-}
-
-impl Tx<'_> {
-    /// Executes a statement that must change exactly one row, or fails: a write that finds no row would be lost.
-    pub(crate) fn exec_one(
-        &self,
-        sql: &str,
-        params: impl rusqlite::Params,
-        what: &'static str,
-    ) -> Result<()> {
-        match self.exec(sql, params)? {
-            1 => Ok(()),
-            _ => Err(StoreError::Internal { what, code: 0 }),
-        }
     }
 }
 

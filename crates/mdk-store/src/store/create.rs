@@ -146,7 +146,7 @@ pub(crate) fn prepare(
             (location::fresh()?, true)
         }
     };
-    home.expect(&key)?;
+    home.note_expected(&key)?;
     let mut left = record.as_ref().and_then(|record| record.left.clone());
     if let Some(before) = begun.filter(|slot| make || !slot.same_place(&home.slot)) {
         // A key that was begun is known by the record that is about to be replaced.

@@ -118,6 +118,19 @@ impl<'a> Tx<'a> {
         Ok(changed)
     }
 
+    /// Executes a statement that must change exactly one row, or fails: a write that finds no row would be lost.
+    pub(crate) fn exec_one(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        what: &'static str,
+    ) -> Result<()> {
+        match self.exec(sql, params)? {
+            1 => Ok(()),
+            _ => Err(StoreError::Internal { what, code: 0 }),
+        }
+    }
+
     /// Counts the steps of a statement that has run, in builds for tests.
     fn meter(&self, statement: &Statement<'_>) {
         if cfg!(debug_assertions) {

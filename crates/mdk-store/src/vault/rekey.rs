@@ -242,7 +242,7 @@ fn of_copy(error: VaultError) -> VaultError {
 }
 
 fn key_exists(home: &Home) -> VaultError {
-    match home.is_file() {
+    match home.stands_in_file() {
         true => VaultError::DestinationExists { role: FileRole::Key },
         false => VaultError::KeyExists,
     }
@@ -278,7 +278,7 @@ fn next_key(
     if key == *old {
         return Err(VaultError::SameKey);
     }
-    home.expect(&key)?;
+    home.note_expected(&key)?;
     Ok((home, key))
 }
 

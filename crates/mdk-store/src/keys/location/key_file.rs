@@ -10,7 +10,10 @@ use std::{
 use mdk_wire::Secret;
 use zeroize::Zeroizing;
 
-use super::{NEW, is_generation, passphrase_file};
+use super::{
+    generation::{NEW, is_generation},
+    passphrase_file,
+};
 use crate::{
     FileRole, OpenError,
     files::{self, Place, names},
@@ -118,7 +121,7 @@ impl KeyFile {
         {
             // It was moved to another directory, its generation with it.
             let moved = Self::new(&self.path)?.with_generation(Some(&generation));
-            if moved.exists()? {
+            if moved.is_there()? {
                 return Ok((moved, None));
             }
         }
@@ -181,7 +184,7 @@ impl KeyFile {
     }
 
     /// Whether something has its name.
-    pub(super) fn exists(&self) -> Result<bool, OpenError> {
+    pub(super) fn is_there(&self) -> Result<bool, OpenError> {
         let Some(place) = self.place()? else { return Ok(false) };
         Ok(place.inspect(&self.name(&place), FileRole::Key)?.is_some())
     }

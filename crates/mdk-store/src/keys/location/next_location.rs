@@ -1,6 +1,11 @@
 //! The place of the next key.
 
-use super::{GENERATION, Home, Kind, NEW, check_new, locate, random_id};
+use super::{
+    Home, Kind, check_new,
+    generate::random_id,
+    generation::{GENERATION, NEW},
+    locate,
+};
 use crate::{DatabaseKey, KeyringKey, OpenError, files::Place, keys::key_metadata::KeySlot};
 
 /// The place where the next key of a re-key goes: beside the present one, if it is the same place.

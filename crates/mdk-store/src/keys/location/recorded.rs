@@ -5,7 +5,8 @@ use std::{path::Path, time::Duration};
 use mdk_wire::Secret;
 
 use super::{
-    Home, Kind, entry_name,
+    Home, Kind,
+    generation::entry_name,
     key_file::{KeyFile, resolve},
     passphrase_file, read_file,
 };

@@ -5,7 +5,11 @@
 
 use mdk_wire::Secret;
 
-use super::{Home, Kind, entry_name, is_generation, locate};
+use super::{
+    Home, Kind,
+    generation::{entry_name, is_generation},
+    locate,
+};
 use crate::{DatabaseKey, OpenError, files::Place, keys::key_metadata::KeySlot};
 
 /// How many keys are tried besides the one that has the name itself.

@@ -12,13 +12,14 @@ use zeroize::Zeroizing;
 use crate::{
     DatabaseKey, FileRole, OpenError,
     files::{self, Handle},
-    keys::text_format,
+    keys::{
+        environment::{self, MAX_NAME},
+        text_format,
+    },
 };
 
 /// Where Docker and Podman mount secrets.
 const RUN_SECRETS: &str = "/run/secrets";
-/// Longest name of a file or of a variable.
-const MAX_NAME: usize = 255;
 
 /// See [`on_signal`].
 static ASK: OnceLock<fn() -> bool> = OnceLock::new();
@@ -33,7 +34,7 @@ pub fn on_signal(ask: fn() -> bool) {
 pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
     match source {
         DatabaseKey::Raw(key) | DatabaseKey::Taken { key, .. } => Ok(key.clone()),
-        DatabaseKey::Env(name) => variable(name),
+        DatabaseKey::Env(name) => environment::variable(name),
         DatabaseKey::Secret(name) => secret(name),
         DatabaseKey::Fd(fd) => {
             text_format::decode_any(&contents(Handle::of(fd.take()?))?, true, "fd")
@@ -49,14 +50,6 @@ pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
     }
 }
 
-/// Checks the name of a variable.
-pub(super) fn check_variable(name: &str) -> Result<(), OpenError> {
-    if name.is_empty() || name.len() > MAX_NAME || name.contains(['=', '\0']) {
-        return Err(OpenError::BadIdentifier { which: "variable name", limit: MAX_NAME });
-    }
-    Ok(())
-}
-
 /// Checks the name of a secret: a file name, not a path.
 pub(super) fn check_secret(name: &str) -> Result<(), OpenError> {
     let path = name.contains(['/', '\\', '\0']) || name == "." || name == "..";
@@ -64,20 +57,6 @@ pub(super) fn check_secret(name: &str) -> Result<(), OpenError> {
         return Err(OpenError::BadIdentifier { which: "secret name", limit: MAX_NAME });
     }
     Ok(())
-}
-
-pub(crate) fn variable(name: &str) -> Result<Secret<32>, OpenError> {
-    check_variable(name)?;
-    let text = match std::env::var(name).map(Zeroizing::new) {
-        Ok(text) => text,
-        Err(std::env::VarError::NotPresent) => {
-            return Err(OpenError::KeyMissing { source: "env" });
-        }
-        Err(std::env::VarError::NotUnicode(_)) => {
-            return Err(OpenError::KeyMalformed { source: "env" });
-        }
-    };
-    text_format::decode_any(text.as_bytes(), false, "env")
 }
 
 fn secret(name: &str) -> Result<Secret<32>, OpenError> {

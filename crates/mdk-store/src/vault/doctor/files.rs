@@ -7,10 +7,10 @@ use std::{
     path::Path,
 };
 
-use super::{DoctorReport, Level, place_of};
+use super::{DoctorReport, Level};
 use crate::{
-    OpenError,
-    files::{Place, Verdict, with_suffix},
+    FileRole, OpenError,
+    files::{Place, Verdict, is_missing, names, with_suffix},
     keys::key_metadata::{DatabaseStage, Record},
     sqlcipher::{MAGIC, SALT, log_is_damaged},
 };
@@ -78,7 +78,7 @@ impl Family {
         }
     }
 
-    pub(super) fn metadata(&self) -> impl Iterator<Item = &Metadata> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Metadata> {
         self.found.iter().map(|(_, meta)| meta)
     }
 }
@@ -378,4 +378,17 @@ pub(super) fn lock(report: &mut DoctorReport, place: Option<&Place>, family: &Fa
             false
         }
     }
+}
+
+/// The place of a file, `None` if there is no directory for it yet. Never makes a directory.
+fn place_of(path: &Path) -> Result<Option<Place>, OpenError> {
+    names::check(path, FileRole::Database)?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if path.file_name().is_some() && is_missing(parent) {
+        return Ok(None);
+    }
+    Place::of(path, FileRole::Database).map(Some)
 }

@@ -51,7 +51,7 @@ fn clock(report: &mut DoctorReport, family: &Family, now: SystemTime) {
     const TOPIC: &str = "clock";
     let hint = "set the clock; messages carry its time";
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let newest = family.metadata().filter_map(|meta| meta.modified().ok()).max();
+    let newest = family.all().filter_map(|meta| meta.modified().ok()).max();
     if !(EARLIEST..LATEST).contains(&seconds) {
         let text = format!("the clock is wrong: it says {seconds} seconds since 1970");
         report.advise(Level::Error, TOPIC, text, hint);

@@ -2,7 +2,8 @@
 
 use rusqlite::Connection;
 
-use super::{MAX_LINES, VaultError};
+use super::report::MAX_LINES;
+use crate::vault::VaultError;
 use crate::{OpenError, sqlcipher::connection::Conn};
 
 /// Everything, on one connection. `ask` may stop it between two checks.
