@@ -29,7 +29,10 @@ use super::{
     file_system::{self, Verdict},
     io_error,
 };
-use crate::{FileRole, OpenError, files::names, store::open::SIDE_CARS};
+use crate::{
+    FileRole, OpenError,
+    files::names::{self, SIDE_CARS},
+};
 
 /// A directory, held open, and the name of a file in it.
 pub(crate) struct Place {

@@ -1,7 +1,7 @@
 //! The record of where the key is: `NAME.keyinfo` beside the database. It says which key, never the key.
 //!
 //! It answers "which keyring?" without the key, remembers a random key id, and tells what an interrupted first open or
-//! re-key was doing. A database without one still opens with a key that is named in full (`key_source/lost.rs`).
+//! re-key was doing. A database without one still opens with a key that is named in full (`location/search_by_name.rs`).
 
 use std::{
     ffi::{OsStr, OsString},

@@ -1,5 +1,5 @@
 //! Finding the key of a database, and making, storing and removing keys. Which key counts is decided elsewhere
-//! (`first_open.rs`, `vault/rekey`); here a key that exists is never replaced.
+//! (`store/create.rs`, `vault/rekey.rs`); here a key that exists is never replaced.
 
 mod discard_unfinished;
 mod generate;

@@ -13,7 +13,7 @@ use crate::{
     sqlcipher::undumped,
 };
 
-/// A connection. While it lives no other part of this process ends its locks: see `files/in_use.rs`.
+/// A connection. While it lives no other part of this process ends its locks: see `files/open_databases.rs`.
 pub(crate) struct Conn {
     /// `None` while closing.
     conn: Option<Connection>,

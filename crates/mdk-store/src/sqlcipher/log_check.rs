@@ -105,7 +105,7 @@ fn io(action: &'static str, error: &io::Error) -> OpenError {
 /// it, for the file is made durable before the next log is begun. If any page is not, the log was damaged.
 ///
 /// With the settings of ours no frame is written before the header is durable. The exception is the frame that primes a
-/// new log (see `ritual::prime_log`): it holds page 1 alone and changes nothing.
+/// new log (see `store/checkpoint.rs`): it holds page 1 alone and changes nothing.
 fn is_moved(held: &Log, log: &File, database: &File) -> Result<bool, OpenError> {
     if held.pages.keys().all(|number| *number == 1) {
         return Ok(true);

@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 
 use mdk_wire::Secret;
 
+use crate::files::names::{SIDE_CARS, remove_side_cars};
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
     files::{self, OwnerLock, Place, names},
@@ -20,7 +21,7 @@ use crate::{
         state::{AtLocation, FileState, Intent, LogState, Metadata, Seen},
         table::{Begin, before_keys, begin},
     },
-    store::open::{self, remove_side_cars},
+    store::open,
 };
 
 /// What the name of a database that is being made ends in.
@@ -276,7 +277,7 @@ impl Created {
 /// temporary file is made, and goes after it.
 fn refuse_foreign(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
     let begun = key_metadata::read(place)?.is_some_and(|record| record.stage.is_begun());
-    for name in open::SIDE_CARS.iter().chain(&[""]).map(|suffix| files::with_suffix(temp, suffix)) {
+    for name in SIDE_CARS.iter().chain(&[""]).map(|suffix| files::with_suffix(temp, suffix)) {
         let foreign = match begun {
             true => names::is_somebodys(place, &name),
             false => place.inspect(&name, FileRole::Database)?.is_some(),

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) use super::connect::connect;
-pub(crate) use crate::files::names::{SIDE_CARS, remove_side_cars};
+use crate::files::names::SIDE_CARS;
 
 /// How a database is opened.
 #[derive(Debug, Clone, Default)]

@@ -17,6 +17,7 @@ use super::{
     rows::{self, TableSum},
     verify,
 };
+use crate::files::names::SIDE_CARS;
 use crate::store::connect;
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
@@ -30,10 +31,7 @@ use crate::{
         Log, PAGE, ReadOnly, bad_pages, configure, connection::Conn, export, key_fits,
         open_read_only, raw_key,
     },
-    store::{
-        create,
-        open::{self, SIDE_CARS},
-    },
+    store::{create, open},
 };
 
 /// What `encrypt_existing` did.

@@ -69,13 +69,7 @@ impl Store {
         let old = raw_key::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
         let mut record = self.settled_record(&place, &old)?;
         let (mut home, new) = next_key(&place, &source, to.is_some(), &record, &old)?;
-        // What an interrupted re-key has left is gone by now, so a file of that name is somebody else's.
-        if place.inspect(&rekey_name(&place), FileRole::Database)?.is_some() {
-            return Err(OpenError::NameTaken { suffix: ".rekey" }.into());
-        }
-        for suffix in [".rekey-wal", ".rekey-shm", ".rekey-journal"] {
-            names::refuse_foreign(&place, suffix)?;
-        }
+        require_free_name(&place)?;
         let size = self.settle_log(&place)?;
         // A file that the old key does not open is taken for one that has the new key, if anything fails from here on.
         if !key_fits(&place, place.name(), &old)? {
@@ -229,6 +223,15 @@ impl Store {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Fails if something stands where the copy is to be. What an interrupted re-key has left is gone by now, so it is somebody else's.
+fn require_free_name(place: &Place) -> Result<(), OpenError> {
+    if place.inspect(&rekey_name(place), FileRole::Database)?.is_some() {
+        return Err(OpenError::NameTaken { suffix: ".rekey" });
+    }
+    let side_cars = [".rekey-wal", ".rekey-shm", ".rekey-journal"];
+    side_cars.into_iter().try_for_each(|suffix| names::refuse_foreign(place, suffix))
 }
 
 /// An error about the copy or, while files are exchanged, about one that was read through just before: a fault of the

@@ -10,7 +10,6 @@ use std::{
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use super::*;
-use crate::store::{connect::connect, schema::migrate};
 
 /// Makes the connection what one of plain SQLite is: it ignores the pragmas of SQLCipher and answers nothing to them.
 fn without_cipher(conn: &mut Connection) {
@@ -54,9 +53,9 @@ fn a_file_with_a_map_of_pointers_is_refused() {
     File::create_new(&path).unwrap();
     let key = Secret::new([1; 32]);
     let open = || Connection::open_with_flags(&path, FLAGS).unwrap();
-    let mut conn = open();
+    let conn = open();
     configure_connection(&conn, Some(&key), true).unwrap();
-    migrate(&mut conn, true).unwrap();
+    conn.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
     drop(conn);
     for mode in [1, 2] {
         let conn = open();
@@ -85,7 +84,8 @@ fn a_sort_of_a_hundred_megabytes_makes_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::of(&dir.path().join("home").join("a.db"), FileRole::Database).unwrap();
     place.create_new(place.name(), FileRole::Database).unwrap();
-    let conn = connect(&place, place.name(), &Secret::new([1; 32]), true).unwrap();
+    let conn =
+        open_configured(&place, place.name(), &Secret::new([1; 32]), true, |_| Ok(())).unwrap();
     // What watches sees such a file: under its name of SQLite, which is gone.
     let control = dir.path().join("etilqs_0123456789abcdef");
     let file = File::create_new(&control).unwrap();

@@ -3,7 +3,7 @@
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
-use super::{Progress, Stage, VaultError, VerifyReport};
+use super::report::VerifyReport;
 use crate::{
     FileRole, OpenError, StoreError,
     files::Place,
@@ -11,7 +11,7 @@ use crate::{
     sqlcipher::{
         self, Log, PAGE, ReadOnly, SALT, connection::Conn, is_cut, open_read_only, read_at,
     },
-    vault::{error, look::Source, scratch::Scratch},
+    vault::{Progress, Stage, VaultError, error, look::Source, scratch::Scratch},
 };
 
 /// A database that nobody writes to, with what stands in its log, and how it is opened.
