@@ -39,7 +39,7 @@ fn child() {
 
 fn hold(home: &Path) -> (Child, BufReader<ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "files::lock::tests::child", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "files::owner_lock::tests::child", "--nocapture", "--test-threads=1"])
         .env(HOME, home)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -220,7 +220,7 @@ fn hold_without_room(home: &Path, error: &str) -> (Child, BufReader<ChildStdout>
         .arg(home.join("alice.db.lock"))
         .args(["-e", &format!("inject=write:error={error}")])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "files::lock::tests::child", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "files::owner_lock::tests::child", "--nocapture", "--test-threads=1"])
         .env(HOME, home)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
