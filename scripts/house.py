@@ -48,7 +48,7 @@ COMMON = {
     "members", "merge", "min", "name", "new", "next", "none", "note", "ok", "ok_or", "open",
     "own_leaf_index", "parse", "path", "pending_commit", "pop", "position", "prepare", "push",
     "put", "query", "read", "recv", "remove", "replace", "retain", "retry", "rev", "rollback",
-    "row", "rows", "run", "seek", "send", "set", "skip", "sort", "sort_by", "split", "start",
+    "row", "rows", "run", "search", "seek", "send", "set", "skip", "sort", "sort_by", "split", "start",
     "stop", "store", "sum", "swap", "tag", "tags", "take", "to_bytes", "to_string", "to_vec",
     "transaction", "truncate", "try_from", "unwrap_or", "update", "values", "write", "zip",
 }

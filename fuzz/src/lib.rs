@@ -8,5 +8,5 @@ mod kit;
 pub mod mutate;
 pub mod seeds;
 mod shared;
+mod sqlcipher;
 pub mod targets;
-mod undumped;

@@ -9,7 +9,7 @@ import pytest
 from tests.vault.torture import soak, threads
 from tests.vault.torture.threads import Call, share_of
 
-# Of two open databases; see cache_size in crates/mdk-store/src/ritual.rs.
+# Of two open databases; see cache_size in crates/mdk-store/src/sqlcipher/configure.rs.
 CACHES = 2 * 8 << 20
 
 

@@ -159,7 +159,9 @@ key = (
     DatabaseKey.passphrase("a passphrase") if "passphrase" in end
     else DatabaseKey.from_file(folder / "home" / "k")
 )
-account = Mdk.open(folder / "home" / "a.db", keys=Keys.generate(), key=key)
+keys = Keys.generate()
+(folder / "nsec").write_text(keys.reveal_nsec())
+account = Mdk.open(folder / "home" / "a.db", keys=keys, key=key)
 with account.create_group("Lunch", relays=["wss://relay.example"]) as pending:
     group = pending.confirm()
 for number in range(20):
@@ -308,6 +310,7 @@ from mdk import DatabaseKey, Keys, Mdk, errors, vault
 folder, to = Path(sys.argv[1]), Path(sys.argv[2])
 path, key = folder / "home" / "a.db", DatabaseKey.from_file(folder / "home" / "k")
 new = DatabaseKey.raw(bytes(range(32)))
+keys = Keys.parse((folder / "nsec").read_text())
 before = sorted(file.name for file in path.parent.iterdir())
 try:
     with (folder / "filler").open("wb", buffering=0) as filler:
@@ -315,6 +318,18 @@ try:
             filler.write(bytes(512))
 except OSError:
     assert os.statvfs(folder).f_bavail == 0
+with Mdk.open(path, keys=keys, key=key) as account:
+    (group,) = account.groups()
+    assert group.name == "Lunch"
+    assert [message.text for message in account.messages(group.id)][-1] == "message 19"
+    for _ in range(2):
+        try:
+            account.create_message(group.id, "no room " * 2000)
+        except errors.DiskFull:
+            pass
+        else:
+            raise AssertionError("there was room")
+    assert len(account.messages(group.id)) == 20
 assert vault.verify(path, key=key).ok
 vault.backup(path, to / "backup", passphrase="a passphrase", key=key)
 salvaged = vault.salvage(path, to / "salvaged" / "a.db", key=key, to_key=new)
@@ -335,6 +350,8 @@ def meanwhile(step):
 vault.verify(path, key=key, progress=meanwhile)
 assert seen == [0], seen
 (folder / "filler").unlink()
+with Mdk.open(path, keys=keys, key=key) as account:
+    account.create_message(group.id, "there is room")
 try:
     Mdk.open(path, keys=Keys.generate(), key=key)
 except errors.WrongAccount:

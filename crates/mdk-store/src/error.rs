@@ -4,9 +4,8 @@
 
 use std::io;
 
-use rusqlite::ErrorCode;
-
-use crate::store::{self, Fault};
+/// Result of an operation on an open database.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// An operation on an open database failed. The transaction that it belonged to is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,52 +70,6 @@ impl StoreError {
     /// An internal error that has no SQLite code.
     pub(crate) fn internal(what: &'static str) -> Self {
         Self::Internal { what, code: 0 }
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        // The text of the error may quote SQL and values, so only its code survives.
-        match &error {
-            rusqlite::Error::SqliteFailure(e, _)
-            | rusqlite::Error::SqlInputError { error: e, .. } => {
-                let code = e.extended_code;
-                store::note_fault(match e.code {
-                    ErrorCode::DatabaseCorrupt
-                    | ErrorCode::NotADatabase
-                    | ErrorCode::OutOfMemory
-                    | ErrorCode::Unknown => Fault::Damage,
-                    ErrorCode::ConstraintViolation | ErrorCode::DatabaseBusy => Fault::None,
-                    _ => Fault::Failed,
-                });
-                match e.code {
-                    ErrorCode::DiskFull => Self::DiskFull,
-                    // The index of the write-ahead log could not be enlarged: SQLite does not say why, but it asks
-                    // for room and nothing else.
-                    _ if code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Self::DiskFull,
-                    // (memory is what SQLite says was missing where SQLCipher could not decrypt a page; whoever asks looks
-                    // at the pages again before it is called damage)
-                    ErrorCode::DatabaseCorrupt
-                    | ErrorCode::NotADatabase
-                    | ErrorCode::OutOfMemory => Self::Corrupt,
-                    ErrorCode::ReadOnly => Self::ReadOnly,
-                    ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
-                    ErrorCode::SystemIoFailure
-                    | ErrorCode::CannotOpen
-                    | ErrorCode::PermissionDenied => Self::Io { code },
-                    ErrorCode::ConstraintViolation => Self::Internal { what: "constraint", code },
-                    _ => Self::Internal { what: "SQL", code },
-                }
-            }
-            rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-            | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::Utf8Error(..) => Self::Decode { what: "column" },
-            rusqlite::Error::ToSqlConversionFailure(_) => {
-                Self::Invalid { what: "value out of range" }
-            }
-            _ => Self::internal("SQL"),
-        }
     }
 }
 
@@ -415,12 +368,6 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
 /// A key source in words.
 fn source_text(source: &str) -> &'static str {
     match source {
@@ -463,37 +410,5 @@ impl std::fmt::Display for FileRole {
             Self::Directory => "directory",
             Self::Backup => "backup file",
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rusqlite::ffi;
-
-    use super::*;
-
-    #[test]
-    fn sqlite_codes_become_what_the_user_can_act_on() {
-        let map = |code| {
-            let text = Some("SELECT secret FROM mls_rows".to_owned());
-            StoreError::from(rusqlite::Error::SqliteFailure(ffi::Error::new(code), text))
-        };
-        for (code, error) in [
-            (ffi::SQLITE_FULL, StoreError::DiskFull),
-            (ffi::SQLITE_IOERR_FSYNC, StoreError::Io { code: ffi::SQLITE_IOERR_FSYNC }),
-            (ffi::SQLITE_CANTOPEN, StoreError::Io { code: ffi::SQLITE_CANTOPEN }),
-            (ffi::SQLITE_CORRUPT, StoreError::Corrupt),
-            (ffi::SQLITE_NOTADB, StoreError::Corrupt),
-            (ffi::SQLITE_NOMEM, StoreError::Corrupt),
-            (ffi::SQLITE_READONLY_DBMOVED, StoreError::ReadOnly),
-            (ffi::SQLITE_BUSY_SNAPSHOT, StoreError::Busy),
-            (
-                ffi::SQLITE_CONSTRAINT_UNIQUE,
-                StoreError::Internal { what: "constraint", code: ffi::SQLITE_CONSTRAINT_UNIQUE },
-            ),
-        ] {
-            assert_eq!(map(code), error);
-            assert!(!format!("{error} {error:?}").contains("SELECT"));
-        }
     }
 }

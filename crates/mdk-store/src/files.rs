@@ -6,9 +6,10 @@
 
 #[cfg(any(windows, test))]
 mod acl;
-mod fs_kind;
-mod in_use;
-mod lock;
+mod file_system;
+pub(crate) mod names;
+mod open_databases;
+mod owner_lock;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -23,11 +24,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use fs_kind::Verdict;
-pub use in_use::open_to_read;
-pub(crate) use in_use::{Handle, Id, InProcess, InUse, open, refuse_forked};
-pub(crate) use lock::OwnerLock;
-pub use lock::let_go_in_child;
+pub(crate) use file_system::Verdict;
+pub use open_databases::open_to_read;
+pub(crate) use open_databases::{Handle, Id, InProcess, InUse, open, refuse_forked};
+pub(crate) use owner_lock::OwnerLock;
+pub use owner_lock::let_go_in_child;
 #[cfg(unix)]
 pub(crate) use unix::Place;
 #[cfg(windows)]

@@ -1,7 +1,18 @@
 //! One open database.
 
-pub(crate) mod log;
-mod mend;
+pub(crate) mod checkpoint;
+mod columns;
+pub(crate) mod connect;
+pub(crate) mod create;
+pub(crate) mod digest;
+pub(crate) mod epoch_state_cache;
+pub(crate) mod mls;
+pub(crate) mod open;
+mod reconnect;
+pub(crate) mod schema;
+pub(crate) mod tables;
+pub(crate) mod transaction;
+pub(crate) mod unread;
 
 use std::{
     cell::Cell,
@@ -15,20 +26,21 @@ use std::{
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
-pub(crate) use mend::{Fault, is_usable, note_fault};
+pub(crate) use reconnect::is_usable;
 
 use crate::{
-    DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx, cipher,
-    connection::Conn,
-    digest,
+    DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx,
     files::{OwnerLock, Place},
-    first_open::Created,
-    migrate, open,
     recovery::explain_refusal,
-    ritual,
-    states::KnownStates,
-    tx::Erased,
-    unread::UnreadCounts,
+    sqlcipher::{
+        configure,
+        connection::Conn,
+        errors::{is_faulty, take_fault},
+        raw_key,
+    },
+    store::{
+        create::Created, epoch_state_cache::KnownStates, transaction::Erased, unread::UnreadCounts,
+    },
 };
 
 /// One open database. It holds the owner lock until it is dropped.
@@ -104,7 +116,7 @@ impl Store {
         let open::Opened { conn, place, lock, rekeyed_at, created, before } =
             open::open(path, key, options)?;
         let home = Home { path: place.path(place.name()), lock, place };
-        let mut store = Self::new(&conn, Some(home), key.source())?;
+        let mut store = Self::without_connection(&conn, Some(home), key.source())?;
         store.created = created;
         if let Err(error) = store.attach(conn) {
             if let (Some(home), None) = (&store.home, &store.created) {
@@ -138,14 +150,14 @@ impl Store {
     /// # Errors
     /// [`OpenError::CipherMissing`] or [`OpenError::Store`]: this build is broken.
     pub fn in_memory() -> Result<Self, OpenError> {
-        let conn = ritual::open_in_memory()?;
-        let mut store = Self::new(&conn, None, "none")?;
+        let conn = connect::in_memory()?;
+        let mut store = Self::without_connection(&conn, None, "none")?;
         store.attach(conn)?;
         Ok(store)
     }
 
     /// Without its connection yet: [`Self::attach`] follows.
-    fn new(
+    fn without_connection(
         conn: &Connection,
         home: Option<Home>,
         key_source: &'static str,
@@ -164,7 +176,7 @@ impl Store {
             key_source,
             kept_source: None,
             rekeyed_at: None,
-            cipher_version: ritual::cipher_version(conn)?,
+            cipher_version: configure::cipher_version(conn)?,
             pid: std::process::id(),
         })
     }
@@ -173,35 +185,44 @@ impl Store {
     pub(crate) fn attach(&mut self, mut conn: Conn) -> Result<(), OpenError> {
         self.states.forget();
         self.log_frames.store(0, Ordering::Relaxed);
-        if let Err(error) = self.prepare(&mut conn) {
-            let key = cipher::take_key(&conn);
-            drop(conn);
-            return Err(match (&self.home, key) {
-                (Some(home), Some(key)) => explain_refusal(&home.place, &key, error),
-                _ => error,
-            });
+        let primed = match self.prepare(&mut conn) {
+            Ok(primed) => primed,
+            Err(error) => {
+                let key = raw_key::take_key(&conn);
+                drop(conn);
+                return Err(match (&self.home, key) {
+                    (Some(home), Some(key)) => explain_refusal(&home.place, &key, error),
+                    _ => error,
+                });
+            }
+        };
+        if !primed {
+            // What could not be moved stands there still.
+            self.log_frames.store(checkpoint::committed(&conn)?, Ordering::Relaxed);
         }
         self.conn = Some(conn);
-        self.untidy = false;
+        self.untidy = !primed;
         Ok(())
     }
 
-    fn prepare(&self, conn: &mut Conn) -> Result<(), OpenError> {
+    /// Whether nothing stands in the log but what primes it.
+    fn prepare(&self, conn: &mut Conn) -> Result<bool, OpenError> {
         // Until it has shown that it can write, it does not touch the log when it is dropped.
         if self.home.is_some() {
-            ritual::keep_log(conn, true)?;
+            configure::keep_log(conn, true)?;
         }
-        conn.execute_batch(include_str!("schema/connection__held.sql"))?;
+        conn.execute_batch(include_str!("store/schema/connection__held.sql"))?;
         let counter = Arc::clone(&self.log_frames);
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, frames| {
             counter.store(frames, Ordering::Relaxed);
             Ok(())
         }))?;
-        if self.home.is_some() {
-            ritual::prime_log(conn)?;
-            ritual::keep_log(conn, false)?;
+        if self.home.is_none() {
+            return Ok(true);
         }
-        Ok(())
+        let primed = checkpoint::prime_log(conn)?;
+        configure::keep_log(conn, false)?;
+        Ok(primed)
     }
 
     /// Closes the connection; [`Self::attach`] must follow. On failure it is still there.
@@ -279,7 +300,7 @@ impl Store {
         self.mend()?;
         // Not before the commit is it needed, and what is only tried has none.
         let untidy = self.tidy().err();
-        mend::forget_faults();
+        take_fault();
         let before = self.log_frames.load(Ordering::Relaxed);
         let done = |tx: &Tx<'_>| {
             let value = f(tx)?;
@@ -300,7 +321,7 @@ impl Store {
                 Ok(value)
             }
             Err(error) => {
-                self.untidy |= self.home.is_some() && mend::is_faulty();
+                self.untidy |= self.home.is_some() && is_faulty();
                 Err(self.explain(error))
             }
         }
@@ -313,17 +334,17 @@ impl Store {
         // That commit syncs the log's head and its end. If it is long enough by itself, the one after it moves the log: no
         // call syncs more than twice.
         let begun = before == 0;
-        let short = frames < log::CHECKPOINT_PAGES || frames == before;
+        let short = frames < checkpoint::CHECKPOINT_PAGES || frames == before;
         if begun || short || self.require_owner().is_err() {
             return;
         }
-        match self.conn().and_then(log::move_log) {
+        match self.conn().and_then(checkpoint::move_log) {
             // Nothing in the log is needed now. Should the commit that begins it anew fail, a recovery must not find it:
             // it stands at the beginning, not behind the frames that were moved.
             Ok(true) => {
                 self.log_was_emptied();
                 let cut = self.erased.get() == Erased::Content;
-                if cut && self.conn().is_ok_and(|conn| log::truncate(conn).is_ok()) {
+                if cut && self.conn().is_ok_and(|conn| checkpoint::truncate(conn).is_ok()) {
                     self.erased.take();
                 }
             }
@@ -344,7 +365,7 @@ impl Store {
         }
         self.require_owner()?;
         self.mend()?;
-        match log::move_log(self.conn()?) {
+        match checkpoint::move_log(self.conn()?) {
             Ok(true) => {}
             // Somebody reads an old state.
             Ok(false) => return Ok(()),
@@ -354,7 +375,7 @@ impl Store {
             }
         }
         self.log_was_emptied();
-        log::truncate(self.conn()?)?;
+        checkpoint::truncate(self.conn()?)?;
         self.erased.take();
         Ok(())
     }
@@ -368,7 +389,7 @@ impl Store {
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         self.mend()?;
-        mend::forget_faults();
+        take_fault();
         Tx::run(self.conn()?, &self.unread, &self.states, &self.erased, "BEGIN DEFERRED", false, f)
             .map_err(|error| self.explain(error))
     }
@@ -393,7 +414,7 @@ impl Store {
         };
         Ok(StoreInfo {
             path,
-            schema_version: migrate::SUPPORTED,
+            schema_version: schema::SUPPORTED,
             sqlcipher_version: self.cipher_version.clone(),
             size_bytes,
             key_source: self.key_source,
@@ -414,7 +435,8 @@ impl Store {
     /// log to the next owner.
     ///
     /// # Errors
-    /// A [`StoreError`] when the log could not be moved. The database is closed all the same.
+    /// A [`StoreError`] when the log could not be moved. The database is closed all the same. That there is no room for it is none: the
+    /// next opening moves it.
     pub fn close(mut self) -> Result<()> {
         if self.conn.is_none() && !self.broken {
             // Nothing is open any more, and what is on disk was left in good order.
@@ -424,11 +446,14 @@ impl Store {
             return Ok(());
         }
         self.mend()?;
-        mend::forget_faults();
+        take_fault();
         let conn = self.conn()?;
         conn.flush_prepared_statement_cache();
         let moved = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
-        moved.map_err(|error| self.explain(StoreError::from(error)))
+        match moved.map_err(StoreError::from) {
+            Err(StoreError::DiskFull) => Ok(()),
+            moved => moved.map_err(|error| self.explain(error)),
+        }
     }
 }
 
@@ -444,11 +469,11 @@ impl Drop for Store {
         let lost = self.require_owner().is_err();
         if self.broken || lost {
             if !lost {
-                let _ = log::end_after(&conn, self.log_frames.load(Ordering::Relaxed));
+                let _ = checkpoint::end_after(&conn, self.log_frames.load(Ordering::Relaxed));
             }
             // Its idea of the log is not to be trusted, or the log is another owner's; the next opening recovers from the
             // log itself.
-            let _ = ritual::keep_log(&conn, true);
+            let _ = configure::keep_log(&conn, true);
             return;
         }
         // Closing the last connection checkpoints too; this only makes the log empty first.

@@ -14,7 +14,7 @@ pub(crate) mod tick;
 use std::path::Path;
 use std::sync::Arc;
 
-use mdk_store::{DatabaseKey, OpenOptions, Store};
+use mdk_store::{DatabaseKey, OpenOptions, Store, StoreError};
 use mdk_wire::{Event, GroupId, Keys, NostrGroupId, PublicKey};
 use openmls_rust_crypto::RustCrypto;
 
@@ -120,8 +120,10 @@ impl Engine {
             restored,
             hints: Hints::default(),
         };
-        if !made {
-            engine.expire()?;
+        match if made { Ok(()) } else { engine.expire() } {
+            // Where there is no room to write it down, each read leaves it out.
+            Err(Error::Store(StoreError::DiskFull)) => {}
+            expired => expired?,
         }
         Ok(engine)
     }

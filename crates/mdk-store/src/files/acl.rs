@@ -119,8 +119,8 @@ pub(super) fn drive_root(path: &str) -> Option<String> {
 }
 
 /// What a volume is, from `GetDriveTypeW` (`None` for a path on a server) and the flags of the volume.
-pub(super) fn judge_volume(drive: Option<u32>, flags: u32) -> super::fs_kind::Verdict {
-    use super::fs_kind::{NO_MODES, Verdict};
+pub(super) fn judge_volume(drive: Option<u32>, flags: u32) -> super::file_system::Verdict {
+    use super::file_system::{NO_MODES, Verdict};
     match drive {
         None | Some(DRIVE_REMOTE) => Verdict::Refuse {
             kind: "a network drive",
@@ -136,7 +136,7 @@ pub(super) fn judge_volume(drive: Option<u32>, flags: u32) -> super::fs_kind::Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::fs_kind::Verdict;
+    use crate::files::file_system::Verdict;
 
     const ME: &str = "S-1-5-21-1004336348-1177238915-682003330-512";
     const OTHER: &str = "S-1-5-21-1004336348-1177238915-682003330-513";

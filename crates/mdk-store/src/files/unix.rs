@@ -26,10 +26,13 @@ use rustix::{
 
 use super::{
     Found, Handle, Id,
-    fs_kind::{self, Verdict},
+    file_system::{self, Verdict},
     io_error,
 };
-use crate::{FileRole, OpenError, names, open::SIDE_CARS};
+use crate::{
+    FileRole, OpenError,
+    files::names::{self, SIDE_CARS},
+};
 
 /// A directory, held open, and the name of a file in it.
 pub(crate) struct Place {
@@ -107,7 +110,7 @@ impl Place {
         role: FileRole,
         ours: impl Fn(&OsStr) -> bool,
     ) -> Result<(), OpenError> {
-        fs_kind::enforce(self.file_system()?, role)?;
+        file_system::enforce(self.file_system()?, role)?;
         let failed = |e: Errno| io_error("reading the mode of", FileRole::Directory, &e.into());
         let stat = rustix::fs::fstat(&self.dir).map_err(failed)?;
         if stat.st_uid != rustix::process::geteuid().as_raw() {
@@ -295,12 +298,12 @@ impl Place {
             // Its type differs between systems, and some sign-extend what is a 32-bit number.
             #[cfg(not(target_vendor = "apple"))]
             #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation)]
-            return Ok(fs_kind::fs_kind(stat.f_type as u32));
+            return Ok(file_system::fs_kind(stat.f_type as u32));
             #[cfg(target_vendor = "apple")]
             {
                 let name = stat.f_fstypename.map(|c| c as u8);
                 let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
-                return Ok(fs_kind::fs_kind_named(&name[..end]));
+                return Ok(file_system::fs_kind_named(&name[..end]));
             }
         }
         #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]

@@ -36,7 +36,7 @@ use windows_sys::Win32::{
 
 use super::{
     Found, Handle, Id, acl,
-    fs_kind::{self, Verdict},
+    file_system::{self, Verdict},
     io_error,
 };
 use crate::{FileRole, OpenError};
@@ -112,7 +112,7 @@ impl Place {
         role: FileRole,
         ours: impl Fn(&OsStr) -> bool,
     ) -> Result<(), OpenError> {
-        fs_kind::enforce(self.file_system()?, role)?;
+        file_system::enforce(self.file_system()?, role)?;
         let failed = |e: io::Error| io_error("reading the access list of", FileRole::Directory, &e);
         let (owner, list) = security::owner_and_list(&self.dir).map_err(failed)?;
         if !acl::is_ours(&owner, &self.sid) {

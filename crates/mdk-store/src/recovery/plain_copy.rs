@@ -8,9 +8,11 @@ use std::ffi::OsString;
 
 use crate::{
     APPLICATION_ID, FileRole, OpenError,
-    files::{self, Place},
-    names::{self, SIDE_CARS},
-    side_record,
+    files::{
+        self, Place,
+        names::{self, SIDE_CARS},
+    },
+    keys::key_metadata::{self, DatabaseStage},
     sqlcipher::{MAGIC, read_at},
 };
 
@@ -28,7 +30,7 @@ pub(crate) fn name(place: &Place) -> OsString {
 /// be that.
 pub(crate) fn clear(place: &Place) -> Result<(), OpenError> {
     names::fits(place.name(), ".encrypt-journal", FileRole::Database)?;
-    let begun = side_record::read(place)?.is_some_and(|record| record.encrypting);
+    let begun = key_metadata::read(place)?.is_some_and(|record| record.stage.is_encrypting());
     for name in all(place) {
         if place.inspect(&name, FileRole::Database)?.is_some() {
             if !begun || !may_be_ours(place)? {
@@ -43,7 +45,7 @@ pub(crate) fn clear(place: &Place) -> Result<(), OpenError> {
 
 /// Whether the record speaks of an encryption in place that is not finished.
 pub(crate) fn is_begun(place: &Place) -> bool {
-    matches!(side_record::read(place), Ok(Some(record)) if record.encrypting)
+    matches!(key_metadata::read(place), Ok(Some(record)) if record.stage.is_encrypting())
 }
 
 /// Whether a plain copy may stand beside the encrypted database, because wiping it was interrupted.
@@ -63,10 +65,12 @@ pub(crate) fn require_ours(place: &Place) -> Result<(), OpenError> {
 
 /// Nothing is left of an encryption: whatever has its names from now on is somebody's.
 pub(crate) fn forget(place: &Place) -> Result<(), OpenError> {
-    let Some(mut record) = side_record::read(place)?.filter(|record| record.encrypting) else {
-        return Ok(());
+    let Some(mut record) = key_metadata::read(place)? else { return Ok(()) };
+    record.stage = match record.stage {
+        DatabaseStage::Encrypting => DatabaseStage::Creating,
+        DatabaseStage::ReadyWithPlainCopy => DatabaseStage::Ready,
+        DatabaseStage::Creating | DatabaseStage::Filling | DatabaseStage::Ready => return Ok(()),
     };
-    record.encrypting = false;
     record.write(place)
 }
 

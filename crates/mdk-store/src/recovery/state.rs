@@ -1,5 +1,7 @@
 //! What an opening finds, in the words of the table.
 
+use crate::keys::key_metadata::DatabaseStage;
+
 /// What the key metadata beside the database says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metadata {
@@ -14,6 +16,18 @@ pub(crate) enum Metadata {
     Ready,
     /// The plain database, of which it took the place, may still be there.
     ReadyWithPlainCopy,
+}
+
+impl From<DatabaseStage> for Metadata {
+    fn from(stage: DatabaseStage) -> Self {
+        match stage {
+            DatabaseStage::Creating => Self::Creating,
+            DatabaseStage::Filling => Self::Filling,
+            DatabaseStage::Encrypting => Self::Encrypting,
+            DatabaseStage::Ready => Self::Ready,
+            DatabaseStage::ReadyWithPlainCopy => Self::ReadyWithPlainCopy,
+        }
+    }
 }
 
 /// The file.
@@ -55,27 +69,38 @@ pub(crate) struct Seen {
     pub(crate) metadata: Metadata,
 }
 
-/// The second key that the metadata may speak of.
+/// How many keys the metadata speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SecondKey {
-    None,
-    /// The one that the database is to have.
-    Next,
-    /// The one that it had.
-    Last,
+pub(crate) enum Keys {
+    One,
+    /// A re-key is not finished: page 1 says which of the two counts.
+    Two,
 }
 
 /// Which key has opened the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyRole {
-    /// The one that the metadata calls the database's, where it says.
+    /// The one that the metadata calls the database's.
     Recorded,
-    /// The same, in another key file.
+    /// The one that it calls the other.
+    Other,
+    /// One of them, in another key file.
     Moved,
-    /// The one that it was to have.
-    Next,
     /// None that it speaks of.
     Another,
+}
+
+/// What was found where keys may be, if none of it opens the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct KeysFound {
+    /// The key that the metadata calls the database's.
+    pub(crate) recorded: bool,
+    /// The one that it calls the other.
+    pub(crate) other: bool,
+    /// Any key.
+    pub(crate) another: bool,
+    /// A place could not be asked, or what stands there is no key.
+    pub(crate) unreachable: bool,
 }
 
 /// What stands where the key of a new database is to be.

@@ -1,7 +1,7 @@
 //! What is done with what an opening finds: one table in four parts, each read from top to bottom. Nothing here looks at a file.
 
 use super::state::{
-    AtLocation, FileState, Intent, KeyRole, LogState, Metadata, OtherKey, SecondKey, Seen,
+    AtLocation, FileState, Intent, KeyRole, Keys, KeysFound, LogState, Metadata, OtherKey, Seen,
 };
 
 /// What comes before a key is asked for.
@@ -100,6 +100,34 @@ pub(crate) fn begin(at: AtLocation, may_create: bool) -> Result<Begin, Refusal> 
     }
 }
 
+/// Why none of the keys that were found is the database's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoKey {
+    /// All that it may have are there, and the file is not what it was.
+    NotADatabase,
+    /// One of two was found, and the other one counts.
+    OtherNeeded,
+    WrongKey,
+    /// A place did not give what it has.
+    Unreachable,
+    Missing,
+}
+
+/// Where several keys were looked for, and none fits.
+pub(crate) fn none_fits(keys: Keys, found: KeysFound) -> NoKey {
+    match (keys, found.recorded, found.other, found.unreachable, found.another) {
+        (Keys::One, true, _, _, _) | (Keys::Two, true, true, _, _) => NoKey::NotADatabase,
+        (Keys::Two, true, false, _, _) | (Keys::Two, false, true, _, _) => NoKey::OtherNeeded,
+        (Keys::One, false, _, true, _) | (Keys::Two, false, false, true, _) => NoKey::Unreachable,
+        (Keys::One, false, _, false, true) | (Keys::Two, false, false, false, true) => {
+            NoKey::WrongKey
+        }
+        (Keys::One, false, _, false, false) | (Keys::Two, false, false, false, false) => {
+            NoKey::Missing
+        }
+    }
+}
+
 /// What is put in order after a database was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -109,36 +137,25 @@ pub(crate) enum Step {
     Adopt,
     /// The metadata is made to say where the key file is now.
     NoteMove,
-    /// The new key becomes the database's, and the old file and key go.
-    FinishRekey,
-    /// The copy and the new key go.
-    UndoRekey,
-    /// The old file and the old key of a finished re-key go.
-    RemoveLast,
+    /// The other key becomes the database's; the one before it goes, and its file.
+    TakeOther,
+    /// The other key goes, and its file.
+    DropOther,
 }
 
 /// After the key of this role has opened the database.
-pub(crate) fn after_opening(metadata: Metadata, second: SecondKey, role: KeyRole) -> Step {
+pub(crate) fn after_opening(metadata: Metadata, keys: Keys, role: KeyRole) -> Step {
     use Metadata::{Creating, Encrypting, Filling, Missing, Ready, ReadyWithPlainCopy, Unreadable};
-    match (metadata, second, role) {
-        (Creating | Filling | Encrypting | Ready | ReadyWithPlainCopy, SecondKey::Next, KeyRole::Next) => {
-            Step::FinishRekey
-        }
-        (
-            Creating | Filling | Encrypting | Ready | ReadyWithPlainCopy,
-            SecondKey::Next,
-            KeyRole::Recorded | KeyRole::Moved | KeyRole::Another,
-        ) => Step::UndoRekey,
-        (Ready | ReadyWithPlainCopy, SecondKey::None | SecondKey::Last, KeyRole::Moved) => {
-            Step::NoteMove
-        }
-        (Ready | ReadyWithPlainCopy, SecondKey::Last, KeyRole::Recorded) => Step::RemoveLast,
-        (Ready | ReadyWithPlainCopy, SecondKey::None, KeyRole::Recorded) => Step::NoteSalt,
+    match (metadata, keys, role) {
+        (Ready | ReadyWithPlainCopy, Keys::One | Keys::Two, KeyRole::Moved) => Step::NoteMove,
+        (Ready | ReadyWithPlainCopy, Keys::Two, KeyRole::Other) => Step::TakeOther,
+        (Ready | ReadyWithPlainCopy, Keys::Two, KeyRole::Recorded) => Step::DropOther,
+        (Ready | ReadyWithPlainCopy, Keys::One, KeyRole::Recorded) => Step::NoteSalt,
         // A file that was put back together with its key.
-        (Ready | ReadyWithPlainCopy, SecondKey::None | SecondKey::Last, KeyRole::Next | KeyRole::Another)
+        (Ready | ReadyWithPlainCopy, Keys::One, KeyRole::Other | KeyRole::Another)
+        | (Ready | ReadyWithPlainCopy, Keys::Two, KeyRole::Another)
         // A making that was killed just before its end; metadata that is lost.
-        | (Creating | Filling | Encrypting, SecondKey::None | SecondKey::Last, _)
-        | (Missing | Unreadable, _, _) => Step::Adopt,
+        | (Creating | Filling | Encrypting | Missing | Unreadable, _, _) => Step::Adopt,
     }
 }
 

@@ -6,7 +6,11 @@ use mdk_wire::{Secret, secret::apart};
 use rusqlite::{Connection, ffi};
 
 use super::{integrity::is_sound, read_only::uri};
-use crate::{OpenError, StoreError, cipher, connection::Conn, files::Place};
+use crate::{
+    OpenError, StoreError,
+    files::Place,
+    sqlcipher::{connection::Conn, raw_key},
+};
 
 /// How many steps SQLite's machine makes between two questions whether to go on: some hundred rows.
 const STEPS: i32 = 400;
@@ -35,7 +39,7 @@ fn copy(conn: &Connection, path: &str, key: &Secret<32>) -> Result<(), StoreErro
     let field =
         |name: &str| conn.query_row(&format!("PRAGMA main.{name}"), [], |row| row.get::<_, i32>(0));
     conn.execute_batch("PRAGMA query_only = OFF")?;
-    cipher::with_key_text(key, |text| {
+    raw_key::with_key_text(key, |text| {
         conn.execute("ATTACH ?1 AS fresh KEY ?2", (path, text)).map(drop)
     })?;
     // It keeps no journal: that would need room beside the two files.

@@ -25,11 +25,13 @@ pub(crate) fn bad_pages(conn: &Connection) -> Result<Vec<u32>, StoreError> {
     Ok(bad)
 }
 
-/// Whether every page that this connection has read was authentic. SQLCipher gives zeros for one that is not, and fails when the
-/// next one is read: so the cache is emptied.
+/// Whether every page that this connection has read was authentic. For one that is not SQLCipher gives zeros and remembers it, and
+/// SQLite only meets that when it reads or writes another page: never, if what is damaged is the end of a long value.
 pub(crate) fn is_sound(conn: &Connection) -> bool {
-    conn.execute_batch("PRAGMA shrink_memory").is_ok()
-        && conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok()
+    let says = |pragma| conn.query_row(pragma, [], |row| row.get::<_, String>(0));
+    // (nor has a plain file that status)
+    says("PRAGMA cipher_status").is_ok_and(|status| status == "1")
+        || matches!(says("PRAGMA cipher_provider"), Err(rusqlite::Error::QueryReturnedNoRows))
 }
 
 /// Whether a file whose first page is authentic ends before its last one: SQLite opens none of these.

@@ -1,16 +1,26 @@
 //! The write-ahead log of a database, read without SQLite and without changing it
 //! (<https://sqlite.org/fileformat2.html#walformat>).
+//!
+//! SQLite reads up to the first frame that is not whole, and says nothing of what follows. What follows may be a transaction that a
+//! loss of power has cut off: nobody was told that it is stored. A transaction with another one behind it was stored, for no
+//! frame is written before all earlier ones are durable; if SQLite does not read that one, the log is damaged.
 
-mod frames;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+};
 
-use std::{collections::BTreeMap, fs::File, io};
-
-use self::frames::Frames;
 use super::{PAGE, read_at};
 use crate::{
     FileRole, OpenError,
     files::{self, Place},
 };
+
+const HEADER: usize = 32;
+const FRAME_HEADER: usize = 24;
+const MAGIC: u32 = 0x377f_0682;
+const VERSION: u32 = 3_007_000;
 
 /// What a log holds.
 #[derive(Debug, Clone, Default)]
@@ -19,11 +29,9 @@ pub(crate) struct Log {
     pub(crate) pages: BTreeMap<u32, u64>,
     /// Pages that the database has after the last commit; 0 without one.
     pub(crate) database_pages: u32,
-    /// Frames that SQLite will not read although they belong to this log: it is damaged before them, or there.
+    /// Frames of transactions that were stored, which SQLite does not read.
     pub(crate) lost_frames: u64,
-    /// Among them is a transaction that was finished: somebody was told that it is stored.
-    pub(crate) lost_acknowledged: bool,
-    /// Frames behind the last commit of which that is not known: a transaction that was never finished leaves the same.
+    /// Frames behind the last commit, if none is lost: of a transaction that was never finished, or was and is damaged.
     pub(crate) doubtful_frames: u64,
     /// It is none of this database. SQLite would read it as one, or refuse it.
     pub(crate) foreign: bool,
@@ -32,72 +40,56 @@ pub(crate) struct Log {
 /// Whether a log has lost what was acknowledged, or is none of this database. SQLite would open the database as it was
 /// before that, write over the rest or remove it, and nobody would know. So this is asked before SQLite sees the files.
 pub(crate) fn is_damaged(place: &Place) -> Result<bool, OpenError> {
-    let log = files::with_suffix(place.name(), "-wal");
-    let Some(log) = place.inspect(&log, FileRole::Database)? else { return Ok(false) };
-    let Some(found) = place.inspect(place.name(), FileRole::Database)? else { return Ok(false) };
-    let log = Log::read(Some(&log.file), &found.file)?;
-    Ok(log.lost_acknowledged || log.foreign)
+    Ok(Log::beside(place)?.is_some_and(|log| log.is_damaged()))
 }
 
 /// Whether nothing that was ever stored stands in a log, damaged or not.
 pub(crate) fn is_empty(place: &Place) -> bool {
-    let read = || {
-        let log = place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
-        let Some(database) = place.inspect(place.name(), FileRole::Database)? else {
-            return Ok(false);
-        };
-        let log = Log::read(log.as_ref().map(|log| &*log.file), &database.file)?;
-        Ok::<_, OpenError>(log.pages.is_empty() && log.lost_frames == 0 && !log.foreign)
-    };
-    read().unwrap_or(false)
+    let empty = |log: Log| log.pages.is_empty() && log.doubtful_frames == 0 && !log.is_damaged();
+    Log::beside(place).is_ok_and(|log| log.is_some_and(empty))
 }
 
 impl Log {
+    /// That of the database at `place`, if that is there.
+    fn beside(place: &Place) -> Result<Option<Self>, OpenError> {
+        let log = place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
+        let Some(database) = place.inspect(place.name(), FileRole::Database)? else {
+            return Ok(None);
+        };
+        Self::read(log.as_ref().map(|log| &*log.file), &database.file).map(Some)
+    }
+
     /// Reads the log of the database in `database`; a missing or an empty one holds nothing.
-    pub(crate) fn read(file: Option<&File>, database: &File) -> Result<Self, OpenError> {
-        let Some(file) = file else { return Ok(Self::default()) };
-        let frames = Frames::read(file).map_err(|e| io("reading the log of", &e))?;
-        let (committed, finished) = (frames.committed(), frames.finished());
-        let moved = committed == 0
-            && finished > 0
-            && is_moved(&Self::up_to(&frames, finished), file, database)?;
-        let lost_acknowledged = finished > committed && !moved;
-        let lost_frames = match lost_acknowledged {
-            true => finished - committed,
-            false if moved || !frames.header => 0,
-            // All of its transaction, which SQLite gives up.
-            false if frames.hit => frames.doubtful(),
-            false => frames.all[frames.read..].iter().filter(|frame| frame.whole).count(),
-        };
-        let doubtful_frames = match lost_frames {
-            0 if !moved => frames.doubtful(),
-            _ => 0,
-        };
+    pub(crate) fn read(log: Option<&File>, database: &File) -> Result<Self, OpenError> {
+        let Some(log) = log else { return Ok(Self::default()) };
+        let frames = Frames::read(log).map_err(|e| io("reading the log of", &e))?;
+        let (committed, (stored, ended)) = (frames.committed(), frames.stored());
+        let moved =
+            committed == 0 && stored > 0 && is_moved(&Self::up_to(&frames, ended), log, database)?;
+        let lost = if moved { 0 } else { stored.saturating_sub(committed) };
+        let behind = frames.all[committed..].iter().filter(|frame| frame.ours).count();
+        let doubtful = if frames.header && lost == 0 && !moved { behind } else { 0 };
         Ok(Self {
-            lost_frames: lost_frames as u64,
-            doubtful_frames: doubtful_frames as u64,
-            lost_acknowledged,
+            lost_frames: lost as u64,
+            doubtful_frames: doubtful as u64,
             foreign: frames.foreign,
             ..Self::up_to(&frames, committed)
         })
     }
 
+    /// Whether what was acknowledged is lost, or the log is none of this database.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.lost_frames > 0 || self.foreign
+    }
+
     /// The newest versions in the first `count` frames.
     fn up_to(frames: &Frames, count: usize) -> Self {
-        let all = frames.all[..count].iter().enumerate();
-        let known = all.filter(|(_, frame)| frame.number != 0);
+        let ours = frames.all[..count].iter().enumerate().filter(|(_, frame)| frame.ours);
         Self {
-            pages: known.map(|(n, frame)| (frame.number, frames::page_at(n))).collect(),
+            pages: ours.map(|(n, frame)| (frame.number, page_at(n))).collect(),
             database_pages: frames.all[..count].last().map_or(0, |frame| frame.after_commit),
             ..Self::default()
         }
-    }
-
-    /// Reads the newest committed version of a page, if the log has one.
-    fn page(&self, file: &File, number: u32, buf: &mut [u8]) -> Result<bool, OpenError> {
-        let Some(&at) = self.pages.get(&number) else { return Ok(false) };
-        read_at(file, buf, at).map_err(|e| io("reading the log of", &e))?;
-        Ok(true)
     }
 }
 
@@ -113,26 +105,148 @@ fn io(action: &'static str, error: &io::Error) -> OpenError {
 /// it, for the file is made durable before the next log is begun. If any page is not, the log was damaged.
 ///
 /// With the settings of ours no frame is written before the header is durable. The exception is the frame that primes a
-/// new log (see `ritual::prime_log`): it holds page 1 alone and changes nothing.
+/// new log (see `store/checkpoint.rs`): it holds page 1 alone and changes nothing.
 fn is_moved(held: &Log, log: &File, database: &File) -> Result<bool, OpenError> {
     if held.pages.keys().all(|number| *number == 1) {
         return Ok(true);
     }
-    let (mut there, mut page) = ([0u8; PAGE], [0u8; PAGE]);
     // What the database no longer has at its end is not moved. A log of ours does not end with that alone.
-    let held_still = held.pages.keys().filter(|number| **number <= held.database_pages);
-    if held_still.clone().next().is_none() {
+    let mut held_still = held.pages.range(..=held.database_pages).peekable();
+    if held_still.peek().is_none() {
         return Ok(false);
     }
-    for &number in held_still {
-        held.page(log, number, &mut page)?;
+    let (mut there, mut page) = ([0u8; PAGE], [0u8; PAGE]);
+    for (&number, &at) in held_still {
+        read_at(log, &mut page, at).map_err(|e| io("reading the log of", &e))?;
         match read_at(database, &mut there, u64::from(number - 1) * PAGE as u64) {
             Ok(()) if there == page => {}
-            Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => {
-                return Err(io("reading", &e));
-            }
+            Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(io("reading", &e)),
             _ => return Ok(false),
         }
     }
     Ok(true)
+}
+
+/// What a frame says of itself.
+struct Frame {
+    /// The page that it holds.
+    number: u32,
+    /// Pages that the database has after the transaction that ends here; 0 inside of one.
+    after_commit: u32,
+    /// It is of this log, and not left of one before it.
+    ours: bool,
+    /// SQLite would read it behind the one before it: it has the salts of the log, and continues its checksums.
+    whole: bool,
+    /// The same without the salts, which are in no checksum.
+    continues: bool,
+}
+
+/// The frames of a file.
+#[derive(Default)]
+struct Frames {
+    /// The header is whole, but that of a log that SQLite would not write here: somebody has put it there.
+    foreign: bool,
+    /// The header is whole.
+    header: bool,
+    all: Vec<Frame>,
+}
+
+impl Frames {
+    /// Reads all frames. A file without a header has none.
+    fn read(mut file: &File) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(0))?;
+        let mut input = BufReader::with_capacity(1 << 20, file);
+        let mut head = [0u8; HEADER];
+        if !fill(&mut input, &mut head)? {
+            return Ok(Self::default());
+        }
+        let order = word(&head, 0) ^ MAGIC;
+        let big_endian = if order < 2 { order == 1 } else { cfg!(target_endian = "big") };
+        let stored = [word(&head, 24), word(&head, 28)];
+        let sum = checksum([0, 0], &head[..24], big_endian);
+        let whole = order < 2 && sum == stored;
+        // What a damaged bit makes of a header of ours fails its checksum.
+        let foreign = whole && (word(&head, 4) != VERSION || word(&head, 8) as usize != PAGE);
+        let header = whole && !foreign;
+        // Without a header the salts are those of the first frame that is one.
+        let mut salts = header.then(|| head[16..24].to_owned());
+        // What a frame may continue: the checksum of the one before it or, should that be what is damaged, what it should be.
+        let mut before = [stored, sum];
+        let mut all: Vec<Frame> = Vec::new();
+        let mut frame = vec![0u8; FRAME_HEADER + PAGE];
+        while fill(&mut input, &mut frame)? {
+            let go_on = |base| {
+                checksum(
+                    checksum(base, &frame[..8], big_endian),
+                    &frame[FRAME_HEADER..],
+                    big_endian,
+                )
+            };
+            let stored = [word(&frame, 16), word(&frame, 20)];
+            let sum = go_on(before[0]);
+            // (zeros continue zeros, and no page has that number)
+            let number = word(&frame, 0);
+            let continues = number != 0 && (sum == stored || go_on(before[1]) == stored);
+            before = [stored, sum];
+            if number != 0 && salts.is_none() {
+                salts = Some(frame[8..16].to_owned());
+            }
+            let named = number != 0 && salts.as_deref() == Some(&frame[8..16]);
+            let ours = named || (continues && all.last().is_some_and(|last| last.ours));
+            let (whole, after_commit) = (named && continues, word(&frame, 4));
+            all.push(Frame { number, after_commit, ours, whole, continues });
+        }
+        Ok(Self { foreign, header, all })
+    }
+
+    /// Frames up to the last commit that SQLite reads.
+    fn committed(&self) -> usize {
+        let read = self.all.iter().take_while(|frame| self.header && frame.whole).count();
+        self.all[..read].iter().rposition(|f| f.after_commit != 0).map_or(0, |last| last + 1)
+    }
+
+    /// Frames up to the last commit of a transaction that was stored, for a frame follows it, and up to the last commit at all. Of a log
+    /// whose header is not whole all that is in it counts.
+    fn stored(&self) -> (usize, usize) {
+        let (mut stored, mut ended) = (0, 0);
+        for (n, frame) in self.all.iter().enumerate().filter(|(_, frame)| frame.ours) {
+            if frame.continues {
+                stored = ended;
+            }
+            if frame.after_commit != 0 {
+                ended = n + 1;
+            }
+        }
+        (if self.header { stored } else { ended }, ended)
+    }
+}
+
+/// Where the page of a frame stands.
+fn page_at(frame: usize) -> u64 {
+    (HEADER + FRAME_HEADER) as u64 + frame as u64 * (FRAME_HEADER + PAGE) as u64
+}
+
+/// Fills `buf`; `false` at the end of the input.
+fn fill(input: &mut impl Read, buf: &mut [u8]) -> io::Result<bool> {
+    match input.read_exact(buf) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+fn checksum(mut sum: [u32; 2], bytes: &[u8], big_endian: bool) -> [u32; 2] {
+    let word = |b: &[u8]| {
+        let b = [b[0], b[1], b[2], b[3]];
+        if big_endian { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) }
+    };
+    for pair in bytes.chunks_exact(8) {
+        sum[0] = sum[0].wrapping_add(word(pair)).wrapping_add(sum[1]);
+        sum[1] = sum[1].wrapping_add(word(&pair[4..])).wrapping_add(sum[0]);
+    }
+    sum
 }

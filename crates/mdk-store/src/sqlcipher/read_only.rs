@@ -6,7 +6,11 @@ use mdk_wire::Secret;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::SALT;
-use crate::{OpenError, StoreError, cipher, connection::Conn, files::Place};
+use crate::{
+    OpenError, StoreError,
+    files::Place,
+    sqlcipher::{connection::Conn, raw_key},
+};
 
 /// What is opened.
 pub(crate) struct ReadOnly<'a> {
@@ -56,7 +60,7 @@ pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
     };
     conn.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON;")?;
     if let Some(key) = what.key {
-        cipher::give_key_and_salt(&conn, key, what.salt.as_ref())?;
+        raw_key::give_key_and_salt(&conn, key, what.salt.as_ref())?;
         conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
     }
     // Nothing here reads the file, which the size of the cache would: what is wrong with it is for the caller to meet.

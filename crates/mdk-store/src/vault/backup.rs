@@ -15,7 +15,11 @@ use super::{
     Progress, Stage, VaultError,
     archive::{ArchiveError, CHUNK_BITS, Cost, Encoder, Header, MAGIC, MAX_PASSPHRASE, Sealer},
 };
-use crate::{FileRole, OpenError, Store, StoreError, digest, files, files::Place, migrate, names};
+use crate::{
+    FileRole, OpenError, Store, StoreError,
+    files::{self, Place, names},
+    store::{digest, schema},
+};
 
 /// Bytes of a page, in memory too.
 const PAGE: u64 = 4096;
@@ -200,7 +204,7 @@ fn write(
     let created_at = now();
     let done = store.read(|tx| {
         let sealer = Sealer::new(&header, &keys, file).map_err(written)?;
-        let encoder = Encoder::new(sealer, migrate::SUPPORTED, created_at).map_err(written)?;
+        let encoder = Encoder::new(sealer, schema::SUPPORTED, created_at).map_err(written)?;
         encode(tx.conn, encoder, total, progress)
     });
     done.map_err(|error| match error {

@@ -3,93 +3,17 @@
 mod contents;
 mod files;
 mod key;
+mod report;
 mod system;
 
 use std::path::Path;
 
 use super::{Progress, Stage, VaultError};
-use crate::{
-    DatabaseKey, FileRole, OpenError,
-    files::{Place, is_missing},
-    names,
-};
+use crate::DatabaseKey;
+pub use report::{DoctorReport, Finding, Level};
 
 /// Parts that the report is made of.
 const PARTS: u64 = 5;
-
-/// How serious a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// Worth knowing.
-    Note,
-    /// Works, but should be changed.
-    Warning,
-    /// Does not work.
-    Error,
-}
-
-/// One line of the report.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Finding {
-    /// How serious.
-    pub level: Level,
-    /// What it is about: `directory`, `filesystem`, `space`, `files`, `database`, `leftovers`, `lock`, `key`, `versions`,
-    /// `build`, `clock`, `memory` or `core`.
-    pub topic: &'static str,
-    /// What was found: no path, no secret; the service id and the key id may appear.
-    pub text: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-/// The report.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct DoctorReport {
-    /// The findings, in a fixed order of topics.
-    pub findings: Vec<Finding>,
-}
-
-impl DoctorReport {
-    /// The most serious level in it; `Ok` when there is nothing.
-    #[must_use]
-    pub fn worst(&self) -> Level {
-        self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
-    }
-
-    fn say(&mut self, level: Level, topic: &'static str, text: impl Into<String>) {
-        self.findings.push(Finding { level, topic, text: text.into(), hint: None });
-    }
-
-    /// Says something else about a topic than that all is well.
-    fn correct(
-        &mut self,
-        level: Level,
-        topic: &'static str,
-        text: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        let (text, hint) = (text.into(), Some(hint.into()));
-        let well = |finding: &&mut Finding| finding.topic == topic && finding.level == Level::Ok;
-        if let Some(finding) = self.findings.iter_mut().find(well) {
-            *finding = Finding { level, topic, text, hint };
-        }
-    }
-
-    fn advise(
-        &mut self,
-        level: Level,
-        topic: &'static str,
-        text: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        let (text, hint) = (text.into(), Some(hint.into()));
-        self.findings.push(Finding { level, topic, text, hint });
-    }
-}
 
 /// Looks at everything that the database at `path` depends on. Takes less than two seconds.
 ///
@@ -130,17 +54,4 @@ pub fn doctor(
     system::look(&mut report, &family);
     tell(PARTS)?;
     Ok(report)
-}
-
-/// The place of a file, `None` if there is no directory for it yet. Never makes a directory.
-fn place_of(path: &Path) -> Result<Option<Place>, OpenError> {
-    names::check(path, FileRole::Database)?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if path.file_name().is_some() && is_missing(parent) {
-        return Ok(None);
-    }
-    Place::of(path, FileRole::Database).map(Some)
 }

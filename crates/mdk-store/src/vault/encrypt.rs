@@ -17,19 +17,21 @@ use super::{
     rows::{self, TableSum},
     verify,
 };
+use crate::files::names::SIDE_CARS;
+use crate::store::connect;
 use crate::{
-    DatabaseKey, FileRole, OpenError, StoreError, cipher,
-    connection::Conn,
+    DatabaseKey, FileRole, OpenError, StoreError,
     files::{self, Place},
-    first_open, key_source,
-    open::{self, SIDE_CARS},
     recovery::{
-        plain_copy,
+        existing_key, plain_copy,
         state::{FileState, Intent, LogState, Seen},
         table::{Next, Refusal, before_keys},
     },
-    ritual,
-    sqlcipher::{Log, PAGE, ReadOnly, bad_pages, export, key_fits, open_read_only},
+    sqlcipher::{
+        Log, PAGE, ReadOnly, bad_pages, configure, connection::Conn, export, key_fits,
+        open_read_only, raw_key,
+    },
+    store::{create, open},
 };
 
 /// What `encrypt_existing` did.
@@ -99,7 +101,7 @@ pub fn encrypt_existing(
             })
         }
         (Some(from), Some(to)) => {
-            let old = key_source::existing(&source.place, from)?;
+            let old = existing_key(&source.place, from)?;
             let from = source.place.twin();
             settle_encrypted(source, &old)
                 .and_then(|source| {
@@ -129,7 +131,7 @@ fn in_place(
     plain_copy::clear(place)?;
     let conn = settle_plain(source)?;
     require_space(place, source.size)?;
-    let prepared = first_open::prepare(place, key, first_open::Making::Encrypted)?;
+    let prepared = create::prepare(place, key, create::Making::Encrypted)?;
     let give_up = || {
         prepared.undo(place);
         if plain_copy::forget(place).is_err() {
@@ -261,7 +263,7 @@ fn remove(place: &Place, temp: &OsStr) {
 /// Moves the log of an encrypted database into its file.
 fn settle_encrypted(mut source: Source, key: &Secret<32>) -> Result<Source, VaultError> {
     let log = Log::read(source.log_file.take().as_ref(), &source.file)?;
-    if log.lost_frames > 0 || log.foreign {
+    if log.is_damaged() {
         return Err(VaultError::Damaged);
     }
     if !log.pages.is_empty() {
@@ -273,7 +275,7 @@ fn settle_encrypted(mut source: Source, key: &Secret<32>) -> Result<Source, Vaul
 
 fn move_log(source: &Source, key: &Secret<32>) -> Result<(), VaultError> {
     let conn = writable(&source.place)?;
-    cipher::give_key(&conn, key)?;
+    raw_key::give_key(&conn, key)?;
     conn.execute_batch("PRAGMA cipher_compatibility = 4").map_err(OpenError::from)?;
     let schema = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
     let schema = schema.map_err(|error| damage(error.into()));
@@ -288,7 +290,7 @@ fn move_log(source: &Source, key: &Secret<32>) -> Result<(), VaultError> {
         return Err(StoreError::Busy.into());
     }
     // Not before: what has not been moved must not be removed.
-    ritual::keep_log(&conn, false)?;
+    configure::keep_log(&conn, false)?;
     Ok(conn.close().map_err(|(_, error)| StoreError::from(error))?)
 }
 
@@ -344,7 +346,7 @@ fn copy(
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
     // What is ours has our tables, and nothing that runs by itself.
-    if rows::schema(&from)? != rows::schema(&*ritual::open_in_memory()?)? {
+    if rows::schema(&from)? != rows::schema(&*connect::in_memory()?)? {
         return Err(VaultError::CopyDiffers);
     }
     let from =

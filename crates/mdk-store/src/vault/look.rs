@@ -8,12 +8,11 @@ use zeroize::Zeroizing;
 use super::{VaultError, error::io, scratch::Scratch};
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
-    connection::Conn,
-    files::{self, Handle, OwnerLock, Place},
-    key_source, names, open,
-    recovery::explain_refusal,
-    side_record,
-    sqlcipher::{MAGIC, PAGE, SALT, read_at},
+    files::{self, Handle, OwnerLock, Place, names},
+    keys::{key_metadata, location},
+    recovery::{explain_refusal, of_wrong_key},
+    sqlcipher::{MAGIC, PAGE, SALT, connection::Conn, read_at},
+    store::open,
 };
 
 /// A database file under its owner lock. Dropping it leaves no file that was not there before.
@@ -187,7 +186,7 @@ pub(super) fn check_keys<'a>(
 ) -> Result<(), OpenError> {
     match from.try_exists() {
         Ok(false) => Ok(()),
-        _ => keys.into_iter().try_for_each(key_source::check_open),
+        _ => keys.into_iter().try_for_each(location::check_open),
     }
 }
 
@@ -202,10 +201,8 @@ pub(super) fn doubted(place: &Place, key: &Secret<32>, error: OpenError) -> Vaul
 
 /// An error about a file that is read with this key: as opening says it.
 pub(super) fn judged(place: &Place, key: &Secret<32>, error: VaultError) -> VaultError {
-    match (error, side_record::read(place)) {
-        (VaultError::Open(error), Ok(record)) => {
-            side_record::judge(record.as_ref(), key, error).into()
-        }
+    match (error, key_metadata::read(place)) {
+        (VaultError::Open(error), Ok(record)) => of_wrong_key(record.as_ref(), key, error).into(),
         (error, _) => error,
     }
 }

@@ -7,9 +7,11 @@ use mdk_wire::Secret;
 use super::VaultError;
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
-    files::{self, Place},
-    first_open::{self, Making},
-    names, open,
+    files::{self, Place, names},
+    store::{
+        create::{self, Making},
+        open,
+    },
 };
 
 /// Makes a new database at `to`, with its key, that is filled by `fill` or does not appear. `fill` is given the name of an
@@ -41,7 +43,7 @@ fn under_lock<T>(
     let mut value = None;
     // Looked at again: another one may have made it before the lock was ours.
     let made = refuse_existing(place).and_then(|()| require_space(place, size)).and_then(|()| {
-        first_open::create(place, &lock, key, Making::Filled, |temp, secret| {
+        create::create(place, &lock, key, Making::Filled, |temp, secret| {
             value = Some(fill(place, temp, secret)?);
             Ok::<_, VaultError>(())
         })

@@ -1,25 +1,28 @@
 //! Encrypting a database anew.
 //!
-//! Record (pending) -> pending key stored and read back -> `NAME.rekey` written and validated -> exchanged with `NAME`
-//! -> opened and validated -> record (promoted) -> the old file overwritten and removed, the old key removed. Each step is
-//! durable before the next, so at any point the record and page 1 say which key counts: see `recovery/rekeyed.rs`.
+//! Record (of both keys) -> the new key stored and read back -> `NAME.rekey` written and validated -> exchanged with `NAME`
+//! -> opened and validated -> the old file overwritten and removed, the old key removed -> record (of the new key). Each step
+//! is durable before the next, so at any point the record and page 1 say which key counts: see `recovery/in_order.rs`.
 
 use std::io::{Seek, SeekFrom, Write};
 
 use mdk_wire::Secret;
 
 use super::{Progress, Stage, VaultError, error, look, rows, verify};
+use crate::store::connect::connect;
 use crate::{
-    DatabaseKey, FileRole, OpenError, Store, StoreError, cipher,
-    files::{self, OwnerLock, Place},
-    first_open,
-    key_source::{self, Home},
-    names::{self, rekey_name, remove_side_cars},
-    open::of_new,
-    recovery::rekeyed::{Side, clean_up, settle_interrupted},
-    ritual,
-    side_record::{self, KeySlot, Record, State},
-    sqlcipher::{ReadOnly, bad_pages, export, key_fits, open_read_only},
+    DatabaseKey, FileRole, OpenError, Store, StoreError,
+    files::{
+        self, OwnerLock, Place,
+        names::{self, rekey_name, remove_side_cars},
+    },
+    keys::{
+        key_metadata::{self, DatabaseStage, KeySlot, Record},
+        location::{self, Home},
+    },
+    recovery::end_rekey,
+    sqlcipher::{ReadOnly, bad_pages, export, key_fits, open_read_only, raw_key},
+    store::{create, open::of_new},
 };
 
 /// Room for files other than the copy: the record, the key, and the log of each, which is given over a megabyte at once.
@@ -53,7 +56,7 @@ impl Store {
         to: Option<&DatabaseKey>,
         progress: &mut Progress<'_>,
     ) -> Result<RekeyReport, VaultError> {
-        to.map_or(Ok(()), key_source::check_open)?;
+        to.map_or(Ok(()), location::check_open)?;
         let source = match (to, self.kept_source()) {
             (Some(to), _) => to.settled(),
             (None, Some(kept)) => kept.clone(),
@@ -63,16 +66,10 @@ impl Store {
         self.require_owner()?;
         self.mend()?;
         let place = self.place().ok_or(VaultError::InMemory)?.twin();
-        let old = cipher::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
+        let old = raw_key::take_key(self.conn()?).ok_or(OpenError::CipherMissing)?;
         let mut record = self.settled_record(&place, &old)?;
         let (mut home, new) = next_key(&place, &source, to.is_some(), &record, &old)?;
-        // What an interrupted re-key has left is gone by now, so a file of that name is somebody else's.
-        if place.inspect(&rekey_name(&place), FileRole::Database)?.is_some() {
-            return Err(OpenError::NameTaken { suffix: ".rekey" }.into());
-        }
-        for suffix in [".rekey-wal", ".rekey-shm", ".rekey-journal"] {
-            names::refuse_foreign(&place, suffix)?;
-        }
+        require_free_name(&place)?;
         let size = self.settle_log(&place)?;
         // A file that the old key does not open is taken for one that has the new key, if anything fails from here on.
         if !key_fits(&place, place.name(), &old)? {
@@ -86,13 +83,12 @@ impl Store {
         let (before, old_key_kept) = (record.clone(), record.key.shared);
         // Whichever of the two keys counts after a kill shows that the other one may go.
         record.key.bind(&new);
-        let pending = record.pending.insert(home.slot.clone());
-        pending.bind(&old);
+        record.other_key.insert(home.slot.clone()).bind(&old);
         // A keyring or a callback may have waited for somebody.
         self.require_owner()?;
         record.write(&place)?;
         let made = home.make(&new);
-        let may_be_there = !first_open::is_late(&made);
+        let may_be_there = !create::is_late(&made);
         let copied = made
             .map_err(|error| match error {
                 OpenError::DatabaseMissingButKeyPresent => key_exists(&home),
@@ -126,7 +122,7 @@ impl Store {
                 return Err(of_copy(error));
             }
         };
-        let record = settle_interrupted(&place, self.owner_lock()?, record, Side::New, &new);
+        let record = end_rekey(&place, self.owner_lock()?, record, true, &new);
         self.rekeyed(&source, record.rekeyed_at);
         Ok(RekeyReport { bytes, old_key_kept })
     }
@@ -137,31 +133,26 @@ impl Store {
 
     /// The record of this database without anything unfinished; a database of an older version may have none.
     fn settled_record(&self, place: &Place, key: &Secret<32>) -> Result<Record, VaultError> {
-        let record = match side_record::read(place)? {
-            Some(record) if record.state == State::Ready && record.key.is_of(key) => record,
-            _ => Record::new(place, State::Ready, self.slot_without_record(place, key)),
+        let record = match key_metadata::read(place)? {
+            Some(record) if !record.stage.is_begun() && record.key.is_of(key) => record,
+            _ => Record::new(place, DatabaseStage::Ready, self.slot_without_record(place, key)),
         };
-        let mut record = match &record.pending {
-            Some(_) => settle_interrupted(place, self.owner_lock()?, record, Side::Old, key),
-            None if record.retiring.is_some() => clean_up(place, self.owner_lock()?, record, key),
-            None => record,
-        };
-        if record.retiring.is_some() {
-            // The key before the old one is still somewhere: it would be forgotten.
+        let record = end_rekey(place, self.owner_lock()?, record, false, key);
+        if record.other_key.is_some() {
+            // It would be forgotten.
             return Err(VaultError::Io {
                 action: "finishing an earlier re-key of",
                 role: FileRole::Database,
                 kind: std::io::ErrorKind::Other,
             });
         }
-        record.pending = None;
         Ok(record)
     }
 
     /// What a record that is lost would say of the key, as an opening without one finds it.
     fn slot_without_record(&self, place: &Place, key: &Secret<32>) -> KeySlot {
         let source = self.kept_source();
-        match source.and_then(|source| key_source::place_of(place, source, key)) {
+        match source.and_then(|source| location::place_of(place, source, key)) {
             // Nothing says whose it is. That of a passphrase is beside the database.
             Some(slot) => {
                 let shared = matches!(slot.source.as_str(), "file" | "keyring");
@@ -169,7 +160,7 @@ impl Store {
             }
             None => KeySlot {
                 source: self.key_source().to_owned(),
-                check: side_record::check(key),
+                check: key_metadata::check(key),
                 shared: source.is_some(),
                 ..KeySlot::default()
             },
@@ -203,17 +194,13 @@ impl Store {
         // Closing would move what another owner has written to the log.
         self.require_owner()?;
         self.shut()?;
-        let back = |store: &mut Self, error: VaultError| match ritual::connect(
-            place,
-            place.name(),
-            old,
-            false,
-        )
-        .and_then(|c| store.attach(c))
-        {
-            Ok(()) => error,
-            Err(worse) => worse.into(),
-        };
+        let back =
+            |store: &mut Self, error: VaultError| match connect(place, place.name(), old, false)
+                .and_then(|c| store.attach(c))
+            {
+                Ok(()) => error,
+                Err(worse) => worse.into(),
+            };
         self.require_owner()?;
         remove_side_cars(place, place.name());
         self.require_owner()?;
@@ -223,7 +210,7 @@ impl Store {
         };
         let opened = place
             .sync_dir()
-            .and_then(|()| ritual::connect(place, place.name(), new, false))
+            .and_then(|()| connect(place, place.name(), new, false))
             .and_then(|conn| self.attach(conn));
         match opened {
             Ok(()) => Ok(()),
@@ -238,6 +225,15 @@ impl Store {
     }
 }
 
+/// Fails if something stands where the copy is to be. What an interrupted re-key has left is gone by now, so it is somebody else's.
+fn require_free_name(place: &Place) -> Result<(), OpenError> {
+    if place.inspect(&rekey_name(place), FileRole::Database)?.is_some() {
+        return Err(OpenError::NameTaken { suffix: ".rekey" });
+    }
+    let side_cars = [".rekey-wal", ".rekey-shm", ".rekey-journal"];
+    side_cars.into_iter().try_for_each(|suffix| names::refuse_foreign(place, suffix))
+}
+
 /// An error about the copy or, while files are exchanged, about one that was read through just before: a fault of the
 /// disk, and neither damage nor another key.
 fn of_copy(error: VaultError) -> VaultError {
@@ -249,7 +245,7 @@ fn of_copy(error: VaultError) -> VaultError {
 }
 
 fn key_exists(home: &Home) -> VaultError {
-    match home.is_file() {
+    match home.stands_in_file() {
         true => VaultError::DestinationExists { role: FileRole::Key },
         false => VaultError::KeyExists,
     }
@@ -263,7 +259,7 @@ fn next_key(
     record: &Record,
     old: &Secret<32>,
 ) -> Result<(Home, Secret<32>), VaultError> {
-    let mut home = key_source::locate_next(place, source, &record.key, named)?;
+    let mut home = location::locate_next(place, source, &record.key, named)?;
     let missing = OpenError::KeyMissing { source: source.source() };
     let key = if home.keeps_keys() {
         if !home.may_create() {
@@ -278,14 +274,14 @@ fn next_key(
             // Somebody has put another file where the key was.
             return Err(key_exists(&home));
         }
-        key_source::fresh()?
+        location::fresh()?
     } else {
         home.look()?.ok_or(missing)?
     };
     if key == *old {
         return Err(VaultError::SameKey);
     }
-    home.expect(&key)?;
+    home.note_expected(&key)?;
     Ok((home, key))
 }
 

@@ -6,8 +6,10 @@ use rusqlite::OptionalExtension as _;
 
 use super::{VaultError, look, verify::identity};
 use crate::{
-    DatabaseKey, OpenError, StoreError, client_state, key_source,
-    sqlcipher::{ReadOnly, open_read_only},
+    DatabaseKey, OpenError, StoreError,
+    recovery::existing_key,
+    sqlcipher::{ReadOnly, is_sound, open_read_only},
+    store::tables::client_state,
 };
 
 /// The value that stands under `name` in the client's state. Changes nothing, as [`verify`](super::verify()) does.
@@ -26,10 +28,11 @@ pub fn remembered(
     }
     source.require_first_page()?;
     let (place, with_log) = (&source.place, source.has_log());
-    let key = key_source::existing(place, key)?;
+    let key = existing_key(place, key)?;
     let conn =
         open_read_only(&ReadOnly { with_log, ..ReadOnly::keyed(place, place.name(), &key) })?;
     identity(&conn)?;
     let found = conn.query_row(client_state::STATE, [name], |row| row.get(0)).optional();
-    Ok(found.map_err(StoreError::from)?)
+    let found = found.map_err(StoreError::from)?;
+    if is_sound(&conn) { Ok(found) } else { Err(StoreError::Corrupt.into()) }
 }

@@ -1,7 +1,5 @@
 //! Bringing a backup back.
 
-mod mark;
-
 use std::{
     ffi::OsStr,
     fs,
@@ -24,10 +22,12 @@ use super::{
     new_file::of_new,
 };
 use crate::{
-    DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx, digest,
-    files::{self, Place},
-    first_open::{self, Making},
-    migrate, names, open,
+    DatabaseKey, FileRole, GroupStatus, OpenError, StoreError, Tx,
+    files::{self, Place, names},
+    store::{
+        create::{self, Making},
+        digest, open, schema,
+    },
 };
 
 /// How much is written between two commits, so that the write-ahead log stays small.
@@ -95,7 +95,7 @@ fn new_database<T>(
     let lock = open::lock(place, Duration::ZERO)?;
     let mut value = None;
     let made = refuse_existing(place).and_then(|()| {
-        first_open::create(place, &lock, key, Making::Filled, |temp, secret| {
+        create::create(place, &lock, key, Making::Filled, |temp, secret| {
             let mut conn = open::connect(place, temp, secret, true)?;
             value = Some(fill(&mut conn)?);
             conn.close().map_err(|(_, error)| StoreError::from(error))?;
@@ -203,7 +203,7 @@ impl Source {
         if schema == 0 {
             return Err(VaultError::NotABackup);
         }
-        migrate::require_known(schema)?;
+        schema::require_known(schema)?;
         Ok(Checked { created_at, summary })
     }
 

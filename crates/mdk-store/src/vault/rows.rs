@@ -52,7 +52,6 @@ pub(crate) fn sums(
     for table in tables(conn)? {
         sums.push(sum(conn, table, &mut meter, progress)?);
     }
-    // (of the last page of all it would be said to nobody)
     match sqlcipher::is_sound(conn) {
         true => Ok(sums),
         false => Err(StoreError::Corrupt.into()),

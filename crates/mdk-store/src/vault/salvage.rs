@@ -22,10 +22,10 @@ use super::{
 };
 use crate::{
     DatabaseKey, OpenError, StoreError,
-    connection::Conn,
     files::Place,
-    key_source, open,
-    sqlcipher::{Log, is_cut},
+    recovery::existing_key,
+    sqlcipher::{Log, connection::Conn, is_cut},
+    store::open,
 };
 
 /// What `salvage` saved and what is missing.
@@ -78,7 +78,7 @@ pub fn salvage(
     }
     source.require_first_page()?;
     let log = Log::read(source.log_file.as_ref(), &source.file)?;
-    let key = key_source::existing(&source.place, key)?;
+    let key = existing_key(&source.place, key)?;
     let settled = Settled::of(&source, &log, &key, progress)
         .map_err(|error| look::judged(&source.place, &key, error))?;
     let connect = || settled.connect(&key, true);
@@ -201,9 +201,9 @@ fn missing(losses: &BTreeMap<String, Loss>, repaired: &Repaired) -> Vec<String> 
 
 /// What is wrong with the write-ahead log.
 fn of_log(log: &Log) -> Option<String> {
-    match log.lost_frames + log.doubtful_frames {
+    match log.doubtful_frames {
         _ if log.foreign => Some(FOREIGN_LOG.to_owned()),
-        _ if log.lost_acknowledged => Some(verify::damaged_log(log)),
+        _ if log.lost_frames > 0 => Some(verify::damaged_log(log)),
         0 => None,
         frames => Some(verify::of_last(frames)),
     }

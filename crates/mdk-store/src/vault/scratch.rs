@@ -16,7 +16,8 @@ use super::{BackupReport, Progress, VaultError, error, look::Source};
 use crate::{
     DatabaseKey, FileRole, OpenError, OpenOptions, Store, StoreError,
     files::{self, Place},
-    key_source, side_record,
+    keys::{key_metadata, location},
+    recovery::existing_key,
 };
 
 /// The copy; dropping it removes it.
@@ -38,13 +39,13 @@ impl Scratch {
     /// which nothing but the passphrase opens. For looking only.
     pub(super) fn with_record(from: &Place) -> Result<Self, VaultError> {
         let own = |suffix: &str| files::with_suffix(from.name(), suffix);
-        let mut names = vec![own(""), own("-wal"), side_record::name(from)];
-        let record = side_record::read(from)?.filter(|record| record.pending.is_none());
+        let mut names = vec![own(""), own("-wal"), key_metadata::name(from)];
+        let record = key_metadata::read(from)?.filter(|record| record.other_key.is_none());
         if record.is_some_and(|record| record.key.source == "passphrase") {
             let entries = std::fs::read_dir(from.path(OsStr::new("")));
             let entries = entries.map_err(|e| error::io("listing", &e))?;
             let keys = entries.filter_map(|entry| Some(entry.ok()?.file_name()));
-            names.extend(keys.filter(|name| key_source::is_of_key(&own(".key"), name)));
+            names.extend(keys.filter(|name| location::is_of_key(&own(".key"), name)));
         }
         Self::with(from, names)
     }
@@ -104,7 +105,7 @@ pub fn backup(
         // Opening would create it.
         return Err(missing);
     }
-    key_source::check_open(key)?;
+    location::check_open(key)?;
     let write = |mut store: Store, progress: &mut Progress<'_>| {
         let report = store.backup(to, passphrase, progress)?;
         store.close()?;
@@ -123,7 +124,7 @@ pub fn backup(
         return Err(OpenError::NotEncrypted.into());
     }
     source.require_first_page()?;
-    let secret = key_source::existing(&source.place, key)?;
+    let secret = existing_key(&source.place, key)?;
     let copy = Scratch::of(&source.place)?;
     let path = copy.place.path(copy.place.name());
     let key = DatabaseKey::Raw(secret);

@@ -2,6 +2,7 @@
 
 mod logic;
 mod pages;
+mod report;
 mod structure;
 
 use std::path::Path;
@@ -11,72 +12,15 @@ use rusqlite::Connection;
 use super::{Progress, Stage, VaultError, look};
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError,
-    files::Place,
-    key_source, migrate, open,
-    recovery::plain_copy,
+    recovery::existing_key,
     sqlcipher::{Log, PAGE},
-    store,
+    store::{self, open, schema},
 };
 
 pub(super) use logic::INCOMPLETE_GROUPS;
 pub(super) use pages::of_open as bad_pages;
 pub(super) use pages::{FOREIGN_LOG, Settled, damaged_log, of_last};
-
-/// Most bad pages that a report names.
-const MAX_PAGES: usize = 1000;
-/// Most sentences of one kind that a report has.
-const MAX_LINES: usize = 100;
-
-/// Said of what an interrupted encryption has left.
-const PLAIN_COPY: &str = "an unencrypted copy of the database is still beside it (its name ends in .encrypt): the \
-     encryption in place was interrupted. Encrypt once more with the same key, or open the database: that removes it";
-
-/// What `verify` found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct VerifyReport {
-    /// Pages in the file.
-    pub pages: u64,
-    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000. A page whose newest version stands in
-    /// the write-ahead log is judged by that version.
-    pub bad_pages: Vec<u64>,
-    /// How many pages fail.
-    pub bad_page_count: u64,
-    /// Pages of which the newest version was found in the write-ahead log.
-    pub log_pages: u64,
-    /// What SQLite's `integrity_check` and `foreign_key_check` say, and what is wrong with the length of the file and
-    /// its log, without content; the first 100. Also that an interrupted encryption in place has left a plain copy.
-    pub structure: Vec<String>,
-    /// What does not fit together in groups and messages, without ids; the first 100.
-    pub logic: Vec<String>,
-    /// What is no fault, and may hide one: that the last transaction in the write-ahead log does not count, because it is
-    /// damaged or was never finished. A process that is killed while it writes leaves that, and so does damage to what it
-    /// had written.
-    pub remarks: Vec<String>,
-}
-
-impl VerifyReport {
-    /// Whether nothing is wrong.
-    #[must_use]
-    pub fn is_intact(&self) -> bool {
-        self.bad_page_count == 0 && self.structure.is_empty() && self.logic.is_empty()
-    }
-
-    fn add_pages(&mut self, bad: &[u32]) {
-        self.bad_page_count = bad.len() as u64;
-        self.bad_pages = bad.iter().take(MAX_PAGES).map(|&n| u64::from(n)).collect();
-    }
-
-    /// `place` is that of the database, not of a copy of it.
-    fn finish(mut self, place: Option<&Place>) -> Self {
-        if place.is_some_and(plain_copy::is_there) {
-            self.structure.insert(0, PLAIN_COPY.to_owned());
-        }
-        self.structure.truncate(MAX_LINES);
-        self.logic.truncate(MAX_LINES);
-        self
-    }
-}
+pub use report::VerifyReport;
 
 /// Verifies a database that nobody has open, and changes nothing: neither the file nor its write-ahead log, of which
 /// the committed part is considered.
@@ -98,7 +42,7 @@ pub fn verify(
         return Err(OpenError::NotEncrypted.into());
     }
     source.require_first_page()?;
-    let key = key_source::existing(&source.place, key)?;
+    let key = existing_key(&source.place, key)?;
     let log = Log::read(source.log_file.as_ref(), &source.file)?;
     let settled = Settled::of(&source, &log, &key, progress)
         .map_err(|error| look::judged(&source.place, &key, error))?;
@@ -206,5 +150,5 @@ pub(super) fn identity(conn: &Connection) -> Result<(), OpenError> {
     if found != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found });
     }
-    migrate::require_known(migrate::version(conn)?)
+    schema::require_known(schema::version(conn)?)
 }

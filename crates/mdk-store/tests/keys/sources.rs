@@ -297,7 +297,7 @@ fn an_older_database_without_a_record_opens_with_a_full_key_and_gets_one() {
     assert_eq!(home.refused(&keyring), OpenError::KeyMissing { source: "keyring" });
     assert_eq!(home.refused(&raw(2)), OpenError::WrongKey);
     home.opens(&raw(1));
-    assert_eq!(home.record()["state"], "ready");
+    assert_eq!(home.record()["stage"], "ready");
     let missing =
         Store::open(&home.path("b.db"), &keyring_without_create(), &OpenOptions::default());
     assert!(missing.is_err());

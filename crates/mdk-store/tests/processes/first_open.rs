@@ -20,8 +20,8 @@ const ROLE: &str = "MDK_STORE_FIRST_OPEN";
 fn finished(home: &Home, key: &DatabaseKey) -> (Files, Vec<u8>) {
     home.create(key);
     let mut record = home.record();
-    assert_eq!(record["state"], "ready");
-    record["state"] = "creating".into();
+    assert_eq!(record["stage"], "ready");
+    record["stage"] = "creating".into();
     (home.files(), json(&record))
 }
 
@@ -82,7 +82,7 @@ fn after_a_crash_at_any_step_the_key_is_used_and_never_replaced() {
             names.sort_unstable();
             assert_eq!(after.keys().collect::<Vec<_>>(), names, "{step}");
             assert_eq!(after[key_file] == key_text, stored, "{step}");
-            assert_eq!(home.record()["state"], "ready", "{step}");
+            assert_eq!(home.record()["stage"], "ready", "{step}");
             if step == "renamed" {
                 home.opens(&key);
             }

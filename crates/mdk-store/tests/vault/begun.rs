@@ -48,12 +48,12 @@ impl Made {
         during.retain(|name, _| !name.ends_with("-shm"));
         assert!(during.contains_key("alice.db.tmp") && !during.contains_key("alice.db"));
         self.home.put(&during);
-        assert_eq!(self.home.record()["state"], "creating");
+        assert_eq!(self.home.record()["stage"], "filling");
     }
     /// As if it were a first opening that was killed.
     fn forget_filling(&self) {
         let mut record = self.home.record();
-        assert_eq!(record.as_object_mut().unwrap().remove("filling"), Some(json!(true)));
+        record["stage"] = json!("creating");
         self.home.write_record(&record);
     }
 }
@@ -145,13 +145,13 @@ fn nothing_is_opened_where_a_restore_was_cut_off() {
         made.restore(&key);
         home.opens(&key);
         assert_eq!(home.names(), files_of(&key));
-        assert!(home.record()["filling"].is_null());
+        assert_eq!(home.record()["stage"], "ready");
         // Killed between the name and the record: it is all there.
         let mut whole = home.files();
         whole.insert(RECORD.to_owned(), begun[RECORD].clone());
         home.put(&whole);
         home.opens(&key);
-        assert!(home.record()["filling"].is_null());
+        assert_eq!(home.record()["stage"], "ready");
     }
 }
 
@@ -198,7 +198,7 @@ fn no_other_key_is_taken_for_that_of_a_beginning() {
         [json!({}), json!({ "bound": "00".repeat(16) }), json!({ "file": theirs["key"]["check"] })]
     {
         let mut record = theirs.clone();
-        record["state"] = json!("creating");
+        record["stage"] = json!("creating");
         for (name, value) in change.as_object().unwrap() {
             record["key"][name] = value.clone();
         }

@@ -246,9 +246,9 @@ fn a_copy_of_an_interrupted_rekey_leaves_both_keys() {
             fs::rename(&file, world.path("a/x")).unwrap();
             fs::rename(&copy, &file).unwrap();
             fs::rename(world.path("a/x"), &copy).unwrap();
-            record["retiring"] = record["key"].take();
-            record["key"] = record["pending"].take();
-            record.as_object_mut().unwrap().remove("pending");
+            let old = record["key"].take();
+            record["key"] = record["other_key"].take();
+            record["other_key"] = old;
         }
         fs::write(world.path("a/mdk.db.keyinfo"), json(&record)).unwrap();
         world.copy("a", "b");

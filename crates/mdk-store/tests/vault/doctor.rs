@@ -379,7 +379,7 @@ fn a_keyring_is_asked_in_time_whatever_it_says() {
     if cfg!(target_os = "linux") {
         fs::write(home.db(), [7; 4096]).unwrap();
         set_mode(&home.db(), 0o600);
-        let record = r#"{"format":1,"state":"ready","key":{"source":"keyring","store":"keyutils","service":"mdk",
+        let record = r#"{"format":1,"stage":"ready","key":{"source":"keyring","store":"keyutils","service":"mdk",
             "key_id":"no-such-key-4711","check":"0000000000000000"}}"#;
         fs::write(home.beside(".keyinfo"), record).unwrap();
         set_mode(&home.beside(".keyinfo"), 0o600);

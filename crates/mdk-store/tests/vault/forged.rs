@@ -39,7 +39,7 @@ fn stopped(home: &Home, from: &DatabaseKey, to: Option<&DatabaseKey>) -> [Files;
 /// A record as an earlier version wrote it: nothing shows whose the keys are.
 fn unbound(files: &Files) -> Files {
     let mut record: Value = serde_json::from_slice(&files[RECORD]).unwrap();
-    for entry in ["key", "pending", "retiring"] {
+    for entry in ["key", "other_key"] {
         if let Some(slot) = record.get_mut(entry) {
             slot.as_object_mut().unwrap().remove("bound");
         }
@@ -53,37 +53,29 @@ fn unbound(files: &Files) -> Files {
 fn the_key_that_opens_it_is_not_removed_because_the_record_says_so() {
     let home = Home::new();
     for key in [DatabaseKey::File(home.key_file()), passphrase("words")] {
-        for what in ["pending", "retiring"] {
-            home.put(&Files::new());
-            home.create(&key);
-            let good = home.record();
-            let before = home.files();
-            let elsewhere = json!({ "path": "../".to_owned() + home.dir.path().file_name().unwrap().to_str().unwrap() + "/alice.secret" });
-            for change in [
-                json!({}),
-                json!({ "check": "00" }),
-                json!({ "generation": "00112233" }),
-                elsewhere,
-            ] {
-                let mut slot = good["key"].clone();
-                for (name, value) in change.as_object().unwrap() {
-                    slot[name] = value.clone();
-                }
-                let mut record = good.clone();
-                record[what] = slot;
-                home.write_record(&record);
-                opens_twice(&home, &key);
-                let after = home.files();
-                assert!(after.keys().eq(before.keys()), "{what} {change}");
-                for name in after.keys().filter(|name| !name.starts_with("alice.db")) {
-                    assert_eq!(after[name], before[name], "{what} {change}");
-                }
-                let record = home.record();
-                assert!(
-                    record["pending"].is_null() && record["retiring"].is_null(),
-                    "{what} {change}"
-                );
+        home.put(&Files::new());
+        home.create(&key);
+        let good = home.record();
+        let before = home.files();
+        let elsewhere = json!({ "path": "../".to_owned() + home.dir.path().file_name().unwrap().to_str().unwrap() + "/alice.secret" });
+        for change in
+            [json!({}), json!({ "check": "00" }), json!({ "generation": "00112233" }), elsewhere]
+        {
+            let mut slot = good["key"].clone();
+            for (name, value) in change.as_object().unwrap() {
+                slot[name] = value.clone();
             }
+            let mut record = good.clone();
+            record["other_key"] = slot;
+            home.write_record(&record);
+            opens_twice(&home, &key);
+            let after = home.files();
+            assert!(after.keys().eq(before.keys()), "{change}");
+            for name in after.keys().filter(|name| !name.starts_with("alice.db")) {
+                assert_eq!(after[name], before[name], "{change}");
+            }
+            let record = home.record();
+            assert!(record["other_key"].is_null(), "{change}");
         }
     }
 }
@@ -94,32 +86,29 @@ fn the_key_of_another_database_is_not_removed_because_the_record_says_so() {
     let key = DatabaseKey::File(home.key_file());
     let other = DatabaseKey::File(home.path("other.secret"));
     for (first, second) in [(&key, &other), (&raw(1), &other), (&passphrase("words"), &other)] {
-        for what in ["pending", "retiring"] {
-            home.put(&Files::new());
-            home.create(second);
-            let mut theirs = home.record()["key"].clone();
-            for name in ["alice.db", RECORD] {
-                fs::rename(home.path(name), home.path(&name.replace("alice", "bob"))).unwrap();
-            }
-            home.create(first);
-            let mut record = home.record();
-            // Neither as it stands there, nor with a proof that was made for something else.
-            for bound in [Value::Null, json!("00"), json!("00".repeat(32)), theirs["check"].clone()]
-            {
-                theirs["bound"] = bound;
-                record[what] = theirs.clone();
-                home.write_record(&record);
-                opens_twice(&home, first);
-                assert!(home.path("other.secret").exists(), "{what}");
-            }
-            let mut store = home.open(first).unwrap();
-            if first.source() != "raw" {
-                store.rekey(None, &mut Progress::none()).unwrap();
-            }
-            store.close().unwrap();
-            opens_twice(&home, first);
-            assert!(home.path("other.secret").exists(), "{what}");
+        home.put(&Files::new());
+        home.create(second);
+        let mut theirs = home.record()["key"].clone();
+        for name in ["alice.db", RECORD] {
+            fs::rename(home.path(name), home.path(&name.replace("alice", "bob"))).unwrap();
         }
+        home.create(first);
+        let mut record = home.record();
+        // Neither as it stands there, nor with a proof that was made for something else.
+        for bound in [Value::Null, json!("00"), json!("00".repeat(32)), theirs["check"].clone()] {
+            theirs["bound"] = bound;
+            record["other_key"] = theirs.clone();
+            home.write_record(&record);
+            opens_twice(&home, first);
+            assert!(home.path("other.secret").exists());
+        }
+        let mut store = home.open(first).unwrap();
+        if first.source() != "raw" {
+            store.rekey(None, &mut Progress::none()).unwrap();
+        }
+        store.close().unwrap();
+        opens_twice(&home, first);
+        assert!(home.path("other.secret").exists());
     }
 }
 
@@ -130,22 +119,22 @@ fn an_entry_of_another_record_proves_nothing() {
     let key = DatabaseKey::File(home.key_file());
     let other = DatabaseKey::File(home.path("other.secret"));
     let [during, _] = stopped(&home, &raw(7), Some(&other));
-    let entry = serde_json::from_slice::<Value>(&during[RECORD]).unwrap()["pending"].clone();
+    let entry = serde_json::from_slice::<Value>(&during[RECORD]).unwrap()["other_key"].clone();
     assert!(entry["bound"].is_string());
-    for what in ["pending", "retiring"] {
-        home.put(&[("other.secret".to_owned(), during["other.secret"].clone())].into());
-        home.create(&key);
-        let mut record = home.record();
-        record[what] = entry.clone();
-        home.write_record(&record);
-        opens_twice(&home, &key);
-        assert!(home.path("other.secret").exists(), "{what}");
-    }
+
+    home.put(&[("other.secret".to_owned(), during["other.secret"].clone())].into());
+    home.create(&key);
+    let mut record = home.record();
+    record["other_key"] = entry.clone();
+    home.write_record(&record);
+    opens_twice(&home, &key);
+    assert!(home.path("other.secret").exists());
+
     // The same entry, but for another file.
     home.put(&during);
     let mut record = home.record();
     fs::copy(home.path("other.secret"), home.path("copy.secret")).unwrap();
-    record["pending"]["path"] = json!("copy.secret");
+    record["other_key"]["path"] = json!("copy.secret");
     home.write_record(&record);
     opens_twice(&home, &raw(7));
     assert!(home.path("copy.secret").exists() && home.path("other.secret").exists());
@@ -172,7 +161,7 @@ fn a_record_of_an_earlier_version_recovers_and_leaves_the_other_key() {
             home.put(&unbound(&files));
             opens_twice(&home, by);
             let record = home.record();
-            assert!(record["pending"].is_null() && record["retiring"].is_null());
+            assert!(record["other_key"].is_null());
             assert!(!home.path("alice.db.rekey").exists());
             for name in [left, used].into_iter().filter(|name| !name.is_empty()) {
                 assert_eq!(home.files()[name], files[name], "{name}");

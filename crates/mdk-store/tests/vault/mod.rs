@@ -5,6 +5,7 @@ mod begun;
 mod copies;
 mod crafted;
 mod cut;
+mod damaged_values;
 #[cfg(target_os = "linux")]
 mod descriptor;
 mod doctor;
@@ -13,6 +14,8 @@ mod encrypt;
 mod encrypt_cut;
 mod files;
 mod forged;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod key_paths;
 #[cfg(target_os = "linux")]
 mod locks;

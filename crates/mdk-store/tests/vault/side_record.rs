@@ -14,7 +14,7 @@ fn it_names_source_state_and_format_and_no_secret() {
     home.create(&key);
     let record = home.record();
     assert_eq!(record["format"], 1);
-    assert_eq!(record["state"], "ready");
+    assert_eq!(record["stage"], "ready");
     assert_eq!(record["key"]["source"], "file");
     assert_eq!(record["key"]["check"].as_str().unwrap().len(), 16);
     assert_eq!(mode(&home.path("alice.db.keyinfo")), 0o600);
@@ -86,7 +86,7 @@ fn one_that_cannot_be_read_is_named_and_left_alone() {
     let mut newer = good.clone();
     newer["format"] = 2.into();
     let mut state = good.clone();
-    state["state"] = "melting".into();
+    state["stage"] = "melting".into();
     for bad in [
         b"".to_vec(),
         b"{".to_vec(),

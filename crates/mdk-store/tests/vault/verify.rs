@@ -220,14 +220,18 @@ fn damage_inside_the_log_is_reported() {
     let path = home.beside("a.db-wal");
     let frames = (log.len() - 32) / (24 + PAGE);
     assert!(frames > 20);
+    // The last transaction may be one that was never finished.
+    let ends = |frame: &usize| log[32 + frame * (24 + PAGE) + 4..][..4] != [0; 4];
+    let stored = 1 + (0..frames - 1).rev().find(ends).unwrap();
     for frame in (0..frames - 1).rev().step_by(3) {
         for at in [2, 10, 18, 24 + 77] {
             let mut bad = log.clone();
             bad[32 + frame * (24 + PAGE) + at] ^= 0x10;
             fs::write(&path, &bad).unwrap();
             let report = check(&home.path);
+            let lines = if frame < stored { &report.structure } else { &report.remarks };
             assert!(
-                report.structure.iter().any(|line| line.contains("write-ahead log")),
+                lines.iter().any(|line| line.contains("write-ahead log")),
                 "frame {frame} byte {at}: {report:?}"
             );
         }

@@ -110,20 +110,16 @@ fn a_key_of_somebody_is_never_used_for_a_new_database_nor_replaced() {
 fn a_key_goes_only_in_a_rekey_and_the_one_that_has_opened_the_database_never() {
     let mut given = HashSet::new();
     for metadata in METADATA {
-        for second in [SecondKey::None, SecondKey::Next, SecondKey::Last] {
-            for role in [KeyRole::Recorded, KeyRole::Moved, KeyRole::Next, KeyRole::Another] {
-                let step = after_opening(metadata, second, role);
-                let at = format!("{metadata:?} {second:?} {role:?}");
+        for keys in [Keys::One, Keys::Two] {
+            for role in [KeyRole::Recorded, KeyRole::Other, KeyRole::Moved, KeyRole::Another] {
+                let step = after_opening(metadata, keys, role);
+                let at = format!("{metadata:?} {keys:?} {role:?}");
                 match step {
-                    Step::FinishRekey => {
-                        assert_eq!((second, role), (SecondKey::Next, KeyRole::Next), "{at}")
+                    Step::TakeOther => {
+                        assert_eq!((keys, role), (Keys::Two, KeyRole::Other), "{at}")
                     }
-                    Step::UndoRekey => {
-                        assert_eq!(second, SecondKey::Next, "{at}");
-                        assert_ne!(role, KeyRole::Next, "{at}");
-                    }
-                    Step::RemoveLast => {
-                        assert_eq!((second, role), (SecondKey::Last, KeyRole::Recorded), "{at}");
+                    Step::DropOther => {
+                        assert_eq!((keys, role), (Keys::Two, KeyRole::Recorded), "{at}");
                     }
                     Step::NoteSalt | Step::NoteMove | Step::Adopt => {}
                 }
@@ -131,7 +127,31 @@ fn a_key_goes_only_in_a_rekey_and_the_one_that_has_opened_the_database_never() {
             }
         }
     }
-    assert_eq!(given.len(), 6, "{given:?}");
+    assert_eq!(given.len(), 5, "{given:?}");
+}
+
+#[test]
+fn a_database_is_called_none_only_where_every_key_that_it_may_have_was_found() {
+    let mut given = HashSet::new();
+    for keys in [Keys::One, Keys::Two] {
+        for bits in 0..16 {
+            let bit = |n: u32| bits >> n & 1 == 1;
+            let (recorded, other) = (bit(0), bit(1));
+            let found = KeysFound { recorded, other, another: bit(2), unreachable: bit(3) };
+            let why = none_fits(keys, found);
+            let at = format!("{keys:?} {found:?}");
+            let all = recorded && (other || keys == Keys::One);
+            assert_eq!(why == NoKey::NotADatabase, all, "{at}");
+            let one_of_two = keys == Keys::Two && recorded != other;
+            assert_eq!(why == NoKey::OtherNeeded, one_of_two, "{at}");
+            if !all && !one_of_two {
+                assert_eq!(why == NoKey::Unreachable, found.unreachable, "{at}");
+                assert!(why != NoKey::Missing || !found.another, "{at}");
+            }
+            given.insert(format!("{why:?}"));
+        }
+    }
+    assert_eq!(given.len(), 5, "{given:?}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn what_is_written_through_it_is_what_was_meant() {
         let key = Secret::new([7; 32]);
         let open = || {
             let conn = Connection::open(dir.path().join("db")).unwrap();
-            crate::cipher::give_key(&conn, &key).unwrap();
+            crate::sqlcipher::raw_key::give_key(&conn, &key).unwrap();
             // A small cache: most of what is read has been written before.
             conn.execute_batch(
                 "PRAGMA cipher_compatibility = 4; PRAGMA cache_size = 5; PRAGMA secure_delete = ON;

@@ -17,6 +17,7 @@
 //! without building SQLCipher.
 
 mod content;
+mod error;
 mod header;
 mod stream;
 
@@ -26,34 +27,12 @@ mod tests;
 use std::io::{self, Read};
 
 pub(crate) use content::{Cell, Decoder, Encoder, Record, Summary};
+pub(crate) use error::ArchiveError;
 pub(crate) use header::{Bounds, CHUNK_BITS, Cost, HEADER, Header, Keys, MAGIC};
 pub(crate) use stream::{Opener, Sealer};
 
 /// The longest passphrase in bytes.
 pub(crate) const MAX_PASSPHRASE: usize = 1024;
-
-/// Why an archive was not written or not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ArchiveError {
-    /// It does not begin like one, or its version or parameters are not ours.
-    NotABackup,
-    /// It does not authenticate under this passphrase.
-    Refused,
-    /// It authenticates but its content makes no sense: written by a newer version, or our bug.
-    Malformed,
-    /// More than the format can hold.
-    TooLong,
-    /// There is no memory to derive the key.
-    OutOfMemory,
-    /// The file cannot be read or written.
-    Io(io::ErrorKind),
-}
-
-impl From<io::Error> for ArchiveError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error.kind())
-    }
-}
 
 /// Reads a header and derives its keys. Nothing is allocated for parameters that are out of `bounds`.
 pub(crate) fn unlock(

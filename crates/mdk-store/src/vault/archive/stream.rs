@@ -12,7 +12,7 @@ use super::{
     ArchiveError,
     header::{HEADER, Header, Keys, PREFIX},
 };
-use crate::undumped::Undumped;
+use crate::sqlcipher::undumped::Undumped;
 
 /// Bytes that a chunk is longer than its content.
 pub(crate) const TAG: usize = 16;

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     APPLICATION_ID, OpenError,
     files::{self, Place},
-    migrate,
     sqlcipher::{Log, PAGE, ReadOnly, is_cut, key_fits, open_read_only},
+    store::schema,
 };
 
 /// What to do about a file that is too short.
@@ -50,7 +50,7 @@ fn length(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secre
     let Ok(database) = files::open(&place.path(place.name())) else { return };
     let Ok(log) = Log::read(log.as_deref(), &database) else { return };
     // Which is said, and opening gets no further.
-    if log.lost_acknowledged || log.foreign {
+    if log.is_damaged() {
         return;
     }
     let there = size / PAGE as u64;
@@ -67,7 +67,7 @@ fn length(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secre
 
 /// The versions of the library; that of the file needs its key.
 pub(super) fn versions_unseen(report: &mut DoctorReport) {
-    let supported = migrate::SUPPORTED;
+    let supported = schema::SUPPORTED;
     let text = format!("schemas up to {supported} are read; that of the file needs its key");
     report.say(Level::Ok, "versions", text);
 }
@@ -75,9 +75,9 @@ pub(super) fn versions_unseen(report: &mut DoctorReport) {
 /// The versions of the library and of the file.
 fn versions(report: &mut DoctorReport, conn: &Connection) {
     const TOPIC: &str = "versions";
-    let supported = migrate::SUPPORTED;
+    let supported = schema::SUPPORTED;
     let application = conn.query_row("PRAGMA application_id", [], |row| row.get::<_, i32>(0));
-    let (Ok(schema), Ok(application)) = (migrate::version(conn), application) else {
+    let (Ok(schema), Ok(application)) = (schema::version(conn), application) else {
         report.say(Level::Error, TOPIC, "the header of the file cannot be read");
         return;
     };

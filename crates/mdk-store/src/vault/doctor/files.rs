@@ -7,11 +7,11 @@ use std::{
     path::Path,
 };
 
-use super::{DoctorReport, Level, place_of};
+use super::{DoctorReport, Level};
 use crate::{
-    OpenError,
-    files::{Place, Verdict, with_suffix},
-    side_record::Record,
+    FileRole, OpenError,
+    files::{Place, Verdict, is_missing, names, with_suffix},
+    keys::key_metadata::{DatabaseStage, Record},
     sqlcipher::{MAGIC, SALT, log_is_damaged},
 };
 
@@ -78,7 +78,7 @@ impl Family {
         }
     }
 
-    pub(super) fn metadata(&self) -> impl Iterator<Item = &Metadata> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Metadata> {
         self.found.iter().map(|(_, meta)| meta)
     }
 }
@@ -280,8 +280,7 @@ fn problem(meta: &Metadata, role: &str, _harmless: bool) -> Option<(Level, Strin
 /// What should not be there. `record` is what stands beside the database, if it can be read.
 pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Option<&Record>) {
     const TOPIC: &str = "leftovers";
-    let of_a_rekey =
-        record.is_some_and(|record| record.pending.is_some() || record.retiring.is_some());
+    let of_a_rekey = record.is_some_and(|record| record.other_key.is_some());
     let mut any = false;
     for (suffix, role, leftover) in FAMILY {
         if !leftover || family.get(suffix).is_none() {
@@ -301,7 +300,7 @@ pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Opti
             report.advise(Level::Warning, TOPIC, text, hint);
         } else {
             let hint = match suffix.starts_with(".tmp")
-                && record.is_some_and(|record| record.filling)
+                && record.is_some_and(|record| record.stage == DatabaseStage::Filling)
             {
                 true => "unless that is still running: call it again, which begins anew",
                 false => "unless that is still running: the next opening finishes or removes it",
@@ -379,4 +378,17 @@ pub(super) fn lock(report: &mut DoctorReport, place: Option<&Place>, family: &Fa
             false
         }
     }
+}
+
+/// The place of a file, `None` if there is no directory for it yet. Never makes a directory.
+fn place_of(path: &Path) -> Result<Option<Place>, OpenError> {
+    names::check(path, FileRole::Database)?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if path.file_name().is_some() && is_missing(parent) {
+        return Ok(None);
+    }
+    Place::of(path, FileRole::Database).map(Some)
 }

@@ -12,8 +12,11 @@ use super::{
 use crate::{
     DatabaseKey, OpenError,
     files::{self, Place},
-    key_source::{self, Presence},
-    side_record::{self, KeySlot, Record, State},
+    keys::{
+        key_metadata::{self, DatabaseStage, KeySlot, Record},
+        location::{self, Presence},
+    },
+    recovery::existing_key,
     sqlcipher::{MAGIC, PAGE, key_fits},
 };
 
@@ -123,9 +126,9 @@ pub(super) fn record(place: &Place, family: &Family) -> Option<Record> {
     }
     let mut text = Vec::new();
     let read = File::open(place.path(&name(place, ".keyinfo")))
-        .and_then(|file| file.take(side_record::MAX_LEN + 1).read_to_end(&mut text));
+        .and_then(|file| file.take(key_metadata::MAX_LEN + 1).read_to_end(&mut text));
     // As opening understands it, or it would be refused there what is called good here.
-    read.ok().and_then(|_| side_record::parse(&text))
+    read.ok().and_then(|_| key_metadata::parse(&text))
 }
 
 /// What the record says, and whether the key is there. Whether its source answered.
@@ -137,12 +140,19 @@ fn recorded(
     readable: bool,
 ) -> bool {
     const TOPIC: &str = "key";
-    let slot = &record.key;
+    let look = |slot| apart(|| location::present(place, slot, PATIENCE));
+    let (mut slot, mut found) = (&record.key, look(&record.key));
+    // Page 1 says which of two counts: that one of them is there is enough.
+    if let Some(other) = &record.other_key
+        && !matches!(found, Ok(Presence::There) | Err(OpenError::KeyringTimeout { .. }))
+        && let Ok(Presence::There) = look(other)
+    {
+        (slot, found) = (other, Ok(Presence::There));
+    }
     let text = describe(slot);
     let mut answered = true;
-    let found = apart(|| key_source::present(place, slot, PATIENCE));
     match found {
-        _ if record.filling && record.state == State::Creating && !exists => {
+        _ if record.stage == DatabaseStage::Filling && !exists => {
             let text = "a restore, salvage or copy that was to make the database was interrupted";
             report.advise(
                 Level::Warning,
@@ -151,13 +161,13 @@ fn recorded(
                 "unless it is still running, call it again: nothing is opened before",
             );
         }
-        Ok(Presence::There) if !exists && record.state == State::Ready => {
+        Ok(Presence::There) if !exists && !record.stage.is_begun() => {
             let hint = "put the database back; to begin anew, move the key and its record away";
             let text = format!("{text} is there, but the database is not");
             report.advise(Level::Error, TOPIC, text, hint);
         }
         Ok(Presence::There) => report.say(Level::Ok, TOPIC, format!("{text} is there")),
-        Ok(Presence::Missing) if record.state == State::Creating => {
+        Ok(Presence::Missing) if record.stage.is_begun() => {
             let text = "a first opening was interrupted before it had a key";
             report.advise(Level::Note, TOPIC, text, "open the database again");
         }
@@ -201,22 +211,15 @@ fn unfinished(report: &mut DoctorReport, record: &Record) {
             "move the key to another store with `mdk rekey`",
         );
     }
-    if record.pending.is_some() {
-        let text = "a re-key was interrupted";
-        report.advise(
-            Level::Warning,
-            TOPIC,
-            text,
-            "open the database, which finishes or undoes it",
-        );
-    }
-    if let Some(retiring) = &record.retiring {
-        let text = "the key before the last re-key is still to be removed";
-        let hint = match retiring.is_bound() {
-            true => "open the database, which removes it",
-            false => "open the database, which leaves it where nothing shows whose it is",
+    if let Some(other) = &record.other_key {
+        let text = "a re-key was interrupted, or one of its two keys could not be removed yet";
+        let hint = match other.is_bound() {
+            true => "open the database, which finishes or undoes it",
+            false => {
+                "open the database, which finishes or undoes it; a key of which nothing shows whose it is stays"
+            }
         };
-        report.advise(Level::Note, TOPIC, text, hint);
+        report.advise(Level::Warning, TOPIC, text, hint);
     }
 }
 
@@ -225,7 +228,7 @@ fn left(report: &mut DoctorReport, place: &Place, record: &Record, ask: bool) {
     let Some(slot) = &record.left else { return };
     let unasked = slot.source == "keyring" && !ask;
     let gone =
-        !unasked && matches!(key_source::present(place, slot, PATIENCE), Ok(Presence::Missing));
+        !unasked && matches!(location::present(place, slot, PATIENCE), Ok(Presence::Missing));
     if !gone {
         let text = format!(
             "{} was left where it is: it could not be reached, or nothing shows that it belongs to this database",
@@ -273,7 +276,7 @@ fn no_database(report: &mut DoctorReport, place: Option<&Place>, key: &DatabaseK
     let mut ring = ring.clone();
     ring.timeout = PATIENCE;
     let key = DatabaseKey::Keyring(ring);
-    match key_source::locate(place, &key, None, true).and_then(|mut home| home.look()) {
+    match location::locate(place, &key, None, true).and_then(|mut home| home.look()) {
         Ok(None) => report.say(Level::Ok, "key", "the keyring answers and has no key of that id"),
         Ok(Some(_)) => {
             let text = "the keyring has a key of that id, but the database is not there";
@@ -315,7 +318,7 @@ fn given(report: &mut DoctorReport, place: &Place, key: &DatabaseKey) -> Option<
     let (place, (tell, answer)) = (place.twin(), mpsc::channel());
     thread::spawn(move || {
         // The system may keep the stack of a thread that has ended.
-        let found = apart(|| key_source::existing(&place, &key));
+        let found = apart(|| existing_key(&place, &key));
         drop(key);
         let _ = tell.send(found);
     });

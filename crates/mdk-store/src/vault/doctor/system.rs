@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 
 use super::{DoctorReport, Level, files::Family};
-use crate::{connection::Conn, ritual};
+use crate::sqlcipher::{configure, connection::Conn};
 
 /// 2024-01-01 and 2100-01-01 in seconds since 1970: before one and after the other no clock is right.
 const EARLIEST: u64 = 1_704_067_200;
@@ -28,7 +28,7 @@ fn build(report: &mut DoctorReport) {
         return;
     };
     let _ = conn.execute_batch("PRAGMA cipher_log_level = NONE");
-    match ritual::cipher_version(&conn) {
+    match configure::cipher_version(&conn) {
         Ok(version) => {
             let text = format!("SQLCipher {version}, SQLite {}", rusqlite::version());
             report.say(Level::Ok, TOPIC, text);
@@ -51,7 +51,7 @@ fn clock(report: &mut DoctorReport, family: &Family, now: SystemTime) {
     const TOPIC: &str = "clock";
     let hint = "set the clock; messages carry its time";
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let newest = family.metadata().filter_map(|meta| meta.modified().ok()).max();
+    let newest = family.all().filter_map(|meta| meta.modified().ok()).max();
     if !(EARLIEST..LATEST).contains(&seconds) {
         let text = format!("the clock is wrong: it says {seconds} seconds since 1970");
         report.advise(Level::Error, TOPIC, text, hint);

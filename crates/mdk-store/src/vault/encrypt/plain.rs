@@ -6,10 +6,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{
     APPLICATION_ID, FileRole, OpenError, StoreError,
-    connection::Conn,
     files::{self, Place},
-    migrate, ritual,
-    sqlcipher::{ReadOnly, open_read_only},
+    sqlcipher::{ReadOnly, configure, connection::Conn, open_read_only},
+    store::schema,
     vault::{VaultError, look::Source},
 };
 
@@ -167,7 +166,7 @@ fn check_plain(conn: &Connection) -> Result<(), VaultError> {
     if found != APPLICATION_ID {
         return Err(OpenError::ForeignDatabase { found }.into());
     }
-    Ok(migrate::require_known(migrate::version(conn).map_err(damage)?)?)
+    Ok(schema::require_known(schema::version(conn).map_err(damage)?)?)
 }
 
 /// A connection that leaves the log in place when it is closed.
@@ -177,8 +176,8 @@ pub(super) fn writable(place: &Place) -> Result<Conn, VaultError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE;
     let conn = Conn::open(place, place.name(), flags)?;
-    ritual::require_writable(&conn)?;
-    ritual::keep_log(&conn, true)?;
+    configure::require_writable(&conn)?;
+    configure::keep_log(&conn, true)?;
     // Nothing here may look at the file: it may be encrypted, and has no key yet. SQLite syncs by default.
     conn.execute_batch("PRAGMA cipher_log_level = NONE").map_err(OpenError::from)?;
     Ok(conn)

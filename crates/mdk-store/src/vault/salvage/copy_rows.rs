@@ -9,8 +9,7 @@ use rusqlite::{Connection, params_from_iter, types::Value};
 
 use crate::{
     OpenError, StoreError,
-    connection::Conn,
-    sqlcipher::is_sound,
+    sqlcipher::{connection::Conn, is_sound},
     vault::{Progress, Stage, VaultError, look::Source, rows},
 };
 
@@ -128,7 +127,7 @@ impl<'a> Copy<'a> {
         table: &mut Table,
         progress: &mut Progress<'_>,
     ) -> Result<bool, VaultError> {
-        // Below zero are the rows that are written most often (`openmls/rows.rs`): few, so both ends will do.
+        // Below zero are the rows that are written most often (`store/mls/rows.rs`): few, so both ends will do.
         let below = (i64::MIN, -1);
         let mut lost = matches!(self.down(table, below, progress)?, Stretch::Until(_))
             && matches!(self.up(table, below, progress)?, Stretch::Until(_));

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params, types::Value};
 
 use super::copy_rows::Loss;
-use crate::{StoreError, groups::GROUP_TABLES, vault::verify::INCOMPLETE_GROUPS};
+use crate::{StoreError, store::tables::groups::GROUP_TABLES, vault::verify::INCOMPLETE_GROUPS};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -52,7 +52,7 @@ pub(super) fn repair(conn: &Connection, mls: Option<&Loss>) -> Result<Repaired> 
     repaired.dropped = drop_strays(conn)?;
     complete_groups(conn)?;
     conn.execute("DELETE FROM shares", [])?;
-    conn.execute(crate::shares::RECOUNT, [Value::Null])?;
+    conn.execute(crate::store::tables::shares::RECOUNT, [Value::Null])?;
     Ok(repaired)
 }
 

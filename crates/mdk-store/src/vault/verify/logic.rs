@@ -2,12 +2,12 @@
 
 use rusqlite::Connection;
 
-use super::VaultError;
-use crate::{OpenError, connection::Conn, groups::GROUP_TABLES};
+use crate::vault::VaultError;
+use crate::{OpenError, sqlcipher::connection::Conn, store::tables::groups::GROUP_TABLES};
 
 /// Live groups that lack one of the MLS rows without which OpenMLS does not load a group.
 ///
-/// The numbers are those of `openmls/rows.rs`: join configuration, tree, interim transcript hash, group context,
+/// The numbers are those of `store/mls/rows.rs`: join configuration, tree, interim transcript hash, group context,
 /// confirmation tag, state, message secrets, resumption PSKs, own leaf index and epoch secrets. Left, removed, disbanded
 /// and unrecoverable groups have none.
 pub(crate) const INCOMPLETE_GROUPS: &str = "SELECT group_id FROM groups AS g WHERE status IN (0, 1, 2, 3, 6, 9) AND \

@@ -3,14 +3,15 @@
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
-use super::{Progress, Stage, VaultError, VerifyReport};
+use super::report::VerifyReport;
 use crate::{
     FileRole, OpenError, StoreError,
-    connection::Conn,
     files::Place,
-    side_record,
-    sqlcipher::{self, Log, PAGE, ReadOnly, SALT, is_cut, open_read_only, read_at},
-    vault::{error, look::Source, scratch::Scratch},
+    keys::key_metadata,
+    sqlcipher::{
+        self, Log, PAGE, ReadOnly, SALT, connection::Conn, is_cut, open_read_only, read_at,
+    },
+    vault::{Progress, Stage, VaultError, error, look::Source, scratch::Scratch},
 };
 
 /// A database that nobody writes to, with what stands in its log, and how it is opened.
@@ -52,7 +53,7 @@ impl Settled {
         let pages = size / PAGE as u64;
         progress.tell(Stage::Checking, 0, size)?;
         let mut bad = settled.check(key)?;
-        let recorded = side_record::read(&source.place).ok().flatten();
+        let recorded = key_metadata::read(&source.place).ok().flatten();
         let recorded = recorded.and_then(|record| record.salt());
         if bad.len() as u64 == pages && recorded.is_some_and(|salt| source.head() != Ok(salt)) {
             settled.salt = recorded;
@@ -130,10 +131,8 @@ pub(super) fn lines(
     // What is reported is what SQLite would read.
     if log.foreign {
         lines.push(FOREIGN_LOG.to_owned());
-    } else if log.lost_acknowledged {
-        lines.push(damaged_log(log));
     } else if log.lost_frames > 0 {
-        lines.push(of_last(log.lost_frames));
+        lines.push(damaged_log(log));
     }
     Ok(lines)
 }
@@ -188,7 +187,7 @@ pub(crate) fn of_open(
     progress.tell(Stage::Checking, 0, found.size)?;
     let mut bad = sqlcipher::bad_pages(conn)?;
     // The connection has read the salt long ago.
-    let recorded = side_record::read(place).ok().flatten().and_then(|record| record.salt());
+    let recorded = key_metadata::read(place).ok().flatten().and_then(|record| record.salt());
     if recorded.is_some_and(|salt| salt != head) && !bad.starts_with(&[1]) {
         bad.insert(0, 1);
     }

@@ -2,8 +2,9 @@
 
 use rusqlite::Connection;
 
-use super::{MAX_LINES, VaultError};
-use crate::{OpenError, connection::Conn};
+use super::report::MAX_LINES;
+use crate::vault::VaultError;
+use crate::{OpenError, sqlcipher::connection::Conn};
 
 /// Everything, on one connection. `ask` may stop it between two checks.
 pub(super) fn all(

@@ -115,7 +115,7 @@ pub fn round_trip() {
     // A first open that fails after its key was stored takes it back: the second try of one that was killed, which may
     // replace its temporary file, but finds something else there.
     let mut record = old_record;
-    record["state"] = "creating".into();
+    record["stage"] = "creating".into();
     home.write_record(&record);
     fs::create_dir(home.path("alice.db.tmp")).unwrap();
     home.open(&key).map(drop).unwrap_err();

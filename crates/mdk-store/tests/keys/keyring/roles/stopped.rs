@@ -13,7 +13,7 @@ pub fn stopped_first_open() {
         let home = Home::created(&key);
         let whole = home.files();
         let mut record = home.record();
-        record["state"] = "creating".into();
+        record["stage"] = "creating".into();
         let (service, name) = slot(&home);
         let text = lookup(&service, &name);
         // The key is stored; the database is not there, half, or there.
@@ -27,7 +27,7 @@ pub fn stopped_first_open() {
             drop(home.open(&key).unwrap());
             assert_eq!(lookup(&service, &name), text, "the key was used, not replaced");
             assert_eq!(names(&home), NAMES);
-            assert_eq!(home.record()["state"], "ready");
+            assert_eq!(home.record()["stage"], "ready");
         }
         // The key is not stored yet.
         run("secret-tool", &["clear", "service", &service, "username", &name]);
@@ -61,9 +61,8 @@ pub fn stopped_rekey() {
     let new_text = lookup("mdk", &new);
     let pending: Value = serde_json::from_slice(&during["alice.db.keyinfo"]).unwrap();
     let mut promoted = pending.clone();
-    promoted["retiring"] = promoted["key"].take();
-    promoted["key"] = promoted["pending"].take();
-    promoted.as_object_mut().unwrap().remove("pending");
+    promoted["key"] = pending["other_key"].clone();
+    promoted["other_key"] = pending["key"].clone();
     let (old_db, new_db) = (&before["alice.db"], &during["alice.db.rekey"]);
     let state = |db: &[u8], copy: Option<&[u8]>, record: &Value| {
         let mut files: Files =
@@ -91,7 +90,7 @@ pub fn stopped_rekey() {
         let (kept, gone) = if is_new { (new.as_str(), "alice") } else { ("alice", new.as_str()) };
         assert_eq!(lookup("mdk", gone), "", "{step}");
         assert_eq!(lookup("mdk", kept), if is_new { &*new_text } else { &*old_text }, "{step}");
-        assert!(home.record()["pending"].is_null() && home.record()["retiring"].is_null());
+        assert!(home.record()["other_key"].is_null());
         home.opens(&key);
     }
 }
@@ -121,7 +120,7 @@ pub fn overtaken_rekey() {
         assert_eq!(lookup("mdk", "taken"), text, "what the other one has stored stays");
         home.opens(&raw(1));
         assert_eq!(names(&home), NAMES);
-        assert!(home.record()["pending"].is_null());
+        assert!(home.record()["other_key"].is_null());
         run("secret-tool", &["clear", "service", "mdk", "username", "taken"]);
     }
     let mut store = home.open(&raw(1)).unwrap();
@@ -162,7 +161,7 @@ pub fn continued_first_open() {
     let mut record: Value = serde_json::from_slice(&during["alice.db.keyinfo"]).unwrap();
     record["key"].as_object_mut().unwrap().remove("bound");
     // A first opening may go on where no restore was cut off.
-    record.as_object_mut().unwrap().remove("filling");
+    record["stage"] = "creating".into();
     home.put(&[("alice.db.keyinfo".to_owned(), json(&record))].into());
     home.create(&file);
     assert_eq!(lookup("mdk", "one"), text);

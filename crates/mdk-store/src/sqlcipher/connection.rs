@@ -1,0 +1,72 @@
+//! A connection to a file: opened, and closed, together with the note that SQLite locks the file.
+
+use std::{
+    ffi::OsStr,
+    ops::{Deref, DerefMut},
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{
+    OpenError,
+    files::{self, InProcess, InUse, Place},
+    sqlcipher::undumped,
+};
+
+/// A connection. While it lives no other part of this process ends its locks: see `files/open_databases.rs`.
+pub(crate) struct Conn {
+    /// `None` while closing.
+    conn: Option<Connection>,
+    /// Dropped after the connection.
+    in_use: InUse,
+    _in_process: InProcess,
+}
+
+impl Conn {
+    /// Opens the file `name`.
+    pub(crate) fn open(place: &Place, name: &OsStr, flags: OpenFlags) -> Result<Self, OpenError> {
+        let mut in_use = InUse::default();
+        in_use.note_open(place, name);
+        let conn = Self::make(|| Connection::open_with_flags(place.path(name), flags))?;
+        Ok(Self { in_use, ..conn })
+    }
+
+    /// One that locks nothing: in memory, or to a file that is called immutable.
+    pub(crate) fn make(
+        open: impl FnOnce() -> rusqlite::Result<Connection>,
+    ) -> Result<Self, OpenError> {
+        files::refuse_forked()?;
+        undumped::begin();
+        let in_process = InProcess::begin();
+        Ok(Self { conn: Some(open()?), in_use: InUse::default(), _in_process: in_process })
+    }
+
+    /// It locks this file, too: the index of a log has locks of its own.
+    pub(crate) fn locks(&mut self, place: &Place, name: &OsStr) {
+        self.in_use.note_open(place, name);
+    }
+
+    /// Closes it. On failure it is still there.
+    #[allow(clippy::result_large_err)] // As rusqlite's is.
+    pub(crate) fn close(mut self) -> Result<(), (Self, rusqlite::Error)> {
+        let Some(conn) = self.conn.take() else { return Ok(()) };
+        conn.close().map_err(|(conn, error)| {
+            self.conn = Some(conn);
+            (self, error)
+        })
+    }
+}
+
+impl Deref for Conn {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.conn.as_ref().expect("it is there until it is closed")
+    }
+}
+
+impl DerefMut for Conn {
+    fn deref_mut(&mut self) -> &mut Connection {
+        self.conn.as_mut().expect("it is there until it is closed")
+    }
+}

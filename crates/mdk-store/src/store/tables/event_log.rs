@@ -1,0 +1,108 @@
+//! The durable log of what the application is told; `seq` is its cursor.
+
+use mdk_wire::GroupId;
+use rusqlite::params;
+
+use crate::store::columns::{Columns, guarded_debug};
+use crate::{Result, Tx};
+
+/// One entry of the log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EventRow {
+    /// Position in the log: grows, never comes back, may have gaps.
+    pub seq: i64,
+    /// Hash of what the event is about; the log holds each once.
+    pub stable_id: Option<[u8; 32]>,
+    /// The group that it is about.
+    pub group: Option<GroupId>,
+    /// Which event; numbered by the engine.
+    pub kind: u8,
+    /// Its content, encoded by the engine.
+    pub body: Vec<u8>,
+}
+guarded_debug!(EventRow { seq, kind });
+
+pub(crate) const AFTER: &str =
+    "SELECT seq, stable_id, group_id, kind, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+pub(crate) const LAST: &str = "SELECT max(seq) FROM events";
+
+/// How far the numbers of events jump where the newest may be missing.
+const EVENT_GAP: i64 = 1 << 32;
+
+impl Tx<'_> {
+    /// Appends an event and returns its position, or `None` when the log already holds `stable_id`.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn append_event(
+        &self,
+        stable_id: Option<&[u8; 32]>,
+        group: Option<&GroupId>,
+        kind: u8,
+        body: &[u8],
+    ) -> Result<Option<i64>> {
+        let added = self.exec(
+            "INSERT INTO events (stable_id, group_id, kind, body) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (stable_id) WHERE stable_id IS NOT NULL DO NOTHING",
+            params![stable_id.map(|id| &id[..]), group.map(GroupId::as_bytes), kind, body],
+        )?;
+        Ok((added == 1).then(|| self.last_id()))
+    }
+
+    /// The oldest `limit` events above the cursor `seq`, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn events_after(&self, seq: i64, limit: u32) -> Result<Vec<EventRow>> {
+        self.all(AFTER, params![seq, limit], |row| {
+            let mut c = Columns::new(row, "events");
+            Ok(EventRow {
+                seq: c.i64()?,
+                stable_id: c.opt(Columns::array)?,
+                group: c.opt(Columns::group_id)?,
+                kind: c.u8()?,
+                body: c.bytes()?,
+            })
+        })
+    }
+
+    /// Position of the newest event in the log, 0 when it is empty.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn last_event_seq(&self) -> Result<i64> {
+        let last = self.one(LAST, [], |row| Columns::new(row, "events").opt(Columns::i64))?;
+        Ok(last.flatten().unwrap_or(0))
+    }
+
+    /// Makes the numbers of events jump: an application may remember one that this file does not have, because it is
+    /// older than the one that the application knew. What comes now is above that.
+    pub(crate) fn skip_event_numbers(&self) -> Result<()> {
+        self.exec(
+            "INSERT INTO events (seq, stable_id, group_id, kind, body) \
+             SELECT coalesce(max(seq), 0) + ?1, NULL, NULL, 255, x'' FROM events",
+            [EVENT_GAP],
+        )?;
+        Ok(())
+    }
+
+    /// Where in the log the event with this stable id is, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn event_at(&self, stable_id: &[u8; 32]) -> Result<Option<i64>> {
+        self.one("SELECT seq FROM events WHERE stable_id = ?1", [&stable_id[..]], |row| {
+            Columns::new(row, "events").i64()
+        })
+    }
+
+    /// Empties the newest event if it is the group's, so that its number is not given out again.
+    pub(crate) fn empty_newest_event(&self, group: &GroupId) -> Result<()> {
+        self.exec(
+            "UPDATE events SET group_id = NULL, stable_id = NULL, kind = 255, body = x'' \
+             WHERE seq = (SELECT max(seq) FROM events) AND group_id = ?1",
+            [group.as_bytes()],
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! Dedup: what already has a final result, by the id of the outer event or of the MLS message.
+
+use mdk_wire::EventId;
+use rusqlite::params;
+
+use crate::store::columns::{Columns, stored_enum};
+use crate::{Result, Tx};
+
+stored_enum! {
+    /// The final result that an id has.
+    pub enum Seen {
+        /// Processed or rejected for good.
+        Done = 0,
+        /// Our own message.
+        OwnEcho = 1,
+        /// Too old to be processed.
+        Stale = 2,
+    }
+}
+
+impl Tx<'_> {
+    /// The result recorded for the id of an outer event or of an MLS message.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
+    pub fn seen(&self, id: &[u8; 32]) -> Result<Option<Seen>> {
+        self.one("SELECT iif(what < 256, what, 0) FROM seen WHERE id = ?1", [&id[..]], |row| {
+            Columns::new(row, "seen").variant(Seen::from_stored)
+        })
+    }
+
+    /// Records a result. The first one stays: a later one for the same id is ignored.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn mark_seen(&self, id: &[u8; 32], what: Seen) -> Result<()> {
+        self.exec(
+            "INSERT INTO seen (id, what) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
+            params![&id[..], what as u8],
+        )?;
+        Ok(())
+    }
+
+    /// Records that something is done, but only as far as an invitation goes that has no answer yet.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn mark_done_for(&self, invite: &EventId, id: &[u8; 32]) -> Result<()> {
+        self.exec(
+            "INSERT INTO seen (id, what) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
+            params![&id[..], done_for(invite)],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets what was done as far as an invitation went. Reads all results there are.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn forget_done_for(&self, invite: &EventId) -> Result<()> {
+        self.exec("DELETE FROM seen WHERE what = ?1", [done_for(invite)])?;
+        Ok(())
+    }
+
+    /// Forgets a result: what has this id may be processed once more.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn forget_seen(&self, id: &[u8; 32]) -> Result<()> {
+        self.exec("DELETE FROM seen WHERE id = ?1", [&id[..]])?;
+        Ok(())
+    }
+}
+
+/// [`Seen::Done`], as far as an invitation goes: a number over all of [`Seen`].
+fn done_for(invite: &EventId) -> i64 {
+    let [a, b, c, d, e, f, g, ..] = *invite.as_bytes();
+    i64::from_be_bytes([1, a, b, c, d, e, f, g])
+}

@@ -1,0 +1,3 @@
+//! What the backup format of mdk-store needs of that crate.
+
+pub(crate) mod undumped;
