@@ -84,8 +84,10 @@ fn a_sort_of_a_hundred_megabytes_makes_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::of(&dir.path().join("home").join("a.db"), FileRole::Database).unwrap();
     place.create_new(place.name(), FileRole::Database).unwrap();
-    let conn =
-        open_configured(&place, place.name(), &Secret::new([1; 32]), true, |_| Ok(())).unwrap();
+    let conn = open_configured(&place, place.name(), &Secret::new([1; 32]), true, |conn| {
+        Ok(conn.execute_batch("CREATE TABLE t (a)")?)
+    })
+    .unwrap();
     // What watches sees such a file: under its name of SQLite, which is gone.
     let control = dir.path().join("etilqs_0123456789abcdef");
     let file = File::create_new(&control).unwrap();
