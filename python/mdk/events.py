@@ -292,8 +292,9 @@ class Unrecoverable(Event):
 
     __match_args__ = ("reason",)
     reason: str
-    """retained_state_lost or own_commit_lost: state that the group needs is missing, and it stays as it is until
-    somebody invites this account again. joined_on_a_lost_branch: nothing is missing. The branch that this account was
+    """retained_state_lost: state that the group needs is missing, and it stays as it is until somebody invites this
+    account again. own_commit_lost: likewise; the account seems to run elsewhere, from another copy of its database, and
+    that copy has changed the group. joined_on_a_lost_branch: nothing is missing. The branch that this account was
     invited on has lost, the others have gone on without it, and one of them has invited it: Invited follows in the same
     call, the group is pending, and to answer that is all there is to do. What was said on the lost branch stays in the
     history, marked (MessagesInvalidated). left_behind: a change of the group never came, or could not be judged

@@ -121,7 +121,11 @@ class EpochUnavailable(GroupError):
 
 
 class GroupUnrecoverable(GroupError):
-    """State that the group needs is missing from storage; the rest of the database is usable."""
+    """State that the group needs is missing from storage; the rest of the database is usable.
+
+    Or the account runs elsewhere, for instance from a restored backup, and its other copy has changed the group: the
+    message says so. Go on with that copy.
+    """
 
     code = "group_unrecoverable"
     hint: str | None = "Ask an admin for a new invite."

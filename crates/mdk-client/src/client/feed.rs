@@ -221,5 +221,6 @@ fn one_by_one(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Vec<Opt
 
 /// Whether the same call would fail again.
 fn lasting(error: &mdk_core::Error) -> bool {
-    matches!(error, mdk_core::Error::Internal(_) | mdk_core::Error::Unrecoverable(_))
+    use mdk_core::Error;
+    matches!(error, Error::Internal(_) | Error::Unrecoverable(_) | Error::RunsElsewhere)
 }

@@ -8,16 +8,22 @@ use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 use crate::state_store::{competing_invites, retained_states};
 
+/// A commit of ours was made by another copy of the database.
+pub(crate) const OWN_COMMIT_LOST: &str = "own_commit_lost";
+
 /// A needed state is gone: nothing is guessed, nothing is sent, what came is kept. (rule: E6-1)
 pub(crate) fn give_up(records: &mut Records<'_>, id: &GroupId, reason: &'static str) -> Result<()> {
     let row = records.groups().current_row(id)?;
-    if row.status == GroupStatus::Unrecoverable {
+    if row.status.is_stuck() {
         return Ok(());
     }
     // Each membership may end so.
     let subject = [reason.as_bytes(), &row.join_epoch.to_be_bytes()].concat();
     records.edit_row(id, |row| {
-        row.status = GroupStatus::Unrecoverable;
+        row.status = match reason {
+            OWN_COMMIT_LOST => GroupStatus::RunsElsewhere,
+            _ => GroupStatus::Unrecoverable,
+        };
         row.pass.opened = 0;
     })?;
     records.log().emit(id, &subject, &Stored::Unrecoverable { reason: reason.to_owned() })

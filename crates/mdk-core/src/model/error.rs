@@ -101,6 +101,12 @@ pub enum Error {
     /// State that the group needs was lost from storage. Remedy: be re-invited, or restore a backup.
     #[error("the group's state is damaged: {0}")]
     Unrecoverable(&'static str),
+    /// The group got a commit of this account that this database did not make: the account goes on in another copy of it,
+    /// for instance a restored backup. Remedy: use that copy, or be re-invited.
+    #[error(
+        "this account seems to run elsewhere: a commit of it is not in this database; go on with the other copy"
+    )]
+    RunsElsewhere,
     /// The outbox has as many events as it takes. Remedy: let it empty, or cancel what is not needed.
     #[error("the outbox is full: {limit} events wait to be published")]
     OutboxFull {

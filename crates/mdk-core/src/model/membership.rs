@@ -43,6 +43,7 @@ pub(crate) fn require_active(row: &GroupRow) -> Result<()> {
             Err(Error::NotMember("the group was disbanded"))
         }
         GroupStatus::Unrecoverable => Err(Error::Unrecoverable("a retained state was lost")),
+        GroupStatus::RunsElsewhere => Err(Error::RunsElsewhere),
     }
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn state(status: GroupStatus) -> Option<GroupState> {
         GroupStatus::Left => GroupState::Left,
         GroupStatus::Removed => GroupState::Removed,
         GroupStatus::Disbanding | GroupStatus::Disbanded => GroupState::Disbanded,
-        GroupStatus::Unrecoverable => GroupState::Unrecoverable,
+        GroupStatus::Unrecoverable | GroupStatus::RunsElsewhere => GroupState::Unrecoverable,
     })
 }
 

@@ -15,7 +15,8 @@ fn require_over(status: GroupStatus) -> Result<()> {
         GroupStatus::Left
         | GroupStatus::Removed
         | GroupStatus::Disbanded
-        | GroupStatus::Unrecoverable => return Ok(()),
+        | GroupStatus::Unrecoverable
+        | GroupStatus::RunsElsewhere => return Ok(()),
         GroupStatus::Founding => return Err(Error::GroupNotFound),
         GroupStatus::Invited | GroupStatus::Reinvited => {
             "an invite to this group waits for an answer: decline it"

@@ -28,7 +28,7 @@ use crate::state_store::records::Records;
 pub(crate) fn report_gaps(records: &mut Records<'_>, row: &GroupRow) -> Result<()> {
     if row.pass.floor <= row.join_epoch
         || row.pass.opened != 0
-        || row.status == GroupStatus::Unrecoverable
+        || row.status.is_stuck()
         || membership::is_over(row.status)
     {
         return Ok(());

@@ -166,8 +166,7 @@ pub(crate) fn sort_waiting(
             let event = Event::from_stored_json(json.as_bytes()).ok();
             if let Some(wrap) = event.as_ref().filter(|event| event.kind() == kind::GIFT_WRAP) {
                 // (what cannot be followed any more is replaced like what has ended, B4-5)
-                let ended = membership::is_over(row.status)
-                    || row.status == mdk_store::GroupStatus::Unrecoverable;
+                let ended = membership::is_over(row.status) || row.status.is_stuck();
                 welcomes.extend(ended.then(|| wrap.clone()));
                 continue;
             }

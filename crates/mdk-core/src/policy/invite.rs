@@ -106,7 +106,7 @@ pub(crate) fn judge_invite(
     // (a copy that was given up is replaced, B4-5; and who has asked to leave is asked again, if it is plain that the
     // others are there)
     let replaced = match row.status {
-        GroupStatus::Unrecoverable => true,
+        GroupStatus::Unrecoverable | GroupStatus::RunsElsewhere => true,
         GroupStatus::Leaving => seen.behind.is_some(),
         _ => false,
     };
@@ -131,9 +131,10 @@ pub(crate) fn judge_invite(
         // (what was refused while we were in may be from a branch that has kept us, and nobody has answered it)
         GroupStatus::Removed | GroupStatus::Left if bygone => InviteVerdict::Refuse(BYGONE),
         // rule: B4-5 a copy that we are no longer in, or that cannot be followed, is replaced by a fresh Welcome
-        GroupStatus::Removed | GroupStatus::Left | GroupStatus::Unrecoverable => {
-            InviteVerdict::Replace
-        }
+        GroupStatus::Removed
+        | GroupStatus::Left
+        | GroupStatus::Unrecoverable
+        | GroupStatus::RunsElsewhere => InviteVerdict::Replace,
         GroupStatus::Disbanded if seen.asked_again => InviteVerdict::Replace,
         GroupStatus::Disbanded => InviteVerdict::Refuse(DISBANDED),
 

@@ -121,7 +121,7 @@ impl HistoryGaps<'_> {
 /// When the last of what waits, that no state of ours can read and that was made since we joined, was made: as far as
 /// that is not later than it came.
 pub(crate) fn last_unread(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<Timestamp>> {
-    if row.status == GroupStatus::Unrecoverable || membership::is_over(row.status) {
+    if row.status.is_stuck() || membership::is_over(row.status) {
         return Ok(None);
     }
     let held = tx.held(&row.id)?;

@@ -61,6 +61,9 @@ fn our_own_commit_is_lost_with_a_restored_copy() {
     cast.restarts("old");
     assert!(lost(&cast.waits("old", 1_000), "own_commit_lost"));
     assert_eq!(cast.state("old"), GroupState::Unrecoverable);
+    let group = cast.group.clone();
+    let refused = cast.engine("old").self_update(&group).unwrap_err();
+    assert!(matches!(refused, Error::RunsElsewhere), "{refused}");
 }
 
 // shows: 2.9-4, 2.9-5

@@ -40,7 +40,7 @@ impl From<Error> for Raise {
                 new(Class::GroupTooLarge).number("size", Some(size)).number("limit", Some(limit))
             }
             Error::EpochUnavailable => new(Class::EpochUnavailable),
-            Error::Unrecoverable(_) => new(Class::GroupUnrecoverable),
+            Error::Unrecoverable(_) | Error::RunsElsewhere => new(Class::GroupUnrecoverable),
             Error::SelfUpdateRequired => new(Class::SelfUpdateRequired),
             Error::WrongAccount => new(Class::WrongAccount),
             Error::OutboxFull { limit } => new(Class::OutboxFull).number("limit", Some(limit)),

@@ -279,6 +279,7 @@ fn groups(conn: &Connection) -> Result<(Vec<GroupId>, Vec<GroupId>), StoreError>
                     | GroupStatus::Removed
                     | GroupStatus::Disbanded
                     | GroupStatus::Unrecoverable
+                    | GroupStatus::RunsElsewhere
             )
         );
         if !gone {

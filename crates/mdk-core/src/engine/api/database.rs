@@ -78,7 +78,7 @@ impl Engine {
 
 /// What is wrong with the MLS state of a group. Groups are told apart by their place in the list, never by id.
 fn unloadable(tx: &Tx<'_>, at: usize, row: &GroupRow) -> Option<String> {
-    if membership::is_over(row.status) || row.status == GroupStatus::Unrecoverable {
+    if membership::is_over(row.status) || row.status.is_stuck() {
         return None;
     }
     let founding = row.status == GroupStatus::Founding;

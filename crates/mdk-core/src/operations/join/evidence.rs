@@ -26,7 +26,7 @@ pub(crate) fn evidence(
     let Some(row) = known else {
         return Ok(Evidence { deleted: records.tx.ended(id)?, ..Evidence::default() });
     };
-    let given_up = row.status == GroupStatus::Unrecoverable;
+    let given_up = row.status.is_stuck();
     let there = !membership::is_over(row.status) && !given_up;
     let later = offer.epoch > row.join_epoch && row.status != GroupStatus::Founding;
     let leads = there && later || row.status == GroupStatus::Leaving;

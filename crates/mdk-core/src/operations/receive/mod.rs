@@ -126,7 +126,7 @@ pub(crate) fn receive(
     opened: Opened,
     sealed: &Sealed,
 ) -> Result<Verdict, Halt> {
-    if matches!(opened.row.status, GroupStatus::Founding | GroupStatus::Unrecoverable) {
+    if opened.row.status.is_stuck() || opened.row.status == GroupStatus::Founding {
         return refuse::hold_opened(&mut work.records, &opened, DeferredReason::PublishInProgress);
     }
     let handshake = decode::is_handshake(&opened.bytes);

@@ -43,7 +43,8 @@ pub(crate) fn peek(work: &mut Work<'_>, event: &Event) -> Result<Peeked> {
         let Ok(message) = decode::decode(&bytes) else { return Ok(Peeked::Ready(None)) };
         let ours = message.group_id().as_slice() == id.as_bytes();
         let live = !membership::is_out(row.status)
-            && !matches!(row.status, GroupStatus::Founding | GroupStatus::Unrecoverable);
+            && !row.status.is_stuck()
+            && row.status != GroupStatus::Founding;
         if !ours || !live {
             return Ok(Peeked::Ready(None));
         }

@@ -76,7 +76,7 @@ pub(crate) fn opened_from(
     node: &NodeRow,
 ) -> Result<Option<(Opened, Option<ProtocolMessage>)>> {
     let row = records.groups().current_row(&input.group)?;
-    if matches!(row.status, GroupStatus::Unrecoverable | GroupStatus::Disbanded) {
+    if row.status.is_stuck() || row.status == GroupStatus::Disbanded {
         return Ok(None);
     }
     if input.class == InputClass::Commit && beyond(&row.pass, input.epoch, records.input.batching) {

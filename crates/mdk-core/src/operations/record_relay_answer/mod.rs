@@ -167,7 +167,7 @@ pub(crate) fn known_end(records: &Records<'_>, pending: i64) -> Result<Option<Co
     }
     // The group may have become unrecoverable meanwhile: nothing can be confirmed in it any more.
     let group = records.tx.group(&commit.group)?;
-    if group.is_none_or(|group| group.status == GroupStatus::Unrecoverable) {
+    if group.is_none_or(|group| group.status.is_stuck()) {
         records.tx.set_commit_status(pending, CommitStatus::Discarded)?;
         records.tx.drop_welcomes(pending)?;
         return Ok(Some(CommitEnd::Lost));

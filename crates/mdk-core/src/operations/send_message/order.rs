@@ -101,8 +101,7 @@ pub(crate) fn rise(call: Call<'_>, payload: &mut UnsignedEvent, before: Option<P
     }
     match best {
         Some((_, tag)) => payload.tags.push(tag),
-        None if before.at < call.now().saturating_add(FARTHEST) => payload.created_at += 1,
-        None => {}
+        None => payload.created_at = payload.created_at.saturating_add(1),
     }
 }
 

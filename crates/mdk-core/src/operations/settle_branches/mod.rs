@@ -18,7 +18,7 @@ pub(crate) mod switch;
 use mdk_store::{GroupStatus, PassRow};
 use mdk_wire::GroupId;
 
-use crate::mls::end_membership;
+use crate::mls::end_membership::{self, OWN_COMMIT_LOST};
 use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::follow_up::FollowUp;
@@ -31,9 +31,7 @@ use crate::state_store::retained_states;
 pub(crate) fn may_close(groups: Groups<'_>, id: &GroupId) -> Result<bool> {
     let row = groups.current_row(id)?;
     // While a commit of the user's is being published, its parent stays where it is (C2-4).
-    Ok(row.pass.opened != 0
-        && !groups.publishing(&row)?
-        && row.status != GroupStatus::Unrecoverable)
+    Ok(row.pass.opened != 0 && !groups.publishing(&row)? && !row.status.is_stuck())
 }
 
 /// Chooses, and goes to what was chosen.
@@ -83,5 +81,5 @@ fn check_own_lost(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
             && i.state == mdk_store::InputState::Verified
             && i.parent_auth == Some(row.authenticator)
     });
-    if lost { end_membership::give_up(records, id, "own_commit_lost") } else { Ok(()) }
+    if lost { end_membership::give_up(records, id, OWN_COMMIT_LOST) } else { Ok(()) }
 }

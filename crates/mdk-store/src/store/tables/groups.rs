@@ -29,6 +29,16 @@ stored_enum! {
         Unrecoverable = 8,
         /// The newest commit ends it; final when no other branch has won.
         Disbanding = 9,
+        /// A commit of this account is not in this database: the account goes on elsewhere. Else as `Unrecoverable`.
+        RunsElsewhere = 10,
+    }
+}
+
+impl GroupStatus {
+    /// Whether the group cannot go on here.
+    #[must_use]
+    pub const fn is_stuck(self) -> bool {
+        matches!(self, Self::Unrecoverable | Self::RunsElsewhere)
     }
 }
 
