@@ -11,7 +11,7 @@ use crate::limits::{MAX_EVENT_BYTES, MAX_PAYLOAD_BYTES};
 use crate::nip44;
 use crate::payload::parse_unsigned;
 use crate::random::{Random, up_to};
-use crate::secret::apart;
+use crate::stack::apart;
 
 /// Seal and wrap are dated up to this many seconds (two days) back.
 pub const MAX_BACKDATE: u32 = 2 * 24 * 60 * 60;

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::curve::Pair;
 use crate::error::{Broken, WireError, breaks};
 use crate::event::{Event, UnsignedEvent, only_tag, tag};
-use crate::ids::{NostrGroupId, Timestamp};
+use crate::ids::{NostrGroupId, PublicKey, Timestamp};
 use crate::kind;
 use crate::limits::MAX_GROUP_MESSAGE_BYTES;
 use crate::random::Random;
@@ -201,7 +201,7 @@ fn sign(
     // rule: V2-2.4-5 a fresh key per event.
     let ephemeral = Pair::from_random(rng)?;
     let event = UnsignedEvent {
-        pubkey: ephemeral.public(),
+        pubkey: PublicKey::from_lifted(ephemeral.public()),
         created_at,
         kind: kind::GROUP_MESSAGE,
         tags,

@@ -51,7 +51,7 @@ impl Keys {
     /// [`WireError::InvalidKey`] if it is zero or not below the curve order.
     pub fn from_secret(secret: Secret<32>) -> Result<Self, WireError> {
         let pair = Pair::new(&secret)?;
-        Ok(Self { public: pair.public(), secret: Arc::new(secret) })
+        Ok(Self { public: PublicKey::from_lifted(pair.public()), secret: Arc::new(secret) })
     }
 
     /// Reads `nsec1…` (NIP-19) or 64 hex digits.

@@ -22,6 +22,7 @@ pub mod payload;
 pub mod random;
 pub mod relay_url;
 pub mod secret;
+mod stack;
 pub mod v2;
 pub mod varint;
 pub mod welcome;

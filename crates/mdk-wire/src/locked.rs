@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use zeroize::Zeroize;
 
-use crate::secret::apart;
+use crate::stack::apart;
 
 /// Bytes in a slot. Longer secrets lie on the heap.
 const SLOT: usize = 64;

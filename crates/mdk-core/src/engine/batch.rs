@@ -3,7 +3,7 @@
 //! Each stage consumes the type of the one before, so nothing unverified can be applied. Everything runs in
 //! the caller's savepoint: what ends as `Halt` leaves no trace.
 
-use mdk_wire::Event;
+use mdk_wire::{Event, GroupId};
 
 use crate::engine::ctx::{Ctx, Undo};
 use crate::engine::follow_ups::Due;
@@ -123,6 +123,17 @@ impl Ctx<'_> {
         let result = self.retry_all();
         self.work.records.input.batching = true;
         result
+    }
+
+    /// As `retry_held`, for every group that a batch has touched.
+    fn retry_all(&mut self) -> Result<(), Error> {
+        let mut groups: Vec<GroupId> = self.drain.keys().cloned().collect();
+        groups.sort_unstable();
+        for id in groups {
+            self.retry_held(&id)?;
+            self.close_due(&id)?;
+        }
+        Ok(())
     }
 
     /// One event of a batch. Where there is no room for it, commits that were left for the end of the batch are not left

@@ -1,12 +1,17 @@
 //! What one thing makes due elsewhere, worked off until nothing is due. The only place that knows which operation does it.
+//! Windows in which branches compete are closed here, when their time has come.
 
-use mdk_wire::Event;
+use mdk_store::GroupStatus;
+use mdk_wire::{Event, GroupId};
 
 use crate::engine::ctx::Ctx;
 use crate::model::error::Result;
 use crate::model::follow_up::{FollowUp, Published};
+use crate::model::limits::MAX_PASSES;
+use crate::model::membership;
+use crate::model::state_id::Auth;
 use crate::operations::receive::waiting_handshakes;
-use crate::operations::settle_branches::{limit, switch};
+use crate::operations::settle_branches::{self, limit, switch};
 use crate::operations::{
     answer_leaves, confirm_commit, disband_group, discard_commit, leave_group, release_welcomes,
     removals,
@@ -67,5 +72,77 @@ impl Ctx<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Windows in which branches compete.
+impl Ctx<'_> {
+    /// Closes the pass if its time has come.
+    pub(crate) fn close_due(&mut self, id: &GroupId) -> Result<()> {
+        // What had waited may have opened another, which is over too where no quiet is waited for.
+        for _ in 0..MAX_PASSES {
+            let pass = self.work.records.groups().pass_of(id)?;
+            // A batch is one input.
+            if !self.work.records.settling().is_due(id, &pass)
+                || self.work.records.input.batching
+                    && pass.relevant == self.work.records.call.now_millis
+            {
+                break;
+            }
+            self.close_pass(id)?;
+            if self.work.records.groups().pass_of(id)? == pass {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    // rule: E5-3 while a pass is open no commit of ours is made
+    /// What time has decided is decided before a commit of ours is made.
+    pub(crate) fn close_to_commit(&mut self, id: &GroupId) -> Result<()> {
+        let row = self.work.records.tx.group(id)?;
+        let active = row.is_some_and(|row| membership::require_active(&row).is_ok());
+        if active { self.close_due(id) } else { Ok(()) }
+    }
+
+    /// What time has decided is decided before a message of ours is said, where it would wait for it.
+    pub(crate) fn close_to_speak(&mut self, id: &GroupId) -> Result<()> {
+        let Some(row) = self.work.records.tx.group(id)? else { return Ok(()) };
+        let waits = membership::require_active(&row).is_ok()
+            && self.work.records.speaking().waits_to_speak(&row).is_some();
+        if waits { self.close_due(id) } else { Ok(()) }
+    }
+
+    /// Closes passes until none is open: what was held may open another.
+    pub(crate) fn close_all(&mut self, id: &GroupId) -> Result<()> {
+        // Each pass advances the group or is the last one; the number bounds what cannot happen.
+        for _ in 0..MAX_PASSES {
+            let row = self.work.records.groups().current_row(id)?;
+            if row.pass.opened == 0 || self.work.records.groups().publishing(&row)? {
+                break;
+            }
+            self.close_pass(id)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a pass that was opened for what had been held, if there was nothing in it to choose.
+    pub(crate) fn close_unless_moved(&mut self, id: &GroupId, tip: Auth) -> Result<()> {
+        let row = self.work.records.groups().current_row(id)?;
+        let still = row.authenticator == tip && row.pass.contested == 0;
+        if still && row.status != GroupStatus::Disbanding { self.close_pass(id) } else { Ok(()) }
+    }
+
+    /// Chooses, applies the choice, lets go of what was kept for it, and takes up what had waited for that.
+    fn close_pass(&mut self, id: &GroupId) -> Result<()> {
+        if !settle_branches::may_close(self.work.records.groups(), id)? {
+            return Ok(());
+        }
+        settle_branches::decide_pass(&mut self.work, id)?;
+        // (whom the winner has added is invited before the commits are let go)
+        self.work_off(Due::AtOnce)?;
+        let goes_on = settle_branches::end_pass(&mut self.work.records, id)?;
+        self.work_off(Due::AtOnce)?;
+        if goes_on { self.retry_held(id) } else { Ok(()) }
     }
 }

@@ -3,11 +3,9 @@
 pub(crate) mod api;
 pub(crate) mod attempt;
 pub(crate) mod batch;
-pub(crate) mod closing;
 pub(crate) mod ctx;
 pub(crate) mod follow_ups;
 pub(crate) mod relay_answers;
-pub(crate) mod rounds;
 pub(crate) mod sending_order;
 pub(crate) mod tick;
 

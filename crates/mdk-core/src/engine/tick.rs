@@ -1,11 +1,13 @@
 //! What time brings about.
 
+use mdk_store::{InputClass, InputRow};
 use mdk_wire::{Event, GroupId, NostrGroupId};
 
 use crate::engine::Engine;
 use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
+use crate::model::follow_up::FollowUp;
 use crate::model::outcome::{Outcome, Verdict};
 use crate::operations::join::retry_welcomes;
 use crate::operations::join::retry_welcomes::Retry;
@@ -125,5 +127,21 @@ impl Ctx<'_> {
             retry_welcomes::note_tried(&mut self.work.records, &row, &held.event_id, verdict)?;
         }
         Ok(())
+    }
+
+    /// What a timer wakes: leaves to be answered, commits to be judged again.
+    fn wake_inputs(&mut self) -> Result<()> {
+        let due = self.work.records.tx.due_inputs(self.work.records.call.now_millis)?;
+        let (commits, leaves): (Vec<InputRow>, Vec<InputRow>) =
+            due.into_iter().partition(|input| input.class == InputClass::Commit);
+        for input in commits {
+            if let Some(node) = waiting_handshakes::parent_of(self.work.records.tx, &input)? {
+                self.try_handshake(&input, &node)?;
+                self.work_off(Due::All)?;
+            }
+        }
+        let leaves = leaves.into_iter().map(|input| FollowUp::AnswerLeaves(input.group));
+        self.work.records.effects.follow_ups.extend(leaves);
+        self.work_off(Due::All)
     }
 }

@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::WireError;
 use crate::secret::Secret;
+use crate::v2::codec::{invalid, limit_bytes};
 use crate::v2::components::MEDIA_FORMAT;
+use crate::v2::{limits, media_type};
 
 /// Rules enforced here and in the tag's codec, for the coverage table.
 pub const RULES: &[(&str, &str)] = &[
@@ -101,8 +103,8 @@ impl Attachment {
     /// # Errors
     /// Hash, type or name are not allowed.
     pub fn seal(&mut self, key: &Secret<32>, mut file: Vec<u8>) -> Result<Vec<u8>, WireError> {
-        tag::check_type(&self.mime_type)?;
-        tag::check_name(&self.filename)?;
+        check_type(&self.mime_type)?;
+        check_name(&self.filename)?;
         // rule: 2.10-14
         seal(key, &self.nonce, &self.associated_data(), &mut file);
         self.ciphertext_sha256 = Sha256::digest(&file).into();
@@ -134,6 +136,27 @@ impl Attachment {
         data.extend_from_slice(self.filename.as_bytes());
         data
     }
+}
+
+// rule: 2.10-10
+fn check_type(media_type: &str) -> Result<(), WireError> {
+    if media_type::is_canonical(media_type) {
+        Ok(())
+    } else {
+        Err(invalid("media type of the attachment is not canonical"))
+    }
+}
+
+// rule: 2.10-11
+fn check_name(name: &str) -> Result<(), WireError> {
+    limit_bytes("file name", name.len(), limits::ATTACHMENT_FILENAME_BYTES)?;
+    if name.is_empty() {
+        return Err(invalid("file name is empty"));
+    }
+    if name.contains('\0') {
+        return Err(invalid("file name with NUL"));
+    }
+    Ok(())
 }
 
 /// Encrypts in place and appends the tag.

@@ -1,10 +1,10 @@
 //! The `imeta` tag (NIP-92) of an encrypted attachment: one text a field, name and value with a space between them.
 
-use super::Attachment;
+use super::{Attachment, check_name, check_type};
 use crate::error::WireError;
 use crate::v2::codec::{invalid, limit_bytes, limit_entries};
 use crate::v2::components::MEDIA_FORMAT;
-use crate::v2::{limits, media_type};
+use crate::v2::limits;
 
 /// Name of the tag.
 pub(super) const IMETA: &str = "imeta";
@@ -149,27 +149,6 @@ fn locator(value: &str) -> Result<(String, String), WireError> {
         return Err(invalid("locator is not a kind and an address"));
     }
     Ok((kind.to_owned(), address.to_owned()))
-}
-
-// rule: 2.10-10
-pub(super) fn check_type(media_type: &str) -> Result<(), WireError> {
-    if media_type::is_canonical(media_type) {
-        Ok(())
-    } else {
-        Err(invalid("media type of the attachment is not canonical"))
-    }
-}
-
-// rule: 2.10-11
-pub(super) fn check_name(name: &str) -> Result<(), WireError> {
-    limit_bytes("file name", name.len(), limits::ATTACHMENT_FILENAME_BYTES)?;
-    if name.is_empty() {
-        return Err(invalid("file name is empty"));
-    }
-    if name.contains('\0') {
-        return Err(invalid("file name with NUL"));
-    }
-    Ok(())
 }
 
 // rule: 2.10-12

@@ -7,6 +7,7 @@ mod admin;
 mod agent_stream;
 mod application;
 mod avatar;
+pub mod component_id;
 mod image;
 mod list;
 mod media;
@@ -21,7 +22,7 @@ pub use avatar::AvatarUrl;
 pub use image::{Image, ImageRef};
 pub use list::{ComponentList, LastResort};
 pub use media::{Endpoint, MEDIA_FORMAT, Media};
-pub use registry::{Component, allowed_in_group_context, component_id, decode_known};
+pub use registry::{Component, allowed_in_group_context, decode_known};
 pub use routing::Routing;
 pub use settings::{Lifecycle, Profile, Retention};
 

@@ -1,8 +1,8 @@
-//! Component ids and the one entry point over all of them.
+//! The one entry point over all components.
 
 use super::{
     AdminPolicy, AgentStream, AvatarUrl, ComponentList, Image, LastResort, Lifecycle, Media,
-    Profile, Retention, Routing,
+    Profile, Retention, Routing, component_id,
 };
 use crate::error::WireError;
 use crate::v2::codec::invalid;
@@ -15,38 +15,6 @@ pub(super) const RULES: &[(&str, &str)] = &[
         "0x0004, 0x8008 and 0x8009 never stand in the GroupContext dictionary; nor does 0x0002 here",
     ),
 ];
-
-/// Ids of the components (draft-ietf-mls-extensions-10 below 0x8000, Marmot from there).
-pub mod component_id {
-    /// Supported (leaf) or required (group) components.
-    pub const APP_COMPONENTS: u16 = 0x0001;
-    /// Components that contribute to safe AAD.
-    pub const SAFE_AAD: u16 = 0x0002;
-    /// Marks a KeyPackage of last resort.
-    pub const LAST_RESORT: u16 = 0x0004;
-    /// Name and description.
-    pub const PROFILE: u16 = 0x8001;
-    /// Encrypted group image on Blossom servers.
-    pub const IMAGE: u16 = 0x8002;
-    /// Admins.
-    pub const ADMIN_POLICY: u16 = 0x8003;
-    /// Nostr group id and relays.
-    pub const ROUTING: u16 = 0x8004;
-    /// Disappearing messages.
-    pub const RETENTION: u16 = 0x8005;
-    /// Streamed agent text.
-    pub const AGENT_STREAM: u16 = 0x8006;
-    /// Public group picture.
-    pub const AVATAR: u16 = 0x8007;
-    /// Frozen first media policy; never valid.
-    pub const MEDIA_V1: u16 = 0x8008;
-    /// Account identity proof; leaf only.
-    pub const IDENTITY_PROOF: u16 = 0x8009;
-    /// Media policy.
-    pub const MEDIA: u16 = 0x800b;
-    /// Whether the group lives.
-    pub const LIFECYCLE: u16 = 0x800c;
-}
 
 /// A decoded component.
 #[derive(Clone, Debug, PartialEq, Eq)]
