@@ -12,7 +12,7 @@ mod reconnect;
 pub(crate) mod schema;
 pub(crate) mod tables;
 pub(crate) mod transaction;
-pub(crate) mod unread;
+pub(crate) mod unread_counts;
 
 use std::{
     cell::Cell,
@@ -39,7 +39,8 @@ use crate::{
         raw_key,
     },
     store::{
-        create::Created, epoch_state_cache::KnownStates, transaction::Erased, unread::UnreadCounts,
+        create::Created, epoch_state_cache::KnownStates, transaction::Erased,
+        unread_counts::UnreadCounts,
     },
 };
 

@@ -109,6 +109,15 @@ pub(crate) fn refuse_foreign(place: &Place, suffix: &'static str) -> Result<(), 
     Ok(())
 }
 
+/// Fails if something that is removed or replaced beside a database is a file of somebody else. Asked under the lock: to
+/// open and close what SQLite has open ends its locks.
+pub(crate) fn refuse_foreign_beside(place: &Place) -> Result<(), OpenError> {
+    SIDE_CARS
+        .into_iter()
+        .chain([".keyinfo.tmp"])
+        .try_for_each(|suffix| refuse_foreign(place, suffix))
+}
+
 /// Whether this is a key file, a backup, or a database with a lock, a record or a key of its own: never a leftover.
 pub(crate) fn is_somebodys(place: &Place, name: &OsStr) -> bool {
     let Ok(Some(found)) = place.inspect(name, FileRole::Database) else { return false };

@@ -10,7 +10,6 @@
 //! ever. So in a child that was made while a connection was there everything of this crate is refused.
 
 use std::{
-    ffi::OsStr,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     ops::{Deref, DerefMut},
@@ -21,7 +20,6 @@ use std::{
     },
 };
 
-use super::Place;
 use crate::StoreError;
 
 /// Which file it is, whatever its name: its device and its number there.
@@ -90,9 +88,9 @@ fn find(used: &mut [Used], id: Option<Id>) -> Option<&mut Used> {
 pub(crate) struct InUse(Vec<Id>);
 
 impl InUse {
-    /// The file that stands under `name` now is locked from now on.
-    pub(crate) fn note_open(&mut self, place: &Place, name: &OsStr) {
-        let Some(id) = place.id(name).filter(|id| !self.0.contains(id)) else { return };
+    /// This file, if there is one, is locked from now on.
+    pub(crate) fn note_open(&mut self, id: Option<Id>) {
+        let Some(id) = id.filter(|id| !self.0.contains(id)) else { return };
         let Some(mut used) = used() else { return };
         self.0.push(id);
         match find(&mut used, Some(id)) {

@@ -26,7 +26,7 @@ impl Conn {
     /// Opens the file `name`.
     pub(crate) fn open(place: &Place, name: &OsStr, flags: OpenFlags) -> Result<Self, OpenError> {
         let mut in_use = InUse::default();
-        in_use.note_open(place, name);
+        in_use.note_open(place.id(name));
         let conn = Self::make(|| Connection::open_with_flags(place.path(name), flags))?;
         Ok(Self { in_use, ..conn })
     }
@@ -43,7 +43,7 @@ impl Conn {
 
     /// It locks this file, too: the index of a log has locks of its own.
     pub(crate) fn locks(&mut self, place: &Place, name: &OsStr) {
-        self.in_use.note_open(place, name);
+        self.in_use.note_open(place.id(name));
     }
 
     /// Closes it. On failure it is still there.

@@ -21,7 +21,6 @@ use crate::{
         state::{AtLocation, FileState, Intent, LogState, Metadata, Seen},
         table::{Begin, before_keys, begin},
     },
-    store::open,
 };
 
 /// What the name of a database that is being made ends in.
@@ -69,7 +68,7 @@ pub(crate) fn create<E: From<OpenError>>(
     fill: impl FnOnce(&OsStr, &Secret<32>) -> Result<(), E>,
 ) -> Result<Created, E> {
     let temp = files::with_suffix(place.name(), TEMP);
-    open::refuse_foreign(place)?;
+    names::refuse_foreign_beside(place)?;
     refuse_foreign(place, &temp)?;
     let prepared = prepare(place, source, making)?;
     if let Err(error) = empty(place, &temp) {

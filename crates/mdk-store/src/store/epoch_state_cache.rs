@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use mdk_wire::{GroupId, SecretVec};
 
-use crate::{NodeRow, Result, Tx};
+use crate::store::tables::epoch_state_row::NodeRow;
 
 /// States that are known of all groups together, unless one group alone has more.
 const MOST: usize = 2_048;
@@ -24,7 +24,7 @@ struct Entry {
 /// The states of a group as they were when it was asked for them, without their MLS rows.
 #[derive(Clone, Default)]
 pub struct States {
-    /// As [`Tx::nodes`] sorts them.
+    /// As [`Tx::nodes`](crate::Tx::nodes) sorts them.
     entries: Arc<Vec<Entry>>,
     newest: u64,
 }
@@ -130,7 +130,7 @@ impl States {
     }
 }
 
-/// As [`Tx::nodes`] gives it.
+/// As [`Tx::nodes`](crate::Tx::nodes) gives it.
 fn bare(row: &NodeRow) -> NodeRow {
     NodeRow {
         group: row.group.clone(),
@@ -172,6 +172,31 @@ impl KnownStates {
         self.number.get()
     }
 
+    /// What is known of a group.
+    pub(crate) fn of(&self, group: &GroupId) -> Option<States> {
+        self.groups.borrow().get(group).cloned()
+    }
+
+    /// The states of a group that were just read, each with its number in the file, as
+    /// [`Tx::nodes`](crate::Tx::nodes) sorts them.
+    pub(crate) fn learn(&self, group: &GroupId, rows: Vec<(NodeRow, i64)>) -> States {
+        let entries: Vec<_> = rows
+            .into_iter()
+            .map(|(node, seq)| Entry { node: Arc::new(node), seq, number: self.next() })
+            .collect();
+        self.read.set(self.read.get() + entries.len() as u64);
+        let states = States { entries: Arc::new(entries), newest: self.number.get() };
+        self.put(group, states.clone());
+        // What was read may be what the open transaction made.
+        self.touched.borrow_mut().push(group.clone());
+        states
+    }
+
+    /// Rows that were read so far.
+    pub(crate) fn rows_read(&self) -> u64 {
+        self.read.get()
+    }
+
     /// What the transaction did is true.
     pub(crate) fn keep(&self) {
         self.touched.borrow_mut().clear();
@@ -208,34 +233,6 @@ impl KnownStates {
             groups.clear();
         }
         groups.insert(group.clone(), states);
-    }
-}
-
-impl Tx<'_> {
-    /// The states of a group as [`Tx::nodes`] gives them, mostly without reading anything.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
-    pub fn states(&self, group: &GroupId) -> Result<States> {
-        if let Some(known) = self.states.groups.borrow().get(group) {
-            return Ok(known.clone());
-        }
-        let mut entries = Vec::new();
-        for (node, seq) in self.nodes_with_seq(group)? {
-            entries.push(Entry { node: Arc::new(node), seq, number: self.states.next() });
-        }
-        self.states.read.set(self.states.read.get() + entries.len() as u64);
-        let states = States { entries: Arc::new(entries), newest: self.states.number.get() };
-        self.states.put(group, states.clone());
-        // What was read may be what this transaction made.
-        self.states.touched.borrow_mut().push(group.clone());
-        Ok(states)
-    }
-
-    /// Rows of states that were read from the file so far, for tests of what work costs.
-    #[must_use]
-    pub fn states_read(&self) -> u64 {
-        self.states.read.get()
     }
 }
 

@@ -136,21 +136,12 @@ pub(crate) fn lock(place: &Place, wait: Duration) -> Result<OwnerLock, OpenError
     OwnerLock::take(place, wait)
 }
 
-/// Fails if something that is removed or replaced beside a database is a file of somebody else. Asked under the lock: to
-/// open and close what SQLite has open ends its locks.
-pub(crate) fn refuse_foreign(place: &Place) -> Result<(), OpenError> {
-    SIDE_CARS
-        .into_iter()
-        .chain([".keyinfo.tmp"])
-        .try_for_each(|suffix| names::refuse_foreign(place, suffix))
-}
-
 fn open_locked(
     place: &Place,
     lock: &OwnerLock,
     source: &DatabaseKey,
 ) -> Result<(Conn, Option<u64>, Option<Created>), OpenError> {
-    refuse_foreign(place)?;
+    names::refuse_foreign_beside(place)?;
     let (seen, size) = look(place)?;
     let next = before_keys(seen, Intent::Open);
     match next.map_err(|why| error_of(why, size, source.source()))? {
@@ -190,7 +181,7 @@ pub(crate) fn open_again(
     lock: &OwnerLock,
     source: &DatabaseKey,
 ) -> Result<Conn, OpenError> {
-    refuse_foreign(place)?;
+    names::refuse_foreign_beside(place)?;
     let (seen, size) = look(place)?;
     let next = before_keys(seen, Intent::Open);
     match next.map_err(|why| error_of(why, size, source.source()))? {

@@ -9,7 +9,7 @@ use crate::sqlcipher::{
     is_sound,
 };
 use crate::store::epoch_state_cache::KnownStates;
-use crate::store::unread::UnreadCounts;
+use crate::store::unread_counts::UnreadCounts;
 use crate::{Result, StoreError};
 
 /// What the log still has of what was taken out of the file.

@@ -14,10 +14,14 @@ use rusqlite::{Connection, types::ValueRef};
 use super::{
     Progress, Stage, VaultError,
     archive::{ArchiveError, CHUNK_BITS, Cost, Encoder, Header, MAGIC, MAX_PASSPHRASE, Sealer},
+    look::Source,
+    scratch::Scratch,
 };
 use crate::{
-    FileRole, OpenError, Store, StoreError,
+    DatabaseKey, FileRole, OpenError, OpenOptions, Store, StoreError,
     files::{self, Place, names},
+    keys::location,
+    recovery::existing_key,
     store::{digest, schema},
 };
 
@@ -253,6 +257,59 @@ pub(super) fn encode<W: io::Write>(
     let (_, bytes) = encoder.finish(&digest).map_err(written)?;
     progress.tell(Stage::Writing, total, total)?;
     Ok(BackupReport { bytes, rows: rows_done })
+}
+
+/// Writes an encrypted backup of a database that nobody has open, as [`Store::backup`] does. It may lie on a file system
+/// that is read-only or full.
+///
+/// # Errors
+/// As [`Store::open`] and [`Store::backup`]; [`VaultError::SourceMissing`].
+pub fn backup(
+    path: &Path,
+    key: &DatabaseKey,
+    to: &Path,
+    passphrase: &SecretVec,
+    progress: &mut Progress<'_>,
+) -> Result<BackupReport, VaultError> {
+    let missing = VaultError::SourceMissing { role: FileRole::Database };
+    // A link that leads nowhere is there, and is refused as one.
+    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        // Opening would create it.
+        return Err(missing);
+    }
+    location::check_open(key)?;
+    let write = |mut store: Store, progress: &mut Progress<'_>| {
+        let report = store.backup(to, passphrase, progress)?;
+        store.close()?;
+        Ok(report)
+    };
+    if !Place::of(path, FileRole::Database)?.is_read_only() {
+        match Store::open(path, key, &OpenOptions::default()) {
+            Ok(store) => return write(store, progress),
+            // Opening takes some room. A descriptor has given its key by now.
+            Err(error) if is_full(&error) && !matches!(key, DatabaseKey::Fd(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let source = Source::take_to_read(path)?;
+    if source.is_plain()? {
+        return Err(OpenError::NotEncrypted.into());
+    }
+    source.require_first_page()?;
+    let secret = existing_key(&source.place, key)?;
+    let copy = Scratch::of(&source.place)?;
+    let path = copy.place.path(copy.place.name());
+    let key = DatabaseKey::Raw(secret);
+    write(Store::open(&path, &key, &OpenOptions::default())?, progress)
+}
+
+fn is_full(error: &OpenError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    match error {
+        OpenError::Store(error) => *error == StoreError::DiskFull,
+        OpenError::Io { kind, .. } => matches!(kind, StorageFull | QuotaExceeded),
+        _ => false,
+    }
 }
 
 /// The tables whose rows are kept, in the order of their names: ours, and the counters of AUTOINCREMENT, because a

@@ -17,7 +17,7 @@ use super::{
     rows::{self, TableSum},
     verify,
 };
-use crate::files::names::SIDE_CARS;
+use crate::files::names::{self, SIDE_CARS};
 use crate::store::connect;
 use crate::{
     DatabaseKey, FileRole, OpenError, StoreError,
@@ -127,7 +127,7 @@ fn in_place(
     let place = &source.place;
     let temp = plain_copy::name(place);
     open::secure(place, key)?;
-    open::refuse_foreign(place)?;
+    names::refuse_foreign_beside(place)?;
     plain_copy::clear(place)?;
     let conn = settle_plain(source)?;
     require_space(place, source.size)?;

@@ -19,7 +19,7 @@ mod salvage;
 mod scratch;
 mod verify;
 
-pub use backup::BackupReport;
+pub use backup::{BackupReport, backup};
 pub use doctor::{DoctorReport, Finding, Level, doctor};
 pub use encrypt::{EncryptReport, encrypt_existing};
 pub use error::VaultError;
@@ -28,5 +28,4 @@ pub use rekey::RekeyReport;
 pub use remembered::remembered;
 pub use restore::{RestoreReport, restore};
 pub use salvage::{SalvageReport, salvage};
-pub use scratch::backup;
 pub use verify::{VerifyReport, verify};

@@ -5,9 +5,11 @@ use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 use rusqlite::{Row, params};
 
 use crate::store::columns::{Columns, guarded_debug};
-use crate::store::tables::messages::POINTED_AT;
-use crate::{MessageRow, MessageStatus, Result, Tx};
+use crate::store::tables::message_row::MessageStatus;
+use crate::{Result, Tx};
 
+pub(crate) const POINTED_AT: &str =
+    "SELECT 1 FROM messages WHERE group_id = ?1 AND target = ?2 LIMIT 1";
 pub(crate) const REACTIONS: &str = "SELECT seq, id, sender, content FROM messages INDEXED BY messages_by_target \
      WHERE group_id = ?1 AND target = ?2 AND kind = 7 AND (?3 IS NULL OR sender = ?3) AND status = 0 LIMIT ?4";
 pub(crate) const SAID_BY: &str = "SELECT seq, created_at, status FROM messages INDEXED BY messages_by_target \
@@ -16,9 +18,6 @@ pub(crate) const SAYS: &str = "SELECT 1 FROM messages INDEXED BY messages_by_tar
      WHERE group_id = ?1 AND target = ?2 AND kind = ?3 AND sender = ?4 LIMIT 1";
 pub(crate) const EDITS: &str = "SELECT seq, id, outer_id, sender, mine, status FROM messages \
      INDEXED BY messages_by_target WHERE group_id = ?1 AND target = ?2 AND kind = 1009";
-pub(crate) const SPENT: &str = "DELETE FROM messages INDEXED BY messages_spent WHERE group_id = ?1 AND \
-     authenticator = ?2 AND sender = ?3 AND status = 3 AND expires_at IS NULL AND seq < ?4";
-
 /// A reaction that is shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReactionRow {
@@ -155,48 +154,5 @@ impl Tx<'_> {
         let mut edits = self.all(EDITS, params![group.as_bytes(), target.as_bytes()], read_edit)?;
         edits.sort_unstable_by_key(|edit| edit.seq);
         Ok(edits)
-    }
-
-    /// Stores that somebody said something, and nothing of what: who has said more than is kept still counts for the state
-    /// that it was said in. Of one sender in one state the last one stays. Returns its position.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
-    pub fn insert_spent(&self, row: &MessageRow) -> Result<i64> {
-        let nothing = EventId::from_bytes(*row.content_id.as_bytes());
-        let seq = self.insert_message(&MessageRow {
-            id: nothing,
-            outer_id: nothing,
-            content: String::new(),
-            tags: Vec::new(),
-            target: None,
-            expires_at: None,
-            status: MessageStatus::Expired,
-            ..row.clone()
-        })?;
-        self.forget_spent(&row.group, &row.authenticator, &row.sender, seq)?;
-        Ok(seq)
-    }
-
-    /// Takes away what somebody said as [`Tx::insert_spent`] would not have kept it. No such message: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
-    pub fn spend_message(&self, seq: i64) -> Result<()> {
-        let Some(row) = self.message_by_seq(seq)? else { return Ok(()) };
-        self.expire_message(seq)?;
-        self.forget_spent(&row.group, &row.authenticator, &row.sender, seq)
-    }
-
-    fn forget_spent(
-        &self,
-        group: &GroupId,
-        authenticator: &[u8; 32],
-        sender: &PublicKey,
-        below: i64,
-    ) -> Result<()> {
-        let params = params![group.as_bytes(), &authenticator[..], sender.as_bytes(), below];
-        self.exec(SPENT, params)?;
-        Ok(())
     }
 }

@@ -1,51 +1,13 @@
 //! Retained states: what an epoch was before a commit left it, on every branch that may still win.
 
-use mdk_wire::{ContentId, GroupId, NostrGroupId, PublicKey, Secret, SecretVec, Timestamp};
+use mdk_wire::{ContentId, GroupId, PublicKey, SecretVec};
 use rusqlite::params;
 
-use crate::store::columns::{Columns, U64, encode_list, guarded_debug};
+use crate::store::columns::{Columns, U64, encode_list};
+use crate::store::epoch_state_cache::States;
+use crate::store::tables::epoch_state_row::NodeRow;
 use crate::store::transaction::Erased;
 use crate::{Result, Tx};
-
-/// One state of a group.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NodeRow {
-    /// MLS group id.
-    pub group: GroupId,
-    /// Epoch authenticator (RFC 9420, 8.7): names the state within its group.
-    pub authenticator: [u8; 32],
-    /// Epoch.
-    pub epoch: u64,
-    /// Authenticator of the state before it; none for the state in which this account joined.
-    pub parent: Option<[u8; 32]>,
-    /// Id of the commit that led here.
-    pub commit: Option<ContentId>,
-    /// Account that sent that commit.
-    pub committer: Option<PublicKey>,
-    /// That commit needed an admin.
-    pub privileged: bool,
-    /// It is on the branch that this account follows.
-    pub canonical: bool,
-    /// This account has no leaf in it: only its place is known, `authenticator` is a stand-in and `event_key` no key.
-    pub removed: bool,
-    /// The newest [`MessageRow::seq`](crate::MessageRow::seq) when it came to be: what was said in it lies above.
-    pub history: i64,
-    /// When it came to be here, Unix milliseconds.
-    pub made_at: u64,
-    /// When the event of its commit says that it was made, Unix seconds.
-    pub sent_at: Timestamp,
-    /// Key of the kind-445 envelope in this state.
-    pub event_key: Secret<32>,
-    /// Routing id in this state.
-    pub nostr_group_id: NostrGroupId,
-    /// Relay URLs in this state.
-    pub relays: Vec<String>,
-    /// Seconds until messages disappear in this state; 0: never.
-    pub retention: u64,
-    /// The group's MLS rows ([`Tx::mls_dump`]). Empty: not loaded.
-    pub state: SecretVec,
-}
-guarded_debug!(NodeRow { epoch, privileged, canonical });
 
 /// Names the row that [`Tx::retain_node`] leaves for [`Tx::put_tip_node`] within one transaction. No state is called so.
 const VACANT: [u8; 32] = [0; 32];
@@ -208,7 +170,24 @@ impl Tx<'_> {
         Ok(self.nodes_with_seq(group)?.into_iter().map(|(node, _)| node).collect())
     }
 
-    pub(crate) fn nodes_with_seq(&self, group: &GroupId) -> Result<Vec<(NodeRow, i64)>> {
+    /// The states of a group as [`Tx::nodes`] gives them, mostly without reading anything.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn states(&self, group: &GroupId) -> Result<States> {
+        if let Some(known) = self.states.of(group) {
+            return Ok(known);
+        }
+        Ok(self.states.learn(group, self.nodes_with_seq(group)?))
+    }
+
+    /// Rows of states that were read from the file so far, for tests of what work costs.
+    #[must_use]
+    pub fn states_read(&self) -> u64 {
+        self.states.rows_read()
+    }
+
+    fn nodes_with_seq(&self, group: &GroupId) -> Result<Vec<(NodeRow, i64)>> {
         // Sorted here: a sorter in the query would take memory that has to be locked, however few rows there are.
         let mut nodes = self.all(NODES, [group.as_bytes()], |row| {
             let mut c = Columns::new(row, "nodes");

@@ -1,69 +1,11 @@
 //! History: every payload that was sent or received, in the order of arrival.
 
-use mdk_wire::{ContentId, EventId, GroupId, PublicKey, Timestamp};
+use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 use rusqlite::{Row, params};
 
-use crate::store::columns::{Columns, U64, encode_list, guarded_debug, stored_enum};
+use crate::store::columns::{Columns, U64, encode_list, guarded_debug};
+use crate::store::tables::message_row::{MessageRow, MessageStatus};
 use crate::{Result, StoreError, Tx};
-
-stored_enum! {
-    /// Whether a message is to be shown.
-    pub enum MessageStatus {
-        /// As it was received.
-        Valid = 0,
-        /// Erased: its content is gone.
-        Deleted = 1,
-        /// It stood on a branch that lost.
-        Invalidated = 2,
-        /// Its time has come: only epoch, state and sender are left, for as long as branches are compared by them, and for
-        /// a while by what a copy is known (see [`Tx::bury_message`]).
-        Expired = 3,
-        /// It stands on a branch that has not won; not shown.
-        Parked = 4,
-    }
-}
-
-/// One message. Times are Unix seconds.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MessageRow {
-    /// Position in the history of all groups; assigned by the store, ignored on insert.
-    pub seq: i64,
-    /// MLS group id.
-    pub group: GroupId,
-    /// Id of the inner event. Two equal messages have one id; at most one of them is shown.
-    pub id: EventId,
-    /// Id of the MLS message that carried it.
-    pub content_id: ContentId,
-    /// Id of the kind-445 event that carried it.
-    pub outer_id: EventId,
-    /// Author.
-    pub sender: PublicKey,
-    /// Kind of the inner event.
-    pub kind: u16,
-    /// As the author says.
-    pub created_at: Timestamp,
-    /// When it arrived here.
-    pub received_at: Timestamp,
-    /// Epoch that it was sent in.
-    pub epoch: u64,
-    /// Epoch authenticator of the state that opened it.
-    pub authenticator: [u8; 32],
-    /// Content.
-    pub content: String,
-    /// Tags.
-    pub tags: Vec<Vec<String>>,
-    /// Kinds 5, 7, 1009: the message that it is about.
-    pub target: Option<EventId>,
-    /// Sent by this account.
-    pub mine: bool,
-    /// How far its delivery is; numbered by the engine.
-    pub delivery: u8,
-    /// When it disappears.
-    pub expires_at: Option<Timestamp>,
-    /// Whether it is to be shown.
-    pub status: MessageStatus,
-}
-guarded_debug!(MessageRow { seq, kind, epoch, mine, delivery, status });
 
 // Macros, so that the statements are literals: one text per statement in the cache, nothing formatted per call.
 macro_rules! select {
@@ -91,8 +33,6 @@ pub(crate) const PAGE_OLDEST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND seq > ?2 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq LIMIT ?3"
 );
-pub(crate) const POINTED_AT: &str =
-    "SELECT 1 FROM messages WHERE group_id = ?1 AND target = ?2 LIMIT 1";
 pub(crate) const LAST: &str = select!(
     "INDEXED BY messages_shown WHERE group_id = ?1 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      AND status < 3 ORDER BY seq DESC LIMIT 1"
@@ -350,6 +290,23 @@ impl Tx<'_> {
             "DELETE FROM messages WHERE group_id = ?1 AND status >= 3 AND status = 3 AND epoch < ?2 \
              AND expires_at IS NULL AND seq < (SELECT max(seq) FROM messages)",
             params![group.as_bytes(), U64(min_epoch)],
+        )?;
+        Ok(())
+    }
+
+    /// The newest position of all must not be given out again when its message goes: events of other groups name messages
+    /// by it, and others have read up to it, whose own messages around there have expired. So another group gets it,
+    /// emptied, as an expired message that no branch is compared by. Where there is no other group nothing remembers it.
+    pub(crate) fn hand_over_newest_position(&self, id: &GroupId, after: i64) -> Result<()> {
+        self.erase(
+            "UPDATE messages SET group_id = (SELECT group_id FROM groups WHERE group_id <> ?1 LIMIT 1), \
+             id = zeroblob(32), content_id = zeroblob(32), outer_id = zeroblob(32), authenticator = zeroblob(32), \
+             sender = coalesce((SELECT value FROM meta WHERE name = 'account'), sender), kind = 9, mine = 1, \
+             delivery = 2, status = 3, target = NULL, expires_at = NULL, created_at = 0, received_at = 0, epoch = 0, \
+             tags = x'00', content = '' \
+             WHERE seq = (SELECT max(seq) FROM messages) AND group_id = ?1 AND seq > ?2 \
+             AND EXISTS (SELECT 1 FROM groups WHERE group_id <> ?1)",
+            params![id.as_bytes(), after],
         )?;
         Ok(())
     }

@@ -3,7 +3,6 @@
 //! A row of `meta` for each. Nobody learns from it which group that was who does not know its id already.
 
 use mdk_wire::{GroupId, NostrGroupId, Timestamp};
-use rusqlite::params;
 use sha2::{Digest as _, Sha256};
 
 use crate::store::columns::guarded_debug;
@@ -77,23 +76,6 @@ impl Tx<'_> {
             let sql = "DELETE FROM client_state WHERE instr(key, ?1) > 0 OR instr(value, CAST(?1 AS BLOB)) > 0";
             self.erase(sql, [route])?;
         }
-        Ok(())
-    }
-
-    /// The newest position of all must not be given out again when its message goes: events of other groups name messages
-    /// by it, and others have read up to it, whose own messages around there have expired. So another group gets it,
-    /// emptied, as an expired message that no branch is compared by. Where there is no other group nothing remembers it.
-    pub(crate) fn hand_over_newest_position(&self, id: &GroupId, after: i64) -> Result<()> {
-        self.erase(
-            "UPDATE messages SET group_id = (SELECT group_id FROM groups WHERE group_id <> ?1 LIMIT 1), \
-             id = zeroblob(32), content_id = zeroblob(32), outer_id = zeroblob(32), authenticator = zeroblob(32), \
-             sender = coalesce((SELECT value FROM meta WHERE name = 'account'), sender), kind = 9, mine = 1, \
-             delivery = 2, status = 3, target = NULL, expires_at = NULL, created_at = 0, received_at = 0, epoch = 0, \
-             tags = x'00', content = '' \
-             WHERE seq = (SELECT max(seq) FROM messages) AND group_id = ?1 AND seq > ?2 \
-             AND EXISTS (SELECT 1 FROM groups WHERE group_id <> ?1)",
-            params![id.as_bytes(), after],
-        )?;
         Ok(())
     }
 }

@@ -7,8 +7,8 @@ use mdk_wire::{GroupId, PublicKey};
 use rusqlite::{Row, params};
 
 use crate::store::columns::{Columns, encode_list, guarded_debug};
-use crate::store::tables::messages::MessageRow;
-use crate::{MessageStatus, Result, Tx};
+use crate::store::tables::message_row::{MessageRow, MessageStatus};
+use crate::{Result, Tx};
 
 /// What a message takes beside its text and tags, in bytes: its row and its entries in the indexes.
 pub const ROW_BYTES: u64 = 512;
@@ -22,9 +22,6 @@ pub(crate) const SHARE: &str =
     "SELECT messages, bytes FROM shares WHERE group_id = ?1 AND sender = ?2";
 const LARGEST: &str = "SELECT sender FROM shares WHERE group_id = ?1 AND sender <> x'' \
      ORDER BY CASE WHEN ?2 THEN bytes ELSE messages END DESC LIMIT 1";
-// Each message is walked over once for a sender: the walk goes on where it has ended.
-const OLDEST: &str = "SELECT seq FROM messages NOT INDEXED WHERE seq > (SELECT cut FROM shares WHERE group_id = ?1 \
-     AND sender = ?2) AND group_id = ?1 AND sender = ?2 AND mine = 0 AND status <> 3 ORDER BY seq LIMIT ?3";
 /// Counts anew, of one group or of all.
 pub(crate) const RECOUNT: &str = "INSERT INTO shares (group_id, sender, messages, bytes, cut) \
      SELECT group_id, sender, count(*), sum(octet_length(content) + octet_length(tags) + 512), 0 FROM messages \
@@ -69,36 +66,6 @@ impl Tx<'_> {
         self.one(LARGEST, params![group.as_bytes(), by_bytes], |row| {
             Columns::new(row, "shares").public_key()
         })
-    }
-
-    /// Takes away up to `most` messages of a member, the oldest first, as [`Tx::spend_message`] does, with the keys of
-    /// their files, until `enough` says so of what is left. Gives how many went.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
-    pub fn cut_oldest(
-        &self,
-        group: &GroupId,
-        sender: &PublicKey,
-        most: u32,
-        enough: impl Fn(Share, Share) -> bool,
-    ) -> Result<u32> {
-        let params = params![group.as_bytes(), sender.as_bytes(), most];
-        let oldest = self.all(OLDEST, params, |row| Columns::new(row, "messages").i64())?;
-        let mut gone = 0;
-        for seq in oldest {
-            if enough(self.share(group, Some(sender))?, self.share(group, None)?) {
-                break;
-            }
-            self.drop_file_keys(seq)?;
-            self.spend_message(seq)?;
-            self.exec(
-                "UPDATE shares SET cut = ?3 WHERE group_id = ?1 AND sender = ?2",
-                params![group.as_bytes(), sender.as_bytes(), seq],
-            )?;
-            gone += 1;
-        }
-        Ok(gone)
     }
 
     /// A message came.

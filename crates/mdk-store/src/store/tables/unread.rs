@@ -1,11 +1,4 @@
-//! How many messages of a group are unread, without counting them anew each time.
-//!
-//! The count of a group is kept in memory from when it was first asked for, with the position up to which it goes; what
-//! came since is added by the next question. Nothing of it is written, since a counter in the file would cost a page with
-//! every message. What changes a message that is counted already changes the count with it.
-
-use std::cell::RefCell;
-use std::collections::HashMap;
+//! How many messages of a group are unread, asked and kept right.
 
 use mdk_wire::GroupId;
 use rusqlite::params;
@@ -18,68 +11,6 @@ pub(crate) const UNREAD: &str = "SELECT count(*), coalesce(sum(mine = 0 AND stat
 const COUNTS: &str = "SELECT group_id, mine = 0 AND status = 0 AND kind <> 5 AND kind <> 7 AND kind <> 1009 \
      FROM messages WHERE seq = ?1";
 
-/// The unread messages of one group above `after`, as far as `upto`.
-#[derive(Clone, Copy)]
-struct Count {
-    after: i64,
-    upto: i64,
-    unread: u64,
-}
-
-impl Count {
-    fn covers(&self, seq: i64) -> bool {
-        self.after < seq && seq <= self.upto
-    }
-}
-
-/// The counts that are known. They are those of the last commit, and what the open transaction made of them.
-#[derive(Default)]
-pub(crate) struct UnreadCounts {
-    known: RefCell<HashMap<GroupId, Count>>,
-    /// Groups whose count the open transaction has changed: forgotten when it does not commit.
-    touched: RefCell<Vec<GroupId>>,
-    /// Messages that were looked at.
-    #[cfg(test)]
-    looked_at: std::cell::Cell<u64>,
-}
-
-impl UnreadCounts {
-    /// What the transaction did is true.
-    pub(crate) fn keep(&self) {
-        self.touched.borrow_mut().clear();
-    }
-
-    /// What the transaction did, or a part of it, is undone.
-    pub(crate) fn undo(&self) {
-        let mut known = self.known.borrow_mut();
-        for group in self.touched.borrow_mut().drain(..) {
-            known.remove(&group);
-        }
-    }
-
-    /// The group is gone: its positions may be given out again.
-    pub(crate) fn forget(&self, group: &GroupId) {
-        self.known.borrow_mut().remove(group);
-    }
-
-    fn put(&self, group: &GroupId, count: Count) {
-        self.known.borrow_mut().insert(group.clone(), count);
-        self.touched.borrow_mut().push(group.clone());
-    }
-
-    /// A message that counted (`was`) at one position counts (`is`) at another one now.
-    fn change(&self, group: &GroupId, (from, was): (i64, bool), (to, is): (i64, bool)) {
-        let Some(mut count) = self.known.borrow().get(group).copied() else { return };
-        if was && count.covers(from) {
-            count.unread = count.unread.saturating_sub(1);
-        }
-        if is && count.covers(to) {
-            count.unread = count.unread.saturating_add(1);
-        }
-        self.put(group, count);
-    }
-}
-
 impl Tx<'_> {
     /// Number of valid messages of others above `after_seq`, without kinds 5, 7 and 1009. Asked again with the same
     /// `after_seq`, only what came in between is looked at.
@@ -87,12 +18,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn unread(&self, group: &GroupId, after_seq: i64) -> Result<u64> {
-        let known = self.unread.known.borrow().get(group).copied();
-        let mut count = known.filter(|count| count.after == after_seq).unwrap_or(Count {
-            after: after_seq,
-            upto: after_seq,
-            unread: 0,
-        });
+        let mut count = self.unread.above(group, after_seq);
         let more = self.one(UNREAD, params![group.as_bytes(), count.upto], |row| {
             let mut c = Columns::new(row, "messages");
             Ok((c.u64()?, c.u64()?, c.opt(Columns::i64)?))
@@ -109,7 +35,7 @@ impl Tx<'_> {
 
     /// Makes a change to the message at this position, which gives its position after it.
     pub(crate) fn recounted(&self, seq: i64, change: impl FnOnce() -> Result<i64>) -> Result<i64> {
-        if self.unread.known.borrow().is_empty() {
+        if self.unread.is_empty() {
             return change();
         }
         let before = self.counts(seq)?;
