@@ -227,7 +227,7 @@ fn what_no_receiver_would_take_is_not_sent() {
     let (mut alice, mut bob, group) = pair();
     let before = alice.digest();
     let reaction = |n: usize| NewMessage { kind: kind::REACTION, ..chat("é".repeat(n)) };
-    let over = alice.engine.create_message(&group, reaction(65));
+    let over = testing::say_anything(&mut alice.engine, &group, reaction(65));
     refused_with(over, ("text", Some(64), Some(65)));
     assert_eq!(alice.digest(), before);
     assert!(alice.texts(&group).is_empty());
