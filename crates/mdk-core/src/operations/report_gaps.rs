@@ -8,7 +8,7 @@
 //! What a stranger sealed to the routing id, or what was said on a branch of which we know no more, cannot be told from
 //! what we should have read, and is counted.
 
-use mdk_store::{GroupRow, GroupStatus, Tx};
+use mdk_store::{GroupRow, Tx};
 use mdk_wire::Timestamp;
 
 use crate::model::error::Result;

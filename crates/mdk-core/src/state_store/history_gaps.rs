@@ -1,6 +1,6 @@
 //! What was lost of a group's history, told once.
 
-use mdk_store::{GroupRow, GroupStatus, HeldRow, Loss, Tx};
+use mdk_store::{GroupRow, HeldRow, Loss, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 use sha2::{Digest as _, Sha256};
 

@@ -4,8 +4,8 @@ pub(crate) mod echo;
 pub(crate) mod noted;
 
 use mdk_store::{
-    CommitStatus, GroupStatus, InputClass, InputState, OutgoingEnd, OutgoingPurpose, OutgoingRow,
-    PendingRow, SendState, TargetRow, Tx,
+    CommitStatus, InputClass, InputState, OutgoingEnd, OutgoingPurpose, OutgoingRow, PendingRow,
+    SendState, TargetRow, Tx,
 };
 use mdk_wire::GroupId;
 
