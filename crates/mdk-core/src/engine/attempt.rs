@@ -9,7 +9,7 @@ use crate::model::error::{Error, Result};
 use crate::model::halt::Halt;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
 use crate::model::state_id::Auth;
-use crate::operations::receive::waiting_handshakes;
+use crate::operations::receive::retry_handshakes;
 use crate::operations::retry_buffered::Openable;
 use crate::operations::{join, receive, retry_buffered};
 use crate::state_store::{buffered_events, buffered_memory, key_package_plans};
@@ -84,18 +84,18 @@ impl Ctx<'_> {
     /// Tries a handshake that waits on a state, so that a rejection leaves nothing behind. True when something moved.
     pub(crate) fn try_handshake(&mut self, input: &InputRow, node: &NodeRow) -> Result<bool> {
         let Some((opened, message)) =
-            waiting_handshakes::opened_from(&self.work.records, input, node)?
+            retry_handshakes::opened_from(&self.work.records, input, node)?
         else {
             return Ok(false);
         };
         let Some(message) = message else { return Ok(true) };
         let verdict = self.guarded(|ctx| {
             let verdict =
-                waiting_handshakes::receive_handshake(&mut ctx.work, opened, message, input, node)?;
+                retry_handshakes::receive_handshake(&mut ctx.work, opened, message, input, node)?;
             ctx.work_off(Due::AtOnce)?;
             Ok(verdict)
         })?;
-        waiting_handshakes::after_handshake(self.work.records.tx, input, verdict)
+        retry_handshakes::after_handshake(self.work.records.tx, input, verdict)
     }
 
     /// Does something so that a rejection leaves nothing behind.
@@ -234,7 +234,7 @@ impl Ctx<'_> {
         let mut moved = false;
         for class in [InputClass::Proposal, InputClass::Commit] {
             let Some((node, waiting)) =
-                waiting_handshakes::waiting_for(&self.work.records, id, auth, class)?
+                retry_handshakes::waiting_for(&self.work.records, id, auth, class)?
             else {
                 return Ok(moved);
             };

@@ -10,11 +10,11 @@ use crate::model::follow_up::{FollowUp, Published};
 use crate::model::limits::MAX_PASSES;
 use crate::model::membership;
 use crate::model::state_id::Auth;
-use crate::operations::receive::waiting_handshakes;
+use crate::operations::receive::retry_handshakes;
 use crate::operations::settle_branches::{self, limit, switch};
 use crate::operations::{
     answer_leaves, confirm_commit, disband_group, discard_commit, leave_group, release_welcomes,
-    removals,
+    repeat_undone_removals,
 };
 
 /// How far what is due is worked off.
@@ -53,10 +53,12 @@ impl Ctx<'_> {
             }
             FollowUp::DisbandAgain(id) => disband_group::disband_again(&mut self.work, &id),
             FollowUp::AnswerLeaves(id) => answer_leaves::answer_leaves(&mut self.work, &id),
-            FollowUp::WorkOffRemovals(id) => removals::work_off_removals(&mut self.work, &id),
+            FollowUp::WorkOffRemovals(id) => {
+                repeat_undone_removals::work_off_removals(&mut self.work, &id)
+            }
             FollowUp::TakeUpWelcomes => self.take_up_welcomes(due),
             FollowUp::TryHandshakes(id) => {
-                waiting_handshakes::look_again(&mut self.work.records, &id)
+                retry_handshakes::look_again(&mut self.work.records, &id)
             }
             FollowUp::RetryBuffered(id) => self.retry_held(&id),
             FollowUp::EndHold(id, tip) => self.close_unless_moved(&id, tip),

@@ -12,10 +12,10 @@ use crate::model::outcome::{Outcome, Verdict};
 use crate::operations::join::retry_welcomes;
 use crate::operations::join::retry_welcomes::Retry;
 use crate::operations::key_packages::{forget, rotate};
-use crate::operations::receive::waiting_handshakes;
+use crate::operations::receive::retry_handshakes;
 use crate::operations::{
     expire_invites, expire_messages, forget_left_group, others_elsewhere, release_welcomes,
-    removals, report_gaps, republish_after_restart,
+    repeat_undone_removals, report_gaps, republish_after_restart,
 };
 
 impl Engine {
@@ -80,14 +80,14 @@ impl Engine {
                     continue;
                 }
                 if !resumed {
-                    waiting_handshakes::look_again(&mut ctx.work.records, &row.id)?;
+                    retry_handshakes::look_again(&mut ctx.work.records, &row.id)?;
                 }
                 ctx.close_due(&row.id)?;
                 ctx.retry_if_moved(&row.id)?;
                 ctx.close_due(&row.id)?;
                 let row = ctx.work.records.groups().current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
-                removals::work_off_removals(&mut ctx.work, &row.id)?;
+                repeat_undone_removals::work_off_removals(&mut ctx.work, &row.id)?;
                 others_elsewhere::tell_led_on(&mut ctx.work.records, &row)?;
                 forget_left_group::forget_left(&mut ctx.work.records, &row)?;
             }
@@ -135,7 +135,7 @@ impl Ctx<'_> {
         let (commits, leaves): (Vec<InputRow>, Vec<InputRow>) =
             due.into_iter().partition(|input| input.class == InputClass::Commit);
         for input in commits {
-            if let Some(node) = waiting_handshakes::parent_of(self.work.records.tx, &input)? {
+            if let Some(node) = retry_handshakes::parent_of(self.work.records.tx, &input)? {
                 self.try_handshake(&input, &node)?;
                 self.work_off(Due::All)?;
             }

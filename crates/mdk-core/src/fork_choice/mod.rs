@@ -5,8 +5,8 @@ pub(crate) mod branches_of_removed;
 pub(crate) mod choose;
 #[cfg(test)]
 mod removal_proposal;
-pub(crate) mod removals;
-pub(crate) mod removals_of_others;
+pub(crate) mod removal_reach;
+pub(crate) mod removals_of_us;
 pub(crate) mod settling;
 pub(crate) mod state_tree;
 pub(crate) mod switch_plan;

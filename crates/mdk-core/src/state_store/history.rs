@@ -4,7 +4,7 @@ use mdk_store::{GroupRow, MessageRow, MessageStatus, Tx};
 use mdk_wire::budget::group::MAX_SHOWN_REACTIONS;
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
-use crate::fork_choice::removals_of_others;
+use crate::fork_choice::removal_reach;
 use crate::media::attachments;
 use crate::model::error::{Error, Result};
 use crate::model::membership::state;
@@ -33,8 +33,8 @@ pub(crate) fn group_info(tx: &Tx<'_>, me: PublicKey, row: &GroupRow) -> Result<G
         state: state(row.status).unwrap_or(GroupState::Pending),
         retention: (row.retention != 0).then_some(row.retention),
         has_image: row.has_image,
-        sealing: removals_of_others::sealing(&removals, row.epoch),
-        contested: removals_of_others::contested(&removals) || is_led_on(tx, me, row)?,
+        sealing: removal_reach::sealing(&removals, row.epoch),
+        contested: removal_reach::contested(&removals) || is_led_on(tx, me, row)?,
         unread_count: tx.unread(&row.id, row.last_read)?,
         last_message: last_message.map(Box::new),
     })

@@ -3,14 +3,14 @@
 use mdk_store::{GroupRow, NodeRow, Tx};
 use mdk_wire::GroupId;
 
-use crate::fork_choice::removals::{self, is_invitation, led_on};
+use crate::fork_choice::removals_of_us::{self as on_branches, is_invitation, led_on};
 use crate::fork_choice::state_tree::Tree;
 use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::state_id::Auth;
 use crate::state_store::retained_states::fork_history;
 
-/// As [`removals::removal_before`], of what is retained of a group.
+/// As [`on_branches::removal_before`], of what is retained of a group.
 pub(crate) fn removal_before(
     tx: &Tx<'_>,
     row: &GroupRow,
@@ -21,7 +21,7 @@ pub(crate) fn removal_before(
     }
     let nodes = tx.nodes(&row.id)?;
     let witnesses = tx.witnesses(&row.id, fork_history(&nodes))?;
-    Ok(removals::removal_before(&Tree::new(&nodes), &witnesses, row, epoch))
+    Ok(on_branches::removal_before(&Tree::new(&nodes), &witnesses, row, epoch))
 }
 
 /// Puts states that we were invited to behind the removals that they must have been made after.

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mdk_wire::Secret;
 
 use super::{
+    key_lookup::FoundKey,
     state::{Keys, Metadata, OtherKey},
-    table::{Fate, Step, after_opening, fate},
-    which_key::FoundKey,
+    what_to_do::{Fate, Step, after_opening, fate},
 };
 use crate::{
     FileRole,

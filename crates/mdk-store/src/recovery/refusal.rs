@@ -2,7 +2,7 @@
 
 use mdk_wire::Secret;
 
-use super::table::Refusal;
+use super::what_to_do::Refusal;
 use crate::{
     FileRole, OpenError, StoreError,
     files::{self, Place},

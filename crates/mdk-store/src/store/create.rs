@@ -19,7 +19,7 @@ use crate::{
     recovery::{
         error_of,
         state::{AtLocation, FileState, Intent, LogState, Metadata, Seen},
-        table::{Begin, before_keys, begin},
+        what_to_do::{Begin, before_keys, begin},
     },
 };
 

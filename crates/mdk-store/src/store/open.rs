@@ -9,7 +9,7 @@ use crate::{
     recovery::{
         error_of, explain_refusal, find_key, of_wrong_key, plain_copy, put_in_order,
         state::{FileState, Intent, LogState, Metadata, Seen},
-        table::{Next, before_keys},
+        what_to_do::{Next, before_keys},
     },
     sqlcipher::{MAGIC, PAGE, connection::Conn, log_is_damaged, log_is_empty},
     store::create::{self, Created, Making},

@@ -25,7 +25,7 @@ use crate::{
     recovery::{
         existing_key, plain_copy,
         state::{FileState, Intent, LogState, Seen},
-        table::{Next, Refusal, before_keys},
+        what_to_do::{Next, Refusal, before_keys},
     },
     sqlcipher::{
         Log, PAGE, ReadOnly, bad_pages, configure, connection::Conn, export, key_fits,

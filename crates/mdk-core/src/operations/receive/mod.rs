@@ -11,7 +11,7 @@ pub(crate) mod own_commit_returns;
 pub(crate) mod peek;
 pub(crate) mod proposal;
 pub(crate) mod refuse;
-pub(crate) mod waiting_handshakes;
+pub(crate) mod retry_handshakes;
 
 use mdk_store::{GroupRow, GroupStatus, Tx};
 use mdk_wire::{ContentId, Event, GroupId, GroupMessage};

@@ -21,7 +21,7 @@ use crate::model::values::{NewMessage, Outgoing};
 use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
 use crate::state_store::records::Records;
-use crate::state_store::{file_keys, history, removals_of_others};
+use crate::state_store::{file_keys, history, undone_removals};
 
 /// A message as its author gives it.
 struct Draft {
@@ -116,7 +116,7 @@ pub(crate) fn delete(work: &mut Work<'_>, id: &GroupId, target: &EventId) -> Res
 fn may_say(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
     records.after_restore().require_renewed(id)?;
     records.outbox().require_outbox_room()?;
-    removals_of_others::require_uncontested(records, id)?;
+    undone_removals::require_uncontested(records, id)?;
     records.speaking().check_may_speak(id)
 }
 

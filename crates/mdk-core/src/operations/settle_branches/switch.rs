@@ -26,7 +26,7 @@ use crate::policy::check_invariants;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::log_rows::withdrawal;
 use crate::state_store::records::Records;
-use crate::state_store::{memberships, removals_of_others};
+use crate::state_store::{memberships, undone_removals};
 
 /// Follows a candidate on the tip of the followed branch.
 pub(crate) fn follow_branch(work: &mut Work<'_>, id: &GroupId, tip: &Auth) -> Result<()> {
@@ -95,9 +95,9 @@ pub(crate) fn switch(
     enter_branch(work, &old, row, before, (tip, &step, fork))?;
     // Whom the former one's people put out among themselves says nothing here.
     if plan.another_invitation {
-        removals_of_others::forget_removals(work.records.tx, id)
+        undone_removals::forget_removals(work.records.tx, id)
     } else {
-        removals_of_others::note_switch(&mut work.records, &old, &step, lowest.committer, parted)
+        undone_removals::note_switch(&mut work.records, &old, &step, lowest.committer, parted)
     }
 }
 

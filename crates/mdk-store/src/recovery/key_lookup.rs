@@ -4,7 +4,7 @@ use mdk_wire::Secret;
 
 use super::{
     state::{KeyRole, Keys, KeysFound},
-    table::{NoKey, none_fits},
+    what_to_do::{NoKey, none_fits},
 };
 use crate::{
     DatabaseKey, OpenError,

@@ -6,7 +6,7 @@
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow, Tx};
 use mdk_wire::{GroupId, PublicKey};
 
-use crate::fork_choice::removals_of_others::{out_of_reach, sealing};
+use crate::fork_choice::removal_reach::{out_of_reach, sealing};
 use crate::mls::components::admin_policy;
 use crate::mls::invitees::without;
 use crate::mls::loaded_groups::leaves_of;
@@ -19,8 +19,8 @@ use crate::model::error::{Error, Result};
 use crate::model::follow_up::{FollowUp, Published};
 use crate::model::membership;
 use crate::state_store::records::Records;
-use crate::state_store::removals_of_others::is_back;
-use crate::state_store::{removals_of_others, retained_states};
+use crate::state_store::undone_removals::is_back;
+use crate::state_store::{retained_states, undone_removals};
 
 /// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
 const FIRST_PAUSE: u64 = 5_000;
@@ -57,12 +57,12 @@ pub(crate) fn work_off_removals(work: &mut Work<'_>, id: &GroupId) -> Result<()>
     }
     let row = work.records.groups().current_row(id)?;
     if membership::is_over(row.status) {
-        return removals_of_others::forget_removals(work.records.tx, id);
+        return undone_removals::forget_removals(work.records.tx, id);
     }
     if row.status != GroupStatus::Active || row.pass.opened != 0 {
         return Ok(());
     }
-    removals_of_others::note_company(&mut work.records, &row, &rows)?;
+    undone_removals::note_company(&mut work.records, &row, &rows)?;
     let rows = work.records.tx.removals(id)?;
     let done = |removal: &&RemovalRow| removal.undone_at == 0 && out_of_reach(removal) <= row.epoch;
     for removal in rows.iter().filter(done) {
