@@ -48,8 +48,8 @@ impl Ctx<'_> {
         };
         let mut opened = None;
         for id in sealed.take_claims() {
-            // What came after the end of a pass is no part of it. (What is taken up together is one input, and is taken up
-            // before anything is let go, rule: F1-3.)
+            // An event that came after the end of a pass is no part of it. (Events that are taken up together are one input,
+            // and are taken up before anything is let go, rule: F1-3.)
             if due == Due::All {
                 self.close_due(&id)?;
             }
@@ -255,7 +255,7 @@ impl Ctx<'_> {
         let mut far: Vec<(u32, u64)> = Vec::new();
         for (event, place) in self.in_order(events)? {
             let event_id = event.id();
-            // What comes after what is too far ahead is farther still.
+            // A later message of the sender is farther ahead still.
             let beyond = place.as_ref().is_some_and(|place| far.contains(&place.sender()));
             let waits = if beyond { None } else { Some(self.retry_one(event)?) };
             match (waits, place) {

@@ -1,4 +1,4 @@
-//! What one engine call works with: the transaction, who we are, the time, and what it brings about.
+//! The context of one engine call: the transaction, who we are, the time, and what it brings about.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub(crate) struct Ctx<'a> {
     pub(crate) undo: Undo,
 }
 
-/// What the engine lends to one call.
+/// The parts that the engine lends to one call.
 pub(crate) struct Parts<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) crypto: &'a RustCrypto,

@@ -1,4 +1,4 @@
-//! What one thing makes due elsewhere, worked off until nothing is due. The only place that knows which operation does it.
+//! Follow-ups are worked off here until nothing is due. This is the only place that knows which operation does it.
 //! Windows in which branches compete are closed here, when their time has come.
 
 use mdk_store::GroupStatus;
@@ -20,7 +20,7 @@ use crate::operations::{
 /// How far what is due is worked off.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// What belongs to the event that made it due. The rest is seen to by whoever reads on.
+    /// Follow-ups that belong to the event that made them due. The call that reads on sees to the rest.
     AtOnce,
     All,
 }
@@ -81,7 +81,7 @@ impl Ctx<'_> {
 impl Ctx<'_> {
     /// Closes the pass if its time has come.
     pub(crate) fn close_due(&mut self, id: &GroupId) -> Result<()> {
-        // What had waited may have opened another, which is over too where no quiet is waited for.
+        // An event that had waited may have opened another one, which is over too where no quiet is waited for.
         for _ in 0..MAX_PASSES {
             let pass = self.work.records.groups().pass_of(id)?;
             // A batch is one input.
@@ -100,7 +100,7 @@ impl Ctx<'_> {
     }
 
     // rule: E5-3 while a pass is open no commit of ours is made
-    /// What time has decided is decided before a commit of ours is made.
+    /// A choice that time has decided is made before a commit of ours.
     pub(crate) fn close_to_commit(&mut self, id: &GroupId) -> Result<()> {
         let row = self.work.records.tx.group(id)?;
         let active = row.is_some_and(|row| membership::require_active(&row).is_ok());

@@ -15,7 +15,7 @@ use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::work::Work;
 use crate::mls::{encrypt, media_secret, own_commit};
 use crate::model::error::{Error, Result};
-use crate::model::message_kinds::{MAX_REACTION_CHARS, can_be_deleted, can_be_edited, target_of};
+use crate::model::message_kinds::{MAX_REACTION_CHARS, target_of};
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::{NewMessage, Outgoing};
 use crate::state_store::message_order::Place;
@@ -93,21 +93,14 @@ pub(crate) fn edit(
     text: &str,
 ) -> Result<Outgoing> {
     let row = work.records.messages().own_message(id, target)?;
-    if row.status == MessageStatus::Deleted {
-        return Err(Error::NotAllowed("the message is deleted"));
-    }
-    if !can_be_edited(row.kind) {
-        return Err(Error::NotAllowed("a reaction, an edit or a deletion cannot be edited"));
-    }
+    target::may_be_about(kind::EDIT, &row)?;
     let tags = vec![vec!["e".into(), row.id.to_hex()]];
     send(work, id, Draft::about(kind::EDIT, text.to_owned(), tags))
 }
 
 pub(crate) fn delete(work: &mut Work<'_>, id: &GroupId, target: &EventId) -> Result<Outgoing> {
     let row = work.records.messages().own_message(id, target)?;
-    if !can_be_deleted(&row) {
-        return Err(Error::NotAllowed("a deletion cannot be taken back"));
-    }
+    target::may_be_about(kind::DELETE, &row)?;
     let tags = vec![vec!["e".into(), row.id.to_hex()]];
     send(work, id, Draft::about(kind::DELETE, String::new(), tags))
 }
