@@ -40,9 +40,9 @@ pub(crate) fn explain_refusal(place: &Place, key: &Secret<32>, error: OpenError)
             return Ok(error.clone());
         }
         let unread = StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ };
-        let conn = open_read_only(&ReadOnly::keyed(place, place.name(), key))?;
-        let bad = bad_pages(&conn);
-        if bad.as_ref().is_ok_and(Vec::is_empty) && is_cut(&conn) {
+        let connect = || open_read_only(&ReadOnly::keyed(place, place.name(), key));
+        let bad = bad_pages(&*connect()?);
+        if bad.as_ref().is_ok_and(Vec::is_empty) && is_cut(connect)? {
             // What the file lacks may stand in the log.
             let log = files::with_suffix(place.name(), "-wal");
             let log = place.inspect(&log, FileRole::Database)?;

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use crate::StoreError;
+use super::connection::Conn;
+use crate::{OpenError, StoreError};
 
 /// The numbers of all pages of the file that are not authentic, ascending. A page of zeros is none. The write-ahead log is not
 /// looked at.
@@ -35,10 +36,18 @@ pub(crate) fn is_sound(conn: &Connection) -> bool {
 }
 
 /// Whether a file whose first page is authentic ends before its last one: SQLite opens none of these.
-pub(crate) fn is_cut(conn: &Connection) -> bool {
-    // A field of the header: for that no other page is read.
-    let opened = conn.query_row("PRAGMA application_id", [], |_| Ok(()));
-    opened.is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt))
+///
+/// # Errors
+/// Those of `connect`.
+pub(crate) fn is_cut(connect: impl Fn() -> Result<Conn, OpenError>) -> Result<bool, OpenError> {
+    let says_so = || {
+        // A field of the header: for that no other page is read.
+        let opened = connect()?.query_row("PRAGMA application_id", [], |_| Ok(()));
+        let code = opened.err().and_then(|error| error.sqlite_error_code());
+        Ok::<_, OpenError>(code == Some(ErrorCode::DatabaseCorrupt))
+    };
+    // Twice: a read that failed for a moment looks the same.
+    Ok(says_so()? && says_so()?)
 }
 
 /// What a line of the check says.

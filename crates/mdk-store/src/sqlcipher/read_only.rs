@@ -5,10 +5,10 @@ use std::{ffi::OsStr, path::Path};
 use mdk_wire::Secret;
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::SALT;
+use super::{SALT, read_at};
 use crate::{
-    OpenError, StoreError,
-    files::Place,
+    FileRole, OpenError, StoreError,
+    files::{self, Place},
     sqlcipher::{connection::Conn, raw_key},
 };
 
@@ -46,6 +46,10 @@ pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_EXRESCODE
         | OpenFlags::SQLITE_OPEN_URI;
+    let salt = match what.salt {
+        None if what.key.is_some() => salt_of(what.place, what.name)?,
+        salt => salt,
+    };
     let conn = match uri(&what.place.path(what.name), "immutable=1") {
         // SQLite is told that it stays as it is: no lock, no log.
         Some(uri) if !what.with_log => Conn::make(|| Connection::open_with_flags(uri, flags))?,
@@ -60,7 +64,7 @@ pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
     };
     conn.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON;")?;
     if let Some(key) = what.key {
-        raw_key::give_key_and_salt(&conn, key, what.salt.as_ref())?;
+        raw_key::give_key_and_salt(&conn, key, salt.as_ref())?;
         conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
     }
     // Nothing here reads the file, which the size of the cache would: what is wrong with it is for the caller to meet.
@@ -72,6 +76,18 @@ pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
         conn.execute_batch("PRAGMA writable_schema = ON")?;
     }
     Ok(conn)
+}
+
+/// The salt that the file begins with. SQLCipher makes one up if it cannot read it, and no page is authentic then.
+fn salt_of(place: &Place, name: &OsStr) -> Result<Option<[u8; SALT]>, OpenError> {
+    let Some(found) = place.inspect(name, FileRole::Database)? else { return Ok(None) };
+    if found.size < SALT as u64 {
+        return Ok(None);
+    }
+    let mut salt = [0; SALT];
+    read_at(&found.file, &mut salt, 0)
+        .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
+    Ok(Some(salt))
 }
 
 /// The path as a URI with this parameter; `None` where that is not known to work.

@@ -102,7 +102,7 @@ pub fn salvage(
         Err(OpenError::Store(error)) => return Err(error.into()),
         Err(error) => return Err(error.into()),
     }
-    let is_cut = settled.connect(&key, false).is_ok_and(|conn| is_cut(&conn));
+    let is_cut = is_cut(|| settled.connect(&key, false))?;
     // Rows that are no good are found one by one, under a journal.
     let room = source.size + (2 * source.size).min(16 << 20);
     new_file(to, to_key, room, |place, temp, new| {

@@ -134,21 +134,30 @@ fn sweep(what: &str, with_logs: bool, step: usize) {
     {
         for at in (first..).step_by(step) {
             put(&made.path, &before);
-            let at = format!("{at}{lasting}");
-            let Some(said) = said(&home, what, call, &at) else { break };
-            assert!(["done", "failed"].contains(&&*said), "{what}, {call} {at}: {said}");
-            if said == "failed" {
-                failed += 1;
-                let again = work(what, &home);
-                assert!(again.is_ok(), "{what}, {call} {at}, then: {again:?}");
-            }
-            if what == "rekey" {
-                let opened = Store::open(&made.path, &raw(2), &OpenOptions::default());
-                assert!(opened.is_ok(), "{what}, {call} {at}, then: {:?}", opened.err());
-            }
+            let Some(has_failed) = try_once(&made, &home, what, call, &format!("{at}{lasting}"))
+            else {
+                break;
+            };
+            failed += usize::from(has_failed);
         }
     }
     assert!(failed > 0, "{what}: none failed from call {first} on");
+}
+
+/// One call with one fault, and once more without it. Whether the first one failed; `None` if the fault was never met.
+fn try_once(made: &Home, home: &Path, what: &str, call: &str, at: &str) -> Option<bool> {
+    let said = said(home, what, call, at)?;
+    assert!(["done", "failed"].contains(&&*said), "{what}, {call} {at}: {said}");
+    let failed = said == "failed";
+    if failed {
+        let again = work(what, home);
+        assert!(again.is_ok(), "{what}, {call} {at}, then: {again:?}");
+    }
+    if what == "rekey" {
+        let opened = Store::open(&made.path, &raw(2), &OpenOptions::default());
+        assert!(opened.is_ok(), "{what}, {call} {at}, then: {:?}", opened.err());
+    }
+    Some(failed)
 }
 
 #[test]
@@ -169,4 +178,20 @@ fn nor_an_encrypted_one() {
         sweep(what, false, step);
     }
     sweep("encrypt anew", true, 2);
+}
+
+/// The salt that could not be read made all pages look damaged; a header that could not be read, the file cut.
+#[test]
+fn nor_one_whose_salt_or_header_is_hit() {
+    if !has_strace() {
+        return;
+    }
+    let (made, home) = sources(false);
+    let before = files(&made.path);
+    for (what, places) in [("verify", 1..9), ("encrypt anew", 13..18), ("salvage", 64..74)] {
+        for at in places {
+            put(&made.path, &before);
+            try_once(&made, &home, what, "pread64", &at.to_string()).unwrap();
+        }
+    }
 }

@@ -55,8 +55,7 @@ fn length(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secre
     }
     let there = size / PAGE as u64;
     let missing = match log.database_pages {
-        0 => open_read_only(&ReadOnly::keyed(place, place.name(), key))
-            .is_ok_and(|conn| is_cut(&conn)),
+        0 => is_cut(|| open_read_only(&ReadOnly::keyed(place, place.name(), key))) == Ok(true),
         pages => (1..=pages).any(|n| u64::from(n) > there && !log.pages.contains_key(&n)),
     };
     if missing {
