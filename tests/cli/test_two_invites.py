@@ -73,7 +73,8 @@ def test_of_two_invites_to_one_group_the_one_that_is_over_keeps_nobody_out(home:
                     if joined[-1:] == [f"Lunch {LATER - 1}"]:
                         break
                 assert joined[-1:] == [f"Lunch {LATER - 1}"]
-                await group.send(f"hello {name}")
+                sent = await group.send(f"hello {name}")
+                await sent.delivered(PATIENCE)
                 done = await mdk("history", "-a", name, "--sync", f"Lunch {LATER - 1}", "--json")
                 assert done.code == 0, done.err
                 assert f"hello {name}" in done.out
