@@ -1,4 +1,4 @@
-"""Print the path of a library that turns the locking of pages into nothing, for Python tests that are not about it.
+"""Print the path of a library that turns the locking of pages into nothing, for tests that are not about it.
 
     LD_PRELOAD=$(python scripts/no_mlock.py TARGET_DIR) python -m pytest tests/client
 

@@ -18,6 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import no_mlock
+
 ROOT = Path(__file__).resolve().parent.parent
 # The extension is tested from Python: a Rust test program cannot link it without an interpreter's library.
 TESTED = ["--workspace", "--exclude", "mdk-python", "--exclude", "mdk-floor"]
@@ -28,6 +30,13 @@ JUNIT = "target/nextest/default/junit.xml"
 def has_nextest() -> bool:
     """Whether `cargo nextest` can be called."""
     return shutil.which("cargo-nextest") is not None
+
+
+def without_mlock() -> dict[str, str]:
+    """No pages are locked: no Rust test is about that, and a store's tests would spend most of their time on it."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+    preload = no_mlock.library(target)
+    return {"LD_PRELOAD": preload} if preload else {}
 
 
 def lints(extension: Path) -> int:
@@ -75,7 +84,7 @@ def main() -> int:
     return subprocess.call(
         ["cargo", "nextest", "run", "--locked", "--cargo-quiet", *selected, "-E", wanted],
         cwd=ROOT,
-        env={**os.environ, "NEXTEST_HIDE_PROGRESS_BAR": "1"},
+        env={**os.environ, "NEXTEST_HIDE_PROGRESS_BAR": "1", **without_mlock()},
     )
 
 

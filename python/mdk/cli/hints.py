@@ -8,6 +8,7 @@ from mdk.errors import MdkError
 from . import records
 
 AGAIN = "run the command again"
+NEW_KEY_ELSEWHERE = "Keep the new key elsewhere: {option} file:PATH, passphrase or secret:NAME."
 _CONNECT = "any command that connects does, for example mdk groups --sync"
 
 HINTS: Mapping[type[MdkError], str] = {
@@ -110,7 +111,7 @@ _OF_COMMANDS: Mapping[tuple[type[MdkError], str], str] = {
         (
             kind,
             command,
-        ): f"Keep the new key elsewhere: {option} file:PATH, passphrase or secret:NAME."
+        ): NEW_KEY_ELSEWHERE.format(option=option)
         for kind in (errors.KeyringUnavailable, errors.VolatileStore)
         for command, option in (("restore", "--key"), ("encrypt", "--key"), ("salvage", "--to-key"))
     },

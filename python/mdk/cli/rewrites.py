@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
-from mdk import vault
+from mdk import errors, vault
 from mdk.values import KeyringStoreName
 
-from . import key_record, keys, output
+from . import hints, key_record, keys, output
 from .options import PATH, RECORDED, json_option, key_option, new_key_option, other_key_option
 
 
@@ -47,8 +47,14 @@ def rekey(
         if to is None
         else keys.resolve(to, keyring, to_passphrase_fd, option="--to-passphrase-fd", new=True)
     )
-    with output.Bar(silent=as_json) as bar:
-        report = vault.rekey(database, target, key=resolved, progress=bar)
+    try:
+        with output.Bar(silent=as_json) as bar:
+            report = vault.rekey(database, target, key=resolved, progress=bar)
+    except (errors.KeyringUnavailable, errors.VolatileStore) as error:
+        # The present key is in no keyring, so the new one's is at fault.
+        if to is not None and to.kind == "keyring" and source.kind != "keyring":
+            error.hint = hints.NEW_KEY_ELSEWHERE.format(option="--to")
+        raise
     document = {"command": "rekey", "exit_code": 0, **asdict(report)}
     lines = [f"{output.size(report.bytes)} encrypted with a new key"]
     if report.old_key_kept:
