@@ -38,7 +38,7 @@ pub(crate) fn turn_to(
     Ok((event, rest))
 }
 
-/// What came of joining by it.
+/// Returns an error unless the account has joined by this invite.
 pub(crate) fn turned_to(
     tx: &Tx<'_>,
     welcome: &EventId,
@@ -53,7 +53,8 @@ pub(crate) fn turned_to(
     }
 }
 
-/// Invites that wait for an answer, oldest first; of what came together, what waits beside another one after that.
+/// Invites that wait for an answer, oldest first. Among invites of one time, those that wait beside another one come
+/// last.
 pub(crate) fn invites(records: &mut Records<'_>) -> Result<Vec<Invite>> {
     let mut rows = records.tx.groups()?;
     let declined = declined(records.tx)?;

@@ -1,4 +1,5 @@
-//! What a group asks of its members' clients: requiring more, and components that go (protocol/commits.md C1).
+//! Changes of what a group requires of its members' clients: more requirements, and components that go
+//! (protocol/commits.md C1).
 
 use std::collections::BTreeSet;
 
@@ -88,7 +89,7 @@ fn new_capabilities(
     ))
 }
 
-/// The list of what is required first, if it changes, then what begins and what goes.
+/// Updates the list of required components first, if it changes. Components that begin follow, then components that go.
 fn component_updates(
     parent: &GroupView,
     change: &RequirementsUpdate,
@@ -144,7 +145,7 @@ fn is_kept(id: u16) -> bool {
     )
 }
 
-/// What a component says that has nothing to say yet: to its readers the same as its absence.
+/// The first state of a component. It says to readers the same as the component's absence.
 fn first_state(id: u16) -> Result<Vec<u8>> {
     let state = match id {
         component_id::PROFILE => Profile::default().encode(),

@@ -29,10 +29,11 @@ fn require_over(status: GroupStatus) -> Result<()> {
     }))
 }
 
-/// Deletes a group that is over. What time alone has decided was decided before. Gives the routing ids that it had.
+/// Deletes a group that is over, and returns the routing ids that it had. The caller has applied what time alone
+/// decides.
 pub(crate) fn delete_group(records: &mut Records<'_>, id: &GroupId) -> Result<Vec<NostrGroupId>> {
     require_over(records.groups().listed(id)?.status)?;
-    // What has put us out may lose yet, and then we are in it, and nobody tells us again.
+    // The branch that put us out may still lose. Then we are in the group again, and nobody tells us so.
     settling::check_settled(records.settling(), id)?;
     let row = records.groups().listed(id)?;
     require_over(row.status)?;
@@ -83,7 +84,7 @@ fn ended_as(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<EndedRow>> {
         return Ok(Some(of(&row, false)));
     }
     let disbanded = row.status == GroupStatus::Disbanded;
-    // Who ended it may have ended a copy of his own (see `is_asked_after_a_strangers`).
+    // The member who ended it may have ended a copy of his own (see `is_asked_after_a_strangers`).
     if let Some(before) = before.filter(|before| disbanded && !before.knows(row.welcomer)) {
         let mut row = row.clone();
         before.restores(&mut row)?;

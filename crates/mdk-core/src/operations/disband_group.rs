@@ -38,7 +38,7 @@ pub(crate) fn disband_again(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
             match tx.savepoint(|_| prepare_disband(work, id, true)) {
                 Ok(again) => work.records.effects.publish.extend(again.event),
                 Err(Error::Store(error)) => return Err(error.into()),
-                // What others did to the group must stop neither this call nor the work for other groups.
+                // Changes by others must stop neither this call nor the work for other groups.
                 Err(_) => {
                     work.records.forget_since(mark);
                     work.records.memory.rows.forget(id);

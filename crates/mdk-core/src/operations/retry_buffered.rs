@@ -19,7 +19,7 @@ use crate::state_store::records::Records;
 pub(crate) struct Drain {
     /// Keys in the order in which they became known.
     keys: Vec<Key>,
-    /// Where each stands among them.
+    /// The place of each among them.
     places: HashMap<Auth, usize>,
     events: HashMap<EventId, Waiting>,
     /// Whether a state has come in this call.
@@ -39,7 +39,7 @@ struct Key {
 
 struct Waiting {
     message: GroupMessage,
-    /// How many of the keys were tried.
+    /// The number of keys that were tried.
     tried: usize,
     /// Once one of them opened it: whether it is a commit, and the epoch that it claims.
     epoch: Option<(bool, u64)>,
@@ -55,7 +55,7 @@ impl Drain {
     }
 }
 
-/// What of the waiting events opens now.
+/// The waiting events that open now.
 #[derive(Default)]
 pub(crate) struct Openable {
     /// With their epochs.
@@ -82,8 +82,8 @@ fn learn_keys(tx: &Tx<'_>, id: &GroupId, row: &GroupRow, drain: &mut Drain) -> R
 }
 
 // rule: F1-2 each key once per event, also over calls
-/// Tries keys on what no key has opened, each once, the newest first, and on so many in a call: the rest is for the
-/// calls that follow. Whoever knows a routing id makes any number of events that nothing opens, and each commit has a
+/// Tries keys on events that no key has opened, each once, the newest first. One call tries only so many; later calls
+/// do the rest. Anybody who knows a routing id can make any number of events that no key opens, and each commit has a
 /// new key.
 fn try_closed(
     records: &mut Records<'_>,
@@ -138,8 +138,8 @@ fn try_closed(
     Ok(())
 }
 
-/// What of the waiting events opens now: everything but commits in the order of arrival, each with its epoch, commits
-/// by their epochs, and Welcomes if we are out.
+/// Sorts the waiting events that open now. All but commits stand in the order of arrival, each with its epoch. Commits
+/// stand by their epochs, and Welcomes are among them if we are out.
 pub(crate) fn sort_waiting(
     records: &mut Records<'_>,
     id: &GroupId,
@@ -193,7 +193,7 @@ pub(crate) fn sort_waiting(
             waits.is_open(event_id);
         }
         match entry.epoch {
-            // What belongs to an epoch to come would only be put back.
+            // An event of a later epoch would only be put back.
             Some((_, epoch)) if epoch > highest => waits.is_ahead(*event_id, epoch),
             Some((true, epoch)) => commits.push((epoch, entry.message.event.clone())),
             Some((false, epoch)) => others.push((epoch, entry.message.event.clone())),

@@ -42,7 +42,8 @@ pub(crate) fn is_question(
     Ok(question(work, row, invite, rumor)?.is_some())
 }
 
-/// What to ask. What an admin by our own account made, and leads further, is no question: see B4-15 and B4-16.
+/// Returns the question for the user, if there is one. A Welcome by an admin in our view, if it leads further, is no
+/// question: see B4-15 and B4-16.
 pub(crate) fn question(
     work: &mut Work<'_>,
     row: &GroupRow,
@@ -58,8 +59,8 @@ pub(crate) fn question(
 }
 
 // rule: B4-33 Welcomes of admins that we know go before others where few may wait
-/// Whether one more Welcome may wait: what nobody made whom we know as an admin leaves a place for those, and gives
-/// its place to them. Who was an admin when a Welcome came may be none any more.
+/// Whether one more Welcome may wait. A Welcome whose maker we do not know as an admin leaves one place for Welcomes of
+/// admins, and gives its place to them. An admin at the time of a Welcome may be none any more.
 pub(crate) fn may_wait(
     work: &mut Work<'_>,
     id: &GroupId,

@@ -15,9 +15,10 @@ pub(crate) struct Invitation<'a> {
     pub(crate) bundle: SecretVec,
 }
 
-/// What became of a Welcome.
+/// The result of a Welcome.
 pub(crate) enum Joined {
-    /// A group, waiting for the user's answer, and what it was to us before, unless that was an invitation without an answer.
+    /// A group that waits for the user's answer, and its earlier membership, unless that was an invitation without an
+    /// answer.
     Invited(Box<GroupRow>, Option<Box<Earlier>>),
     /// Our membership in this group has not ended yet.
     Wait(GroupId),

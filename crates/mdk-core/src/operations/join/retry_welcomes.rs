@@ -11,7 +11,7 @@ use crate::model::outcome::{DeferredReason, Rejection, Verdict};
 use crate::state_store::records::Records;
 use crate::state_store::{competing_invites, history_gaps, removals_of_us};
 
-/// Which of the Welcomes that wait may be taken up again.
+/// The waiting Welcomes that may be taken up again.
 pub(crate) enum Retry {
     Nothing,
     /// They are due already.
@@ -82,7 +82,8 @@ pub(crate) fn is_to_be_tried(
     Ok(patient && !records.waiting().was_woken(row, &held.event_id)?)
 }
 
-/// Whatever it has come to, it stays or goes by itself.
+/// Notes the verdict on a Welcome that was tried. One that waits for a later epoch is noted as tried; a refused one is
+/// held no longer.
 pub(crate) fn note_tried(
     records: &mut Records<'_>,
     row: &GroupRow,

@@ -1,4 +1,4 @@
-//! What becomes of what is refused, or cannot take effect yet.
+//! The result of an event that is refused, or that cannot take effect yet.
 
 use mdk_store::{InputClass, InputState, NodeRow};
 
@@ -13,7 +13,7 @@ use crate::state_store::handshakes_tried::{Vain, proposals_on};
 use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 
-/// Turns a refusal into a verdict. Where the group was taken and is not put back, the next use reloads it.
+/// Turns a refusal into a verdict. A group that was taken and is not put back is loaded again by its next use.
 pub(crate) fn refuse(
     records: &mut Records<'_>,
     opened: &Opened,

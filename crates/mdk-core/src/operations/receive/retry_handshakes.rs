@@ -69,7 +69,8 @@ pub(crate) fn parent_of(tx: &Tx<'_>, input: &InputRow) -> Result<Option<NodeRow>
     Ok(node)
 }
 
-/// What waits, as an opened message, and what is in it: nothing, if it goes. `None` if it is not to be tried now.
+/// Returns a waiting input as an opened message, with its content, or without if the input goes. Returns `None` if it
+/// is not to be tried now.
 pub(crate) fn opened_from(
     records: &Records<'_>,
     input: &InputRow,

@@ -1,4 +1,4 @@
-//! What relays answer, and what follows from it.
+//! The answers of relays, and their consequences.
 
 pub(crate) mod echo;
 pub(crate) mod noted;
@@ -22,7 +22,7 @@ use crate::state_store::key_package_plans;
 use crate::state_store::outbox::{MAX_TARGETS, accepted, add_target, errors, refused};
 use crate::state_store::records::Records;
 
-/// How long nobody answers a leave again after every relay has refused our answer, in milliseconds.
+/// The time for which no leave is answered again after every relay has refused our answer, in milliseconds.
 const ANSWER_REFUSED_MILLIS: u64 = 600_000;
 
 pub(crate) fn set_outbox_relays(tx: &Tx<'_>, seq: i64, relays: &[String]) -> Result<Noted> {
@@ -94,7 +94,7 @@ pub(crate) fn conclude(
     change: &mut OutboxChange,
 ) -> Result<Option<(OutgoingRow, i64)>> {
     let open = row.targets.iter().any(|target| target.state == SendState::Waiting);
-    // What its sender was told of an invite.
+    // The end of a Welcome: its sender was told that relays refused the invite.
     let was_refused = row.end.take_if(|_| row.purpose == OutgoingPurpose::Welcome).is_some();
     if first {
         // rule: OB-6 the first relay that has it decides
@@ -153,7 +153,7 @@ fn accepted_first(
     Ok(())
 }
 
-/// How a commit of ours has ended that a relay has; `None` if it is still to be confirmed.
+/// The end of a commit of ours that a relay has; `None` if it is still to be confirmed.
 pub(crate) fn known_end(records: &Records<'_>, pending: i64) -> Result<Option<CommitEnd>> {
     // Forgotten with its epoch, long after it became true: one that did not takes its row along.
     let Some(commit) = records.tx.pending(pending)? else {

@@ -29,7 +29,7 @@ struct Draft {
     content: String,
     tags: Vec<Vec<String>>,
     attachments: Vec<Attachment>,
-    /// Where the message stands that it answers.
+    /// The place of the message that it answers.
     answers: Option<Place>,
 }
 
@@ -205,7 +205,7 @@ fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
     Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
 }
 
-/// Puts a message of ours into the history, with what it does to another one. Gives it as it stands there.
+/// Puts a message of ours into the history, and applies it to its target. Returns the row as it stands there.
 fn keep_own(
     records: &mut Records<'_>,
     mut row: MessageRow,

@@ -28,7 +28,7 @@ pub(crate) fn check_target(tx: &Tx<'_>, group: &GroupId, message: &NewMessage) -
     may_be_about(message.kind, &row)
 }
 
-/// Refuses an edit or a deletion of what cannot be edited, or deleted.
+/// Refuses an edit or a deletion of a message that cannot be edited or deleted.
 pub(crate) fn may_be_about(kind: u16, row: &MessageRow) -> Result<()> {
     match kind {
         kind::EDIT if row.status == MessageStatus::Deleted => {

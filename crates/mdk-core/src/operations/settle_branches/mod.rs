@@ -2,14 +2,14 @@
 //!
 //! A commit on the tip applies at once. A commit on any other retained state is tried on a copy and becomes a
 //! *candidate*: a state beside the followed branch, with its key, so that what is said there can be read and counted.
-//! The first commit of either sort opens a *pass*; when nothing relevant has come for a while, or after a while in any
-//! case, the pass closes: the tips are compared (`fork_choice::branch_order`), and if another one wins, the group moves there in one
-//! transaction (`switch`). Until then no commit of ours is made.
+//! The first commit of either sort opens a *pass*. The pass closes when nothing relevant has come for a while, or after
+//! a while in any case. The tips are compared then (`fork_choice::branch_order`). If another one wins, the group moves
+//! there in one transaction (`switch`). Until then no commit of ours is made.
 //!
-//! All of it is in the rows: what is compared are the retained states and who spoke in them, so nothing has to be
-//! frozen, and a restart at any point finds the same choice. Why applying at once comes to what waiting comes to: the
-//! choice depends on the tree and the witnesses only, and the tree on which commits came, not on which one is followed
-//! meanwhile. The epoch that eligibility is counted from is that of the opening of the pass, for both.
+//! All of it is in the rows: retained states are compared, and the members who spoke in them. So nothing has to be
+//! frozen, and a restart at any point finds the same choice. Applying at once leads to the same result as waiting. The
+//! choice depends on the tree and the witnesses only. The tree depends on the commits that came, not on the branch that
+//! is followed meanwhile. The epoch that eligibility is counted from is that of the opening of the pass, for both.
 
 pub(crate) mod decide;
 pub(crate) mod limit;
@@ -47,7 +47,7 @@ pub(crate) fn decide_pass(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
     }
 }
 
-/// Lets go of what was kept for the choice. Whether the group goes on.
+/// Drops the states that were kept for the choice. Returns whether the group goes on.
 pub(crate) fn end_pass(records: &mut Records<'_>, id: &GroupId) -> Result<bool> {
     let mut row = records.groups().current_row(id)?;
     row.pass.floor = retained_states::horizon(row.epoch).max(row.pass.floor);
