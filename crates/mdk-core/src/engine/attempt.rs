@@ -1,4 +1,4 @@
-//! One event, or one of several: refused, it leaves nothing behind. What is buffered is tried until nothing more opens.
+//! One event, or one of several: a refused one leaves nothing behind. Buffered events are tried until no more open.
 
 use mdk_store::{InputClass, InputRow, InputState, NodeRow};
 use mdk_wire::{Event, GroupId, kind};
@@ -152,8 +152,8 @@ impl Ctx<'_> {
         self.retry_rounds(id)?;
         let effects = &mut self.work.records.effects;
         effects.told_later.extend(effects.told.drain(own.min(effects.told.len())..));
-        // The rounds go on until nothing opens, and whoever began them closes: what they have made due is done. (What they
-        // have made due in another group is done with its next event, or tick.)
+        // The rounds go on until nothing opens, and the caller that began them closes: their follow-ups are done.
+        // (Follow-ups in another group are done with its next event, or tick.)
         self.work.records.effects.follow_ups = due;
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Ctx<'_> {
         if self.has_moved(id)? { self.retry_held(id) } else { Ok(()) }
     }
 
-    /// Whether something may have become of what waits since all of it was tried in vain.
+    /// Whether a waiting event may have a new result since all of them were tried in vain.
     pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
         let fresh = self.work.records.effects.new_states.iter().any(|(group, _)| group == id);
         Ok(fresh

@@ -116,7 +116,7 @@ impl Ctx<'_> {
         if moved { self.retry_now() } else { Ok(()) }
     }
 
-    /// What is held is tried as if the batch were at its end.
+    /// Tries held events as if the batch were at its end.
     fn retry_now(&mut self) -> Result<(), Error> {
         self.work.records.input.parked = false;
         self.work.records.input.batching = false;
@@ -136,8 +136,8 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// One event of a batch. Where there is no room for it, commits that were left for the end of the batch are not left
-    /// any longer: what they lead to may be what it needs.
+    /// Processes one event of a batch. If there is no room for it, commits that were left for the end of the batch are
+    /// tried now: the event may need the states that they lead to.
     fn attempt_with_room(&mut self, event: Event) -> Result<Result<Verdict, Rejection>, Error> {
         let again = self.work.records.input.parked.then(|| event.clone());
         let verdict = self.attempt(event, Due::All)?;

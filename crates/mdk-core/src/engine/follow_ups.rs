@@ -17,7 +17,7 @@ use crate::operations::{
     repeat_undone_removals,
 };
 
-/// How far what is due is worked off.
+/// The extent to which due work is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Follow-ups that belong to the event that made them due. The call that reads on sees to the rest.
@@ -107,7 +107,7 @@ impl Ctx<'_> {
         if active { self.close_due(id) } else { Ok(()) }
     }
 
-    /// What time has decided is decided before a message of ours is said, where it would wait for it.
+    /// Applies what time has decided before a message of ours is said, if the message would wait for it.
     pub(crate) fn close_to_speak(&mut self, id: &GroupId) -> Result<()> {
         let Some(row) = self.work.records.tx.group(id)? else { return Ok(()) };
         let waits = membership::require_active(&row).is_ok()
@@ -135,7 +135,8 @@ impl Ctx<'_> {
         if still && row.status != GroupStatus::Disbanding { self.close_pass(id) } else { Ok(()) }
     }
 
-    /// Chooses, applies the choice, lets go of what was kept for it, and takes up what had waited for that.
+    /// Chooses, applies the choice, lets go of the states that were kept for it, and takes up events that had waited
+    /// for it.
     fn close_pass(&mut self, id: &GroupId) -> Result<()> {
         if !settle_branches::may_close(self.work.records.groups(), id)? {
             return Ok(());

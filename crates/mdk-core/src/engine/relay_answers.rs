@@ -1,4 +1,5 @@
-//! What follows from a relay's answer: in the middle of it a commit of ours may become true, with all that follows from that.
+//! The consequences of a relay's answer. In the middle of it a commit of ours may become true, with all that follows
+//! from that.
 
 use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;

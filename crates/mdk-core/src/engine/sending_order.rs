@@ -14,7 +14,7 @@ use crate::model::sending_position::Place;
 use crate::operations::receive::peek;
 use crate::operations::receive::peek::Peeked;
 
-/// How often what is left of a second is looked at anew because a commit has taken effect.
+/// The number of times that the rest of a second is looked at anew because a commit has taken effect.
 const ROUNDS: usize = 32;
 
 /// Sorts what one sender said into the places that its messages have in the list; everything else stays where it is.
@@ -53,18 +53,18 @@ fn sent_at((_, event): &Numbered) -> Option<u64> {
 
 // rule: F1-8 of what is given at once the oldest is taken up first, whatever way a relay's page is turned
 // rule: F1-9 of what is given at once Welcomes are taken up first: what they open may stand before them
-/// Numbers the events of a batch, and sorts them: first what is of no group, as it was given, then by time what is. A page
-/// of a relay begins with the newest, and whoever reads that first has no keys any more for what was said long before it.
-/// A gift wrap's own time is made up, so it can be sorted by nothing; a Welcome that comes too early waits (B4-15), but
-/// what comes before its Welcome is refused.
+/// Numbers the events of a batch, and sorts them: first events of no group, as they were given, then events of groups
+/// by time. A page of a relay begins with the newest event. A member who reads that first has no keys any more for
+/// messages from long before it. A gift wrap's own time is made up, so it can be sorted by nothing. A Welcome that
+/// comes too early waits (B4-15), but an event that comes before its Welcome is refused.
 pub(crate) fn oldest_first(events: Vec<std::result::Result<Event, Rejection>>) -> Vec<Numbered> {
     let mut events: Vec<Numbered> = events.into_iter().enumerate().collect();
-    // (it keeps the order of what is equal, and nothing is less than any time)
+    // (the sort keeps the order of equal events, and `None` is less than any time)
     events.sort_by_key(sent_at);
     events
 }
 
-/// How many of `events`, from the first on, are of one second and of groups.
+/// The number of `events`, from the first on, that are of one second and of groups.
 pub(crate) fn same_second(events: &[Numbered]) -> usize {
     match events.first().and_then(sent_at) {
         Some(second) => events.iter().take_while(|event| sent_at(event) == Some(second)).count(),

@@ -1,4 +1,4 @@
-//! How far the removals of others are that hold.
+//! Removals of others, and the epoch from which no branch may leave before one.
 
 use mdk_store::RemovalRow;
 

@@ -45,9 +45,9 @@ pub(crate) fn is_invitation(node: &NodeRow) -> bool {
 }
 
 // rule: B4-23 a removal that comes when what leads on from it was taken up already is put before that
-/// States that we were invited to, each with the removal of us that it must have been made after. Who had waited for that
-/// removal in vain (B4-22) took them for another branch from before our membership began, on which nothing counts of what
-/// was said in it.
+/// States that we were invited to, each with the removal of us that it must have been made after. A member who had
+/// waited for that removal in vain (B4-22) took such a state for another branch from before our membership began.
+/// Messages in the state did not count there.
 pub(crate) fn led_on(tree: &Tree<'_>, witnesses: &[WitnessRow]) -> Vec<(usize, usize)> {
     let nodes = tree.nodes;
     let removal_of = |later: &NodeRow| {

@@ -50,7 +50,7 @@ pub(crate) fn undecided(pass: &PassRow) -> bool {
     pass.opened != 0 || pass.contested != 0
 }
 
-/// How long an open pass waits, in milliseconds, and what it waits for.
+/// The times that an open pass waits, in milliseconds, and the causes of the wait.
 pub(crate) struct SettlingTimes<'a> {
     /// Without anything relevant.
     pub(crate) quiet: u64,

@@ -1,9 +1,9 @@
-//! What it means to follow another branch: what is withdrawn, and how the group's row stands there. Pure.
+//! The plan to follow another branch: the changes that are withdrawn, and the group's row there. Pure.
 
 use mdk_store::{GroupRow, NodeRow};
 use mdk_wire::{ContentId, PublicKey};
 
-/// What changes when another branch is followed, as far as the retained states tell.
+/// The changes when another branch is followed, as far as the retained states tell.
 pub(crate) struct SwitchPlan<'n> {
     /// States of the followed branch that are left.
     pub(crate) left: Vec<&'n NodeRow>,

@@ -10,11 +10,11 @@ use crate::model::error::Result;
 use crate::model::state_id::Auth;
 
 // rule: B4-38 nobody is led by the word alone of one whom its branch has put out: somebody else was heard there
-/// Tips of branches that begin with a Welcome whose maker is no admin on ours (any more), and on which nobody else was
-/// heard who was there when we came in.
+/// Tips of branches that begin with a Welcome whose maker is no admin on ours (any more), and on which no other member
+/// was heard who was there when we came in.
 ///
-/// Such a branch may be the one that all others follow (B4-37). It may also be a copy that its maker made for us alone, as
-/// long as he liked, to read what we say. What others have signed there, he could not make.
+/// Such a branch may be the one that all others follow (B4-37). It may also be a copy that its maker made for us alone,
+/// as long as he liked, to read our messages. He could not make messages or commits that others have signed there.
 ///
 /// `admins` are those of our branch; `known` gives who was there when we came in, and is asked only if there is such a branch.
 pub(crate) fn of_one_word(
@@ -79,11 +79,11 @@ mod tests {
             let heard = tips(&[said(3, 11, voice)], &[], &known);
             assert_eq!(heard.is_empty(), counts, "{voice}");
         }
-        // Who commits there is heard as well.
+        // A committer there is heard as well.
         assert_eq!(tips(&[], &[], &[account(3)]), BTreeSet::new());
     }
 
-    /// Where there is no such branch, nobody is asked who was there.
+    /// Without such a branch, nobody is asked who was there.
     #[test]
     fn what_costs_is_asked_only_when_it_decides() {
         let nodes = [node(1, 10, 0, true), node(2, 11, 1, false)];

@@ -1,4 +1,4 @@
-//! What holds in every epoch (protocol/welcomes.md B5), and what a joiner checks besides (B4).
+//! The invariants of every epoch (protocol/welcomes.md B5), and a joiner's checks besides (B4).
 
 use std::collections::BTreeSet;
 
@@ -194,7 +194,7 @@ fn check_state(group: &GroupView) -> Result<(), Rejection> {
         .map_err(|_| encoding("B5-5d", "application-owned components exceed their limits"))
 }
 
-/// What a group asks of each leaf.
+/// The requirements of a group on each leaf.
 pub(crate) struct Requirements<'a> {
     group: &'a GroupView,
     components: BTreeSet<u16>,
@@ -204,7 +204,7 @@ pub(crate) struct Requirements<'a> {
 impl<'a> Requirements<'a> {
     pub(crate) fn of(group: &'a GroupView) -> Self {
         let mut components: BTreeSet<u16> = group.required().0.into_iter().collect();
-        // Who has a list understands the list; released peers do not insist that it names itself.
+        // A leaf that has a list understands the list; released peers do not insist that it names itself.
         components.remove(&component_id::APP_COMPONENTS);
         let roles = group
             .components

@@ -1,4 +1,4 @@
-//! What becomes of an invite, which may stand beside another one, and which belongs to a membership that is over.
+//! The verdict on an invite: it may stand beside another one, or belong to a membership that is over.
 
 use mdk_store::{EndedRow, GroupRow, GroupStatus};
 use mdk_wire::{PublicKey, Timestamp};
@@ -10,26 +10,26 @@ use crate::model::membership;
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::model::state_id::Auth;
 
-/// What is known besides the group's row when a Welcome is judged.
+/// The facts beside the group's row when a Welcome is judged.
 #[derive(Default)]
 pub(crate) struct Evidence {
-    /// What we had of the group was an invitation that has ended before it was answered.
+    /// The group's row was an invitation that has ended before it was answered.
     pub(crate) unanswered: bool,
     /// The membership that was deleted, where the group is not known.
     pub(crate) deleted: Option<EndedRow>,
     /// The removal of us that the Welcome must have been made after.
     pub(crate) removal: Option<Auth>,
-    /// Where it finds us, if it leads to where the others are.
+    /// The place where it finds us, if it leads to the others.
     pub(crate) behind: Option<Behind>,
     /// It has waited for as long as a removal may take to come.
     pub(crate) waited: bool,
     /// A group that was ended is asked for again: who ended it may have ended a copy of his own.
     pub(crate) asked_again: bool,
-    /// Who made it, once it was opened.
+    /// The maker, once the Welcome was opened.
     pub(crate) maker: Option<Maker>,
 }
 
-/// Where a Welcome that leads to the others finds us.
+/// The place where a Welcome that leads to the others finds us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behind {
     /// On a branch that lost, from this epoch on.
@@ -38,10 +38,10 @@ pub(crate) enum Behind {
     Away,
 }
 
-/// Who made a Welcome to a group that we are in.
+/// The maker of a Welcome to a group that we are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Maker {
-    /// An admin by our own account.
+    /// An admin in our view.
     Admin,
     /// Somebody who was an admin when we came, and is none any more.
     FormerAdmin,
@@ -49,20 +49,21 @@ pub(crate) enum Maker {
     Other,
 }
 
-/// What is to be done with a Welcome.
+/// The next step with a Welcome.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InviteVerdict {
     /// It is shown as an invitation.
     Show,
-    /// What we have of the group goes, and it is shown.
+    /// The group's row goes, and the Welcome is shown.
     Replace,
     /// The invitation that nobody has answered goes, and this one is judged again.
     PutAway,
-    /// It is opened, and judged again by who made it.
+    /// It is opened, and judged again by its maker.
     Open,
     /// It leads us to the others, and is shown.
     LeadAway(Behind),
-    /// The state that it leads to is compared with ours, `after` that removal; `or` if it is none to be compared.
+    /// The state that it leads to is compared with ours, `after` that removal; `or` applies if no state can be
+    /// compared.
     Compare { after: Option<Auth>, or: Unplaced },
     /// It leads nowhere from where we are.
     Unplaced(Unplaced),
@@ -70,7 +71,7 @@ pub(crate) enum InviteVerdict {
     Refuse(Rejection),
 }
 
-/// What becomes of a Welcome that leads nowhere from where we are.
+/// The end of a Welcome that leads nowhere from where we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unplaced {
     /// It waits.
@@ -93,7 +94,7 @@ const BYGONE: Rejection = Rejection::new(
 );
 
 // rule: B4-4 a known or disbanded group is not joined again
-/// What becomes of a Welcome, by what we have of its group and what is known besides. The first line that fits counts.
+/// Judges a Welcome by the row of its group and the other facts. The first line that fits counts.
 pub(crate) fn judge_invite(
     known: Option<&GroupRow>,
     offer: &Offer,
@@ -140,7 +141,7 @@ pub(crate) fn judge_invite(
 
         GroupStatus::Founding => InviteVerdict::Unplaced(Unplaced::Ask),
         _ if !later => InviteVerdict::Unplaced(Unplaced::Ask),
-        // What begins after our membership began may be another membership.
+        // A Welcome to a later epoch than our membership's first may be of another membership.
         _ => seen.maker.map_or(InviteVerdict::Open, |maker| judge_maker(row, offer, seen, maker)),
     }
 }
@@ -182,10 +183,10 @@ fn is_early(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
 }
 
 // rule: B4-22 where a Welcome leads that has waited long is compared with where our own has led
-/// Whether a Welcome to a later epoch than our membership began in is to be kept beside it: no removal has come that
-/// it could lead on from, so it may be of a branch that parted before both; the state that our own Welcome led to is
-/// still retained, so the two can be compared; and as far as it can be seen from here it does not win by itself (that
-/// is B4-16). What is said and committed there can be followed from now on, and decides.
+/// Whether a Welcome to a later epoch than our membership began in is kept beside it. No removal has come that it could
+/// lead on from, so it may be of a branch that parted before both. The state that our own Welcome led to is still
+/// retained, so the two can be compared. As far as it can be seen from here it does not win by itself (that is B4-16).
+/// Messages and commits on it can be followed from now on, and decide.
 fn may_rival_later(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
     may_compare(row, offer, seen) && seen.behind.is_none()
 }
@@ -199,12 +200,13 @@ fn may_compare(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
 }
 
 // rule: B4-32 an invitation by somebody else is asked beside the one that waits for its answer, and beside what it led to
-/// Whether an invitation that cannot be placed is asked, beside what we have of the group. `earlier` is the membership that
-/// this one has taken the place of.
+/// Whether an invitation that cannot be placed is asked beside the group's row. `earlier` is the membership that this
+/// one has taken the place of.
 ///
 /// Anybody who knows the id of a group, a former admin above all, can make a Welcome that looks like one to it, of any
-/// epoch. So none must keep another one from being asked. What was accepted stays until the user says otherwise; it is
-/// asked only what an admin made of the time before, or when we want to go anyway.
+/// epoch. So none must keep another one from being asked. An accepted membership stays until the user says otherwise.
+/// Beside it, two sorts of invitations are asked: one by an admin of the earlier membership, and any when we want to
+/// leave anyway.
 pub(crate) fn may_stand_beside(row: &GroupRow, earlier: Option<&Earlier>, said: &Beside) -> bool {
     let maker = PublicKey::from_bytes(said.inviter).ok();
     if maker.is_none() || maker == row.welcomer {

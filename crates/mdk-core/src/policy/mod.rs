@@ -1,4 +1,4 @@
-//! Who may change what: state and commit in, verdict out. Pure, without OpenMLS types and without I/O.
+//! The rights to change a group: state and commit in, verdict out. Pure, without OpenMLS types and without I/O.
 //!
 //! A rule's id (`D4-2`, `B5-6a`, `2.6-1`) stands in [`Rejection::rule`](crate::Rejection), in the lists
 //! named `RULES`, and at one case of the tests. It is defined in docs/internals/protocol; a letter

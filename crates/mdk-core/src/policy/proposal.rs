@@ -89,7 +89,7 @@ pub(super) fn check_sender(
     Ok(())
 }
 
-/// What can be said about a proposal without the commit that will use it.
+/// Checks a proposal without the commit that will use it.
 fn check_content(
     parent: &GroupView,
     sender: Option<u32>,

@@ -20,7 +20,7 @@ impl Engine {
         self.look(|ctx| answer_invite::invites(&mut ctx.work.records))
     }
 
-    /// Accepts an invite. What another invite to the same group has led to is put away.
+    /// Accepts an invite. The result of another invite to the same group is put away.
     ///
     /// # Errors
     /// [`Error::InviteNotFound`]; [`Error::CommitPending`], [`Error::NotAllowed`].

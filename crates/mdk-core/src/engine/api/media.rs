@@ -113,8 +113,8 @@ impl Engine {
         self.look(|ctx| components::group_image(&mut ctx.work, group))
     }
 
-    /// The public address of a group's picture, `None` when it has none: another member has written it, and whoever serves
-    /// it learns who fetches it. It is shown rather than the image of [`Engine::group_image`].
+    /// The public address of a group's picture, `None` when it has none. Another member has written it, and its server
+    /// learns who fetches it. It is shown rather than the image of [`Engine::group_image`].
     ///
     /// # Errors
     /// `Error::GroupNotFound`, `Error::NotMember`.
@@ -122,7 +122,7 @@ impl Engine {
         self.look(|ctx| components::avatar_url(&mut ctx.work, group))
     }
 
-    /// Where files of a group go (Blossom servers), in the group's order. A group that does not say has the one that other
+    /// The servers for files of a group (Blossom), in the group's order. A group that names none has the one that other
     /// implementations fall back to.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What we say.
+//! Messages of ours.
 
 use mdk_wire::{EventId, GroupId};
 
@@ -8,7 +8,7 @@ use crate::model::values::{NewMessage, Outgoing};
 use crate::operations::send_message::target;
 use crate::operations::{resend_message, send_message};
 
-/// What we say.
+/// Messages of ours.
 impl Engine {
     /// Encrypts a message.
     ///

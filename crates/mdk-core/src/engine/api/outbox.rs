@@ -1,4 +1,4 @@
-//! The outbox and the small durable values, as whoever moves the events sees them.
+//! The outbox and the small durable values, for the caller that moves the events.
 
 use mdk_wire::{Event, EventId, PublicKey};
 
@@ -32,9 +32,9 @@ impl Engine {
         };
     }
 
-    /// What is to be published, in the order in which it is to be. A message that waited until nobody could read it any
-    /// more, and that no relay is known to have, is encrypted again: as another event with the same message id. One that
-    /// waited for a day goes out as another event around the same encrypted bytes, dated now.
+    /// The events to publish, in their order. A message that waited until nobody could read it any more, and that no
+    /// relay is known to have, is encrypted again: as another event with the same message id. A message that waited for
+    /// a day goes out as another event around the same encrypted bytes, dated now.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -86,8 +86,9 @@ impl Engine {
         })
     }
 
-    /// What one relay answered. The first that accepts makes a message delivered and a commit true; when all refused, a
-    /// message failed and a commit is discarded. An event that is not there any more is no error.
+    /// Notes the answer of one relay. The first relay that accepts makes a message delivered and a commit true. When
+    /// all have refused, a message has failed and a commit is discarded. An event that is not there any more is no
+    /// error.
     ///
     /// # Errors
     /// [`Error::Store`] and faults of this machine: nothing was changed, and the answer may be given again.
@@ -159,7 +160,7 @@ impl Engine {
         self.act(|ctx| cancel_message::outbox_cancel(&mut ctx.work.records, message))
     }
 
-    /// What relays said against a message: URL and words. Remembered for 30 days.
+    /// The words of relays against a message: URL and words. Remembered for 30 days.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -167,7 +168,7 @@ impl Engine {
         self.look(|ctx| deliveries::delivery_errors(ctx.work.records.tx, message))
     }
 
-    /// How a commit of ours stands.
+    /// The state of a commit of ours.
     ///
     /// # Errors
     /// [`Error::Store`].

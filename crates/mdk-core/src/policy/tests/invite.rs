@@ -1,4 +1,4 @@
-//! The table of what becomes of a Welcome, line by line.
+//! The table of verdicts on a Welcome, line by line.
 
 use mdk_store::{EndedRow, GroupRow, GroupStatus, PassRow};
 use mdk_wire::{EventId, GroupId, NostrGroupId, Secret};
