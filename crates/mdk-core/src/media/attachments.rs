@@ -24,7 +24,7 @@ pub(crate) const ENCRYPTED_MEDIA: &[u8] = b"encrypted-media";
 pub struct EncryptedMedia {
     /// The ciphertext: what is uploaded.
     pub data: Vec<u8>,
-    /// What the message is to carry; it still lacks the places where the ciphertext lies.
+    /// The attachment for the message; it still lacks the places where the ciphertext lies.
     pub attachment: Attachment,
     /// The epoch in which the message has to be sent.
     pub epoch: u64,

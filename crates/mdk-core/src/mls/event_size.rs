@@ -1,4 +1,4 @@
-//! How large an event of ours may be.
+//! The largest size of an event of ours.
 
 use mdk_wire::{Event, PublicKey};
 

@@ -51,7 +51,7 @@ impl LoadedGroup {
     /// # Errors
     /// [`Error::Internal`]: it has led elsewhere. What was written is undone with its transaction.
     pub(crate) fn merged(&mut self, judged: Arc<GroupView>) -> Result<()> {
-        // Who was removed has the state before, with the new context.
+        // A removed member has the state before, with the new context.
         self.view = Some(if self.mls.is_active() {
             let merged = views::view_of_merged(&self.mls, &judged);
             Arc::new(merged.map_err(|_| Error::Internal("a merged state is not what was judged"))?)
@@ -67,7 +67,7 @@ impl LoadedGroup {
     }
 }
 
-/// What stays in memory of a group, apart from its row.
+/// The parts of a group that stay in memory, apart from its row.
 struct Loaded {
     mls: MlsGroup,
     view: Option<Arc<GroupView>>,

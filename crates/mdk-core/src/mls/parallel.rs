@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// Where the two halves of a join run.
+    /// The threads on which the two halves of a join run.
     fn halves() -> (ThreadId, ThreadId) {
         let here = || {
             // The other half waits long enough to be taken by an idle thread, if there is one.

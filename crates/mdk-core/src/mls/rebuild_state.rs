@@ -48,8 +48,9 @@ impl<'a> Copies<'a> {
     }
 
     // rule: E3-7 a rival that was let sleep is made again from its parent and its commit
-    /// The rows of a state that sleeps, as they were before anything was said there. What was valid is not judged again;
-    /// but OpenMLS compares the lifetime of an added KeyPackage with the clock: then there is `None`, until it fits.
+    /// The rows of a state that sleeps, as they were before anything was said there. A valid commit is not judged
+    /// again. But OpenMLS compares the lifetime of an added KeyPackage with the clock: the result is `None` until it
+    /// fits.
     pub(crate) fn made_again(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {
         let Some(at) = self.stepped_again(id, node)? else { return Ok(None) };
         if authenticator(&at.mls)? != node.authenticator {
@@ -140,7 +141,7 @@ impl<'a> Copies<'a> {
     ) -> Result<Replica<'a>> {
         let mut at = self.replica(id, state)?;
         let Replica { provider, mls } = &mut at;
-        // What a commit of our own left pending in the copy says nothing about others'.
+        // Our own pending commit in the copy says nothing about others' commits.
         mls.clear_pending_commit(provider.storage())?;
         mls.clear_pending_proposals(provider.storage())?;
         load_proposals(self.groups.tx, provider, mls, id, auth)?;

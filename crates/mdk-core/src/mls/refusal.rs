@@ -1,4 +1,4 @@
-//! What an error of OpenMLS says about a message.
+//! The meaning of an OpenMLS error for a message.
 
 use mdk_wire::PublicKey;
 use openmls::framing::errors::{MessageDecryptionError, SecretTreeError};

@@ -8,8 +8,8 @@ const SHORTEST: u64 = 5;
 /// Spans that are remembered: more than a wait can have in it, unless it is work without end.
 const MOST_SPANS: usize = 1024;
 
-/// Milliseconds that a wait is made longer by at most. A clock that is set forward during a call looks like work, and
-/// whoever floods us is not to keep a choice open for ever.
+/// The most milliseconds that a wait is made longer by. A clock that is set forward during a call looks like work. A
+/// member who floods us must not keep a choice open for ever.
 const MOST: u64 = 20_000;
 
 /// Spans of work in Unix milliseconds, the newest last; they do not overlap.

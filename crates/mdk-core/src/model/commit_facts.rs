@@ -1,4 +1,4 @@
-//! What a commit was, for whoever is told of it.
+//! The facts of a commit, for the readers of its events.
 
 use std::collections::BTreeSet;
 

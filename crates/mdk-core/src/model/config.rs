@@ -9,9 +9,9 @@ pub struct Config {
     /// said in them is read in any case. With a lower number the live state is smaller, and what comes late takes
     /// longer to read.
     pub max_past_epochs: u32,
-    /// How far behind the newest generation a message may come in its sender's ratchet.
+    /// The generations that a message may be behind the newest one in its sender's ratchet.
     pub out_of_order_tolerance: u32,
-    /// How far ahead a message may be in its sender's ratchet.
+    /// The generations that a message may be ahead in its sender's ratchet.
     pub maximum_forward_distance: u32,
     /// Lifetime of a new KeyPackage, at most 84 days (protocol/key-packages.md A1-5).
     pub key_package_lifetime: u64,
@@ -30,8 +30,8 @@ pub struct Config {
     pub strip_image_metadata: bool,
     /// Undecryptable events held per group. Their bytes are limited too ([`mdk_store::MAX_HELD_BYTES`]).
     pub max_held_events: u32,
-    /// Messages of every kind that are kept of one member of a group. What the account itself says is not counted. Of who
-    /// has more the oldest go, and of nobody else.
+    /// Messages of every kind that are kept of one member of a group. The account's own messages are not counted. If a
+    /// member has more, that member's oldest messages go, and nobody else's.
     pub max_sender_messages: u64,
     /// Bytes that the messages of one member may take: their texts and tags, and [`mdk_store::ROW_BYTES`] for each.
     pub max_sender_bytes: u64,

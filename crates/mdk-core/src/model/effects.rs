@@ -1,4 +1,4 @@
-//! What one call brings about, beside what it writes.
+//! The effects of one call, beside its writes.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +9,19 @@ use crate::model::follow_up::FollowUp;
 use crate::model::state_id::Auth;
 use crate::model::values::EngineEvent;
 
-/// What became true, and what is to be published.
+/// News, and events to publish.
 #[derive(Default)]
 pub(crate) struct Effects {
-    /// What became true, in order; in the log already.
+    /// The news, in order; in the log already.
     pub(crate) told: Vec<EngineEvent>,
     /// Effects of buffered events that took effect because of this call.
     pub(crate) told_later: Vec<EngineEvent>,
     /// Events for the caller to publish.
     pub(crate) publish: Vec<Event>,
-    /// What is not to be published any more, also of what other calls, or other events of this one, have left for it.
+    /// Events that are not to be published any more, including those that other calls, or other events of this one,
+    /// have left to publish.
     pub(crate) withheld: Vec<EventId>,
-    /// What is due because of it.
+    /// The follow-ups that are due because of it.
     pub(crate) follow_ups: BTreeSet<FollowUp>,
     /// States that came to be, or got a proposal, in this order: what waits is to be tried on them.
     pub(crate) new_states: Vec<(GroupId, Auth)>,
@@ -28,7 +29,7 @@ pub(crate) struct Effects {
     pub(crate) welcomes: Vec<HeldRow>,
 }
 
-/// How much there was at some time.
+/// The size of the effects at some time.
 pub(crate) struct EffectsMark([usize; 6], BTreeSet<FollowUp>);
 
 impl Effects {
@@ -40,7 +41,7 @@ impl Effects {
         EffectsMark([lens[0], lens[1], lens[2], lens[3], new_states.len(), welcomes.len()], due)
     }
 
-    /// What was due before is due again, with what has come since.
+    /// Makes the follow-ups of before due again, beside those that have come since.
     pub(crate) fn merge(&mut self, mark: EffectsMark) {
         self.follow_ups.extend(mark.1);
     }

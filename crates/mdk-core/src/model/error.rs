@@ -1,7 +1,7 @@
-//! What can go wrong in a call to the engine, sorted by who must act.
+//! Errors of a call to the engine, sorted by who must act.
 //!
-//! Whatever a *peer* sends is never an error: it ends as an [`Outcome`](crate::Outcome). The variants here
-//! are faults of the caller, of the group's state, of this machine, or of this crate.
+//! Input of a *peer* is never an error: it ends as an [`Outcome`](crate::Outcome). The variants here are faults of the
+//! caller, of the group's state, of this machine, or of this crate.
 
 use mdk_store::{OpenError, StoreError, VaultError};
 use mdk_wire::{PublicKey, WireError};
@@ -18,7 +18,7 @@ pub enum Error {
     InvalidInput {
         /// The argument's name.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: &'static str,
         /// The limit that was passed, if it is a matter of size: the least for what is too small.
         limit: Option<u64>,
@@ -64,7 +64,7 @@ pub enum Error {
     /// Commits of others came just now, and another one may still win. Remedy: try again after so many milliseconds.
     #[error("the group is settling: try again in {millis} ms")]
     Settling {
-        /// How long to wait.
+        /// The time to wait.
         millis: u64,
     },
     /// Somebody who was removed, or an admin who was demoted, is back because another branch won. Remedy: remove or demote them
@@ -79,7 +79,7 @@ pub enum Error {
     /// KeyPackage, or another group; a member updates the client, or is removed.
     #[error("a client does not fit into the group: {reason}")]
     IncompatibleMember {
-        /// Which check failed.
+        /// The check that failed.
         reason: &'static str,
         /// Rule id of protocol/key-packages.md A2, or B5 for members.
         rule: &'static str,
@@ -116,14 +116,14 @@ pub enum Error {
     /// A file is over a limit. Remedy: send a smaller one, or raise `Config::max_media_bytes`.
     #[error("the file is too large: {actual} {what}, the limit is {limit}")]
     MediaTooLarge {
-        /// What is counted.
+        /// The things that are counted.
         what: &'static str,
         /// Most that is taken.
         limit: u64,
-        /// What there is.
+        /// The actual size or number.
         actual: u64,
     },
-    /// A file is not what its message, or a picture not what its group, says. Remedy: fetch it from another place.
+    /// A file does not match its message, or a picture does not match its group. Remedy: fetch it from another place.
     #[error("the file is corrupt: {0}")]
     MediaCorrupt(&'static str),
     /// A file was encrypted for another epoch of the group than the present one, or before a restart: nobody could open

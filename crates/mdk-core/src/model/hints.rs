@@ -1,4 +1,4 @@
-//! What no row says: what the caller has told of the world outside, and when the engine was at work.
+//! Facts that no row has: the caller's news of the world outside, and the times at which the engine was at work.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::model::invites::Inviters;
 /// Hints for all calls of one engine. They do not outlive it.
 #[derive(Default)]
 pub(crate) struct Hints {
-    /// Whose invites are taken.
+    /// The accounts whose invites are taken.
     pub(crate) inviters: Inviters,
     /// Largest events that the relays of these accounts take.
     pub(crate) invite_limits: HashMap<PublicKey, u64>,

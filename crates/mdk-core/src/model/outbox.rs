@@ -1,11 +1,11 @@
-//! What the outbox hands out and takes back.
+//! The items of the outbox, and the answers to them.
 
 use mdk_store::SendState;
 use mdk_wire::{EventId, GroupId, PublicKey};
 
 use crate::model::values::Delivery;
 
-/// What an event on its way out is.
+/// The purpose of an event on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutboxPurpose {
@@ -38,7 +38,7 @@ pub enum OutboxPurpose {
 pub struct OutboxItem {
     /// Its place: what is lower is published first. Never given twice.
     pub seq: i64,
-    /// What it is.
+    /// Its purpose.
     pub purpose: OutboxPurpose,
     /// The group that it is about.
     pub group: Option<GroupId>,
@@ -46,7 +46,7 @@ pub struct OutboxItem {
     pub event: String,
     /// Its id.
     pub event_id: EventId,
-    /// Where it is to go; empty when that is still to be found out
+    /// The relays for it; empty while they are still to be found out
     /// ([`Engine::set_outbox_relays`](crate::Engine::set_outbox_relays)).
     pub relays: Vec<String>,
     /// When it was put in, Unix seconds. A message that is encrypted again is as old as it was.
@@ -75,7 +75,7 @@ impl OutboxItem {
     }
 }
 
-// Neither the event nor its relays belong in a log.
+// The event and its relays stay out of logs.
 impl std::fmt::Debug for OutboxItem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OutboxItem")
@@ -85,15 +85,15 @@ impl std::fmt::Debug for OutboxItem {
     }
 }
 
-/// How far one relay is with an event.
+/// The progress of one relay with an event.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayResult {
     /// Its URL.
     pub relay: String,
-    /// What it said.
+    /// The answer of the relay.
     pub state: SendState,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
     /// When it is to be tried again, Unix milliseconds; 0 for at once.
     pub next_at: u64,
@@ -110,7 +110,7 @@ impl std::fmt::Debug for RelayResult {
     }
 }
 
-/// What came of one attempt at one relay. Words of a relay are cut after 512 bytes.
+/// The result of one attempt at one relay. Words of a relay are cut after 512 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum RelayVerdict {
     /// It has the event.
@@ -139,7 +139,7 @@ impl std::fmt::Debug for RelayVerdict {
     }
 }
 
-/// What an answer of a relay changed.
+/// The change that an answer of a relay made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct OutboxChange {
@@ -147,11 +147,11 @@ pub struct OutboxChange {
     pub finished: bool,
     /// The new delivery state of the message, if it changed.
     pub delivery: Option<Delivery>,
-    /// What became of the commit, if that was decided now.
+    /// The end of the commit, if that was decided now.
     pub commit: Option<CommitEnd>,
 }
 
-/// What became of a commit.
+/// The end of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommitEnd {
     /// A relay has it: it is true.
@@ -162,7 +162,7 @@ pub enum CommitEnd {
     Lost,
 }
 
-/// How a commit of ours stands.
+/// The state of a commit of ours.
 #[derive(Clone, PartialEq, Eq)]
 pub enum CommitState {
     /// No relay has answered for good.
@@ -173,7 +173,7 @@ pub enum CommitState {
     Lost,
     /// Every relay refused it.
     Refused {
-        /// Relay URL, and what it said.
+        /// Relay URL, and the relay's words.
         reasons: Vec<(String, String)>,
     },
 }

@@ -1,4 +1,4 @@
-//! Where a sender's message stands among his others.
+//! The place of a message among its sender's others.
 
 use mdk_wire::GroupId;
 

@@ -19,7 +19,7 @@ use crate::media::file_type::{Format, mime_type};
 use crate::media::picture::prepare;
 use crate::model::error::Error;
 
-/// What no cleaned picture has.
+/// The words that no cleaned picture has.
 const SECRETS: [&[u8]; 4] = [b"GPSLatitude", b"Canon", b"adobe:ns:meta", b"the cat of Alice"];
 
 fn picture(width: u32, height: u32) -> RgbaImage {
@@ -164,7 +164,7 @@ fn nothing_is_left_but_the_picture_and_how_it_is_turned() {
             assert!(before.0 == after.0, "{format:?}: other pixels");
             assert_eq!(cleaned.orientation.to_exif(), turned, "{format:?}");
             assert_eq!(after.1.to_exif(), turned, "{format:?}");
-            // What is clean stays as it is.
+            // A clean picture stays as it is.
             assert!(clean(&cleaned.data).unwrap().data == cleaned.data, "{format:?}");
         }
     }
