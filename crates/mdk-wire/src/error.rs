@@ -143,7 +143,7 @@ pub enum WireError {
     BrokenRandom,
 }
 
-/// What a peer's input broke: the rule, and how.
+/// A rule that a peer's input broke, and the error.
 ///
 /// Remedy: that of [`error`](Self::error).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -151,7 +151,7 @@ pub enum WireError {
 pub struct Broken {
     /// Id of the rule of the protocol.
     pub rule: &'static str,
-    /// How it was broken.
+    /// The error that it caused.
     pub error: WireError,
 }
 

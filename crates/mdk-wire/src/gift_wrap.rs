@@ -19,7 +19,7 @@ pub const MAX_BACKDATE: u32 = 2 * 24 * 60 * 60;
 /// The JSON of a wrap beside its content stays below this.
 const ENVELOPE_BYTES: usize = 1024;
 
-/// What a gift wrap held.
+/// The content of a gift wrap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unwrapped {
     /// The author of the seal, equal to the author of the rumor.

@@ -102,7 +102,7 @@ impl Keys {
         self.public
     }
 
-    /// The NIP-19 form `nsec1…`: whoever reads it owns the account.
+    /// The NIP-19 form `nsec1…`: a reader of it owns the account.
     #[must_use]
     pub fn reveal_nsec(&self) -> Zeroizing<String> {
         match self.to_nostr().to_bech32() {

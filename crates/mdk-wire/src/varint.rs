@@ -232,7 +232,7 @@ impl Writer {
         Ok(self.varint(bytes.len())?.bytes(bytes))
     }
 
-    /// What was written.
+    /// The written bytes.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         self.bytes

@@ -305,7 +305,7 @@ pub struct RequirementsUpdate {
     pub extensions: Vec<u16>,
     /// MLS proposals that become required.
     pub proposals: Vec<u16>,
-    /// Components that the group gives up: what they say, and that they are required.
+    /// Components that the group gives up: their settings go, and they are required no more.
     pub remove: Vec<u16>,
 }
 

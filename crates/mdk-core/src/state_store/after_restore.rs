@@ -1,4 +1,4 @@
-//! What an account has to renew that came from a backup.
+//! The renewals that an account owes after it came from a backup.
 
 use mdk_store::{Store, StoreError, Tx};
 use mdk_wire::GroupId;
@@ -27,7 +27,7 @@ pub(crate) fn note_restore(store: &mut Store) -> Result<bool> {
     Ok(restored)
 }
 
-/// What is still to be renewed.
+/// The renewals that are still to be done.
 #[derive(Clone, Copy)]
 pub(crate) struct AfterRestore<'a> {
     pub(crate) tx: &'a Tx<'a>,

@@ -1,5 +1,6 @@
-//! What is known of the events that wait, so that each is read when something may have become of it and not whenever
-//! time passes: peers fill what is held. What no key has opened is tried once with the key of each state.
+//! Facts about the events that wait. With them each event is read when something may have become of it, and not
+//! whenever time passes: peers fill the store of held events. An event that no key has opened is tried once with the
+//! key of each state.
 //!
 //! In memory only: after a restart everything is looked at once more.
 
@@ -28,15 +29,16 @@ enum Wait {
     Far(Place),
 }
 
-/// What a group's held events wait for.
+/// The causes for which a group's held events wait.
 #[derive(Default)]
 pub(crate) struct Waits {
-    /// Down to which place the key of a state was tried on what a group holds and no key has opened, from the newest on.
+    /// The place down to which the key of a state was tried on a group's events that no key has opened, from the newest
+    /// on.
     tried: HashMap<(Auth, GroupId), i64>,
     events: HashMap<EventId, Wait>,
     /// Those that are too far ahead, by the ratchet that they are in.
     far: BTreeMap<(u32, u64), Vec<EventId>>,
-    /// How the group was when a whole round had changed nothing.
+    /// The stamp of the group when a whole round had changed nothing.
     idle: Option<Stamp>,
 }
 
@@ -135,7 +137,7 @@ pub(crate) struct Dates {
 struct Vain {
     /// In this state of the group.
     state: (Auth, PassRow),
-    /// What comes and was made at this time or later may change that, though it changes no state.
+    /// An event that was made at this time or later may change that, though it changes no state.
     wants_sign: Option<Timestamp>,
 }
 
@@ -149,16 +151,18 @@ impl Dates {
     }
 }
 
-/// What is known of buffered events.
+/// Facts about buffered events.
 #[derive(Default)]
 pub(crate) struct BufferedMemory {
-    /// What held events wait for: a flood of them is read once, not with every call.
+    /// The causes for which held events wait: a flood of them is read once, not with every call.
     pub(crate) waits: HashMap<GroupId, Waits>,
     /// When held events were made.
     pub(crate) dates: HashMap<GroupId, Dates>,
-    /// When what was refused for want of room last, and no key opened, was made: it is as much of a sign as what is held.
+    /// The time of the last event that was refused for want of room and that no key opened: it is as much of a sign as
+    /// a held one.
     pub(crate) refused: HashMap<GroupId, u64>,
-    /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
+    /// The time of the last search for events that a group holds for too long, and the time from which a search is
+    /// worth while, Unix seconds.
     pub(crate) looked_for_old: HashMap<GroupId, Range<u64>>,
     /// Groups of which a key has opened something during the current transaction that none had: all is tried once more
     /// when it does not commit.
@@ -195,7 +199,7 @@ impl BufferedMemory {
     }
 }
 
-/// What waits, and what is known of it.
+/// Events that wait, and the facts about them.
 pub(crate) struct Waiting<'a> {
     pub(crate) call: Call<'a>,
     pub(crate) groups: Groups<'a>,
@@ -203,7 +207,8 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// A whole round has changed nothing. `listens`: some of what waits could be read after another message.
+    /// Notes that a whole round has changed nothing. `listens`: some waiting events could be read after another
+    /// message.
     pub(crate) fn note_idle(&mut self, id: &GroupId, listens: bool) -> Result<()> {
         let far = self.buffered.waits.get(id).is_some_and(|waits| !waits.far.is_empty());
         let stamp = stamp(self.groups, id, listens || far)?;
@@ -229,7 +234,7 @@ impl Waiting<'_> {
         let most = self.groups.tx.held_count(id)?.saturating_mul(2).saturating_add(SLACK);
         let Some(dates) = self.buffered.dates.get_mut(id) else { return Ok(()) };
         dates.add(event);
-        // What is held no longer has left too much behind.
+        // Events that are held no longer have left too much behind.
         if (dates.unreported.len() + dates.welcomes.len()) as u64 > most {
             self.buffered.dates.remove(id);
         }
@@ -355,7 +360,7 @@ impl Waiting<'_> {
         // (it may be older than what is held there)
         self.buffered.looked_for_old.remove(&home);
         self.buffered.dates.remove(&home);
-        // (nor are its keys tried on it)
+        // (its keys are not tried on it, either)
         self.buffered.waits.remove(&home);
         for held in self.groups.tx.held(id)? {
             if is_gift_wrap(&held.event_json) {

@@ -57,7 +57,7 @@ pub(crate) fn invite_beside(
     }))
 }
 
-/// What an application is told of an invitation that waits beside another.
+/// The application's view of an invitation that waits beside another.
 pub(crate) fn told(tx: &Tx<'_>, id: &GroupId, said: &Beside) -> Result<Option<Invite>> {
     let welcome = EventId::from_bytes(said.welcome);
     match tx.group_by_welcome(&welcome)? {

@@ -7,7 +7,7 @@ use mdk_wire::GroupId;
 
 use crate::model::error::{Error, Result};
 
-/// Where it stands that the invite to a group was declined.
+/// The prefix of the keys under which a declined invite is noted, by its group.
 const DECLINED: &str = "declined/";
 
 /// The name of that.

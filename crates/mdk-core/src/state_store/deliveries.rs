@@ -23,7 +23,7 @@ pub(crate) const TAKEN_BACK: &str = "the message was taken back";
 /// Said in place of a relay's words when a message's time has come.
 const EXPIRED: &str = "the message has expired";
 
-/// How far messages are.
+/// The deliveries of messages.
 pub(crate) struct Deliveries<'a> {
     pub(crate) outbox: Outbox<'a>,
     pub(crate) log: EventLog<'a>,

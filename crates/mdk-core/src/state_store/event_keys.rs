@@ -1,5 +1,5 @@
-//! Which keys were tried on an event within a call: it is looked at, sorted, processed, and tried again, and what no key
-//! has opened none will open but a new one.
+//! The keys that were tried on an event within a call. An event is looked at, sorted, processed, and tried again. If no
+//! key has opened it, only a new one can.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ impl Trials {
     }
 }
 
-/// What came of the last look at an event.
+/// The result of the last look at an event.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Look {
     /// The live state, if there was one.

@@ -15,7 +15,7 @@ use crate::state_store::log_entry::Stored;
 use crate::state_store::log_rows::stable_id;
 use crate::state_store::read_events::materialize;
 
-/// The log, for telling: what is recorded is told to whoever made the call.
+/// The log, for telling: recorded events are told to the maker of the call.
 pub(crate) struct EventLog<'a> {
     pub(crate) tx: &'a Tx<'a>,
     pub(crate) me: PublicKey,

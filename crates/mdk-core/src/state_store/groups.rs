@@ -11,15 +11,15 @@ use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::state_store::declined_invites::is_declined;
 
-/// What is known of a group that is loaded.
+/// The facts of a group that is loaded.
 struct Known {
     row: GroupRow,
     /// OpenMLS has no commit of ours that is pending.
     idle: bool,
 }
 
-/// The rows of loaded groups, as the current transaction has them. A group that is being worked on has none here: who works
-/// on it has it. Where there is no row, whatever is loaded of the group is not used any more.
+/// The rows of loaded groups, as the current transaction has them. A group that is being worked on has none here: its
+/// worker has it. A loaded group without a row is not used any more.
 #[derive(Default)]
 pub(crate) struct GroupRows {
     known: HashMap<GroupId, Known>,
@@ -164,7 +164,7 @@ pub(crate) struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// How long a pass of a group waits.
+    /// The times that a pass of a group waits.
     fn settling_times(&self, id: &GroupId) -> SettlingTimes<'a> {
         let Call { config, hints, .. } = self.call;
         SettlingTimes {
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(rows.take_gone(), [edited.id, new.id]);
     }
 
-    /// What is put back after it was forgotten stays loaded.
+    /// A group that is put back after it was forgotten stays loaded.
     #[test]
     fn what_is_back_is_not_gone() {
         let there = row(1);

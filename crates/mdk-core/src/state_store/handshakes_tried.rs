@@ -1,7 +1,8 @@
-//! What waits and was tried in vain: it is tried again when something new may take it, not whenever a pass ends.
+//! Handshakes that were tried in vain and wait: each is tried again when something new may take it, not whenever a pass
+//! ends.
 //!
-//! In memory only: after a restart everything is tried once more. What is noted is true of a message and a state for
-//! ever, so a transaction that is undone leaves nothing wrong here.
+//! In memory only: after a restart everything is tried once more. A note is true of a message and a state for ever, so
+//! a transaction that is undone leaves nothing wrong here.
 
 use std::collections::HashMap;
 
@@ -61,7 +62,8 @@ impl Tried {
         input.state == InputState::Waiting
             && input.epoch == node.epoch
             && input.parent_auth.is_none_or(|parent| parent == node.authenticator)
-            // What the clock forbids to judge has its time; one that is farther off was set by a clock that went back.
+            // An input that the clock forbids to judge has its time. A time that is farther off was set by a clock that
+            // went back.
             && !input
                 .due_at
                 .is_some_and(|at| at > now_millis && at - now_millis <= JUDGE_AGAIN)

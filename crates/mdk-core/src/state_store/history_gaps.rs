@@ -1,4 +1,4 @@
-//! What was lost of a group's history, told once.
+//! Losses of a group's history, told once.
 
 use mdk_store::{GroupRow, HeldRow, Loss, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
@@ -14,7 +14,7 @@ use crate::state_store::groups::Groups;
 use crate::state_store::held_times::{created_at, ours_from};
 use crate::state_store::log_entry::Stored;
 
-/// What is told of losses.
+/// The reports of losses.
 pub(crate) struct HistoryGaps<'a> {
     pub(crate) call: Call<'a>,
     pub(crate) groups: Groups<'a>,
@@ -50,10 +50,10 @@ impl HistoryGaps<'_> {
     }
 
     // rule: F1-11 what a relay has and cannot give is told, unless all that it gives of that time was there before
-    /// Reports times of a group of which a relay does not give everything. How much is missing nobody knows.
+    /// Reports times of a group of which a relay does not give everything. The number of missing events is not known.
     ///
-    /// Whoever was there then has what came; that a relay gives less of it now is no loss. Before we joined nothing was
-    /// ours. Within an hour it is told once: a relay must not be able to fill the log.
+    /// A member who was there then has the events; it is no loss that a relay gives fewer of them now. Events from
+    /// before we joined were not ours. Within an hour it is told once: a relay must not be able to fill the log.
     pub(crate) fn report_unpaged(&mut self, gap: &Unpaged) -> Result<()> {
         let last = gap.last.min(self.call.now());
         for id in self.log.tx.route_claims(&gap.route)? {
@@ -72,9 +72,9 @@ impl HistoryGaps<'_> {
     }
 
     // rule: F1-13 who is led to others that it could not follow is told from when to when something may be missing
-    /// Reports the time between what was last heard in a membership and the Welcome that takes its place. What was said
-    /// then, while we were a member, is read by no key of ours any more; how much it is nobody knows, and of what comes of
-    /// it later nothing is told.
+    /// Reports the time between the last event that was heard in a membership and the Welcome that takes its place. No
+    /// key of ours reads messages of that time any more, while we were a member. Their number is not known. Events of
+    /// that time that come later are not told.
     pub(crate) fn report_left_behind(
         &mut self,
         row: &GroupRow,
@@ -118,8 +118,8 @@ impl HistoryGaps<'_> {
     }
 }
 
-/// When the last of what waits, that no state of ours can read and that was made since we joined, was made: as far as
-/// that is not later than it came.
+/// The time of the newest waiting event that no state of ours can read and that was made since we joined, as far as
+/// that time is not later than its arrival.
 pub(crate) fn last_unread(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<Timestamp>> {
     if row.status.is_stuck() || membership::is_over(row.status) {
         return Ok(None);

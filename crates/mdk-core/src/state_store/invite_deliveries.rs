@@ -1,4 +1,4 @@
-//! Invites that no relay takes: they stay, and whoever invited is told.
+//! Invites that no relay takes: they stay, and the inviter is told.
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, Tx};
 use mdk_wire::GroupId;
@@ -12,12 +12,12 @@ use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::outbox::{Outbox, accepted, errors, refused};
 
-/// How long an invite that every relay refuses is tried, in seconds: what it was made from ends at about that time.
+/// The time for which an invite that every relay refuses is tried, in seconds: its KeyPackage ends at about that time.
 const TRIED_FOR: u64 = 30 * 86_400;
 
 const GROUP_ENDED: &str = "the group has ended";
 
-/// How far invites are.
+/// The deliveries of invites.
 pub(crate) struct InviteDeliveries<'a> {
     pub(crate) outbox: Outbox<'a>,
     pub(crate) log: EventLog<'a>,

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use mdk_store::MessageRow;
 use mdk_wire::{EventId, GroupId};
 
-/// Where a message stands in the order in which apps show a group.
+/// The place of a message in the order in which apps show a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) at: u64,

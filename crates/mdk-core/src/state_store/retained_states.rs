@@ -22,7 +22,7 @@ pub(crate) struct RetainedStates<'a> {
 }
 
 impl RetainedStates<'_> {
-    /// Where a removal goes that came before the state that brought us back, that state is where we began.
+    /// The removal before the state that brought us back may go. Then that state is where we began.
     pub(crate) fn begin_anew(&self, id: &GroupId, floor: u64) -> Result<()> {
         let nodes = self.tx.nodes(id)?;
         let goes = |auth| {

@@ -103,9 +103,10 @@ pub(crate) fn note_switch(
         nodes.iter().filter(|node| node.canonical).filter_map(|node| node.commit).collect();
     for row in &known {
         let (back, holds) = (is_back(row, &new), followed.contains(&row.commit));
-        // A race of the moment, which the withdrawn change tells of. What was undone before is none, nor what others
-        // have settled out of reach: who comes back then has waited for it. Nor is one with the account itself, for
-        // whoever removed it: it could overtake each removal by commits without end.
+        // Such a removal was in a race of the moment, and the withdrawn change tells of it. Three sorts are no race.
+        // The first was undone before. The second is one that others have settled out of reach: an account that comes
+        // back then has waited for it. The third is one of ours that the removed account itself undid: it could
+        // overtake each removal by commits without end.
         let settled = row.made_at.saturating_add(records.call.config.settle_quiet_millis);
         let raced = settled >= old.pass.opened
             && out_of_reach(row) > old.epoch
@@ -120,7 +121,7 @@ pub(crate) fn note_switch(
             (true, false) => {
                 let undone_at = records.now();
                 let next_at = records.call.now_millis;
-                // (whoever does not make it again counts that it was undone)
+                // (an account that does not make it again counts that it was undone)
                 let attempts = if row.own { row.attempts } else { row.attempts.max(1) };
                 let undone = RemovalRow { undone_at, next_at, attempts, ..row.clone() };
                 records.tx.put_removal(&undone)?;
@@ -172,7 +173,7 @@ pub(crate) fn forget_removals(tx: &Tx<'_>, id: &GroupId) -> Result<()> {
 }
 
 // rule: D8-8 who is put out on a branch that it does not follow is told so, until somebody else is heard here
-/// Notes a removal of this account on another branch, before it is chosen or not. What comes after it cannot be read, so
+/// Notes a removal of this account on another branch, before it is chosen or not. Events after it cannot be read, so
 /// nobody here knows whether the others have gone there.
 pub(crate) fn note_put_out(groups: Groups<'_>, call: Call<'_>, node: &NodeRow) -> Result<()> {
     let Some(commit) = node.commit.filter(|_| removes(node)) else { return Ok(()) };

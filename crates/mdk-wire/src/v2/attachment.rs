@@ -58,8 +58,8 @@ pub struct Attachment {
     pub ciphertext_sha256: [u8; 32],
     /// Nonce of the ciphertext.
     pub nonce: [u8; 12],
-    /// Where the ciphertext lies: kind of place and address, in the sender's order. Kinds that are not known, and
-    /// addresses that lead nowhere, only cannot be fetched.
+    /// The places of the ciphertext: kind of place and address, in the sender's order. A place of an unknown kind, or
+    /// with an address that leads nowhere, only cannot be fetched.
     pub locators: Vec<(String, String)>,
     /// Width and height in pixels, as the sender says.
     pub dimensions: Option<(u32, u32)>,

@@ -1,4 +1,4 @@
-//! Where the group's events travel (0x8004).
+//! The routing id and the relays of the group's events (0x8004).
 
 use std::fmt;
 

@@ -67,7 +67,7 @@ impl Profile {
     }
 }
 
-/// How long messages are kept (0x8005).
+/// The time for which messages are kept (0x8005).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Seconds from a message's inner `created_at` to its end; 0 keeps messages for ever.
