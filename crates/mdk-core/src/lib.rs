@@ -1,4 +1,4 @@
-//! The wire format: pure codecs, identifiers, limits and secret types of Marmot v2.
+//! `mdk-core`: what Marmot messages mean.
 //!
 //! One [`Engine`] holds one account: it makes and judges KeyPackages, Welcomes, commits and messages, keeps
 //! every group's state in an [`mdk_store::Store`], and does no I/O of its own. Every call is one database

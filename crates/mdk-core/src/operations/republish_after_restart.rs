@@ -1,4 +1,4 @@
-//! What an earlier process left to publish.
+//! Events that an earlier process left to publish.
 
 use mdk_store::GroupStatus;
 

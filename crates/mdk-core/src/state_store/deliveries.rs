@@ -32,7 +32,7 @@ pub(crate) struct Deliveries<'a> {
 
 impl Deliveries<'_> {
     // rule: OB-12 every change of a message's delivery is told, once
-    /// Notes how far a message is, and tells it.
+    /// Notes the delivery of a message, and tells it.
     pub(crate) fn change_delivery(&mut self, row: &OutgoingRow, delivery: Delivery) -> Result<()> {
         let (Some(group), Some(id)) = (&row.group, row.message) else {
             return Err(Error::Unrecoverable("outbox"));

@@ -14,7 +14,7 @@ use crate::state_store::message_order::Place;
 /// a tag tells the later ones apart. The same holds for a message that waits for relays, in any group. A message at a
 /// limit is dated later instead, so that a limit is the same for every call. Returns the id.
 ///
-/// Where messages expire, the clock may have been set back to the second of an expired one: its copies are known.
+/// If messages expire, the clock may have been set back to the second of an expired one: its copies are known.
 pub(crate) fn make_distinct(
     tx: &Tx<'_>,
     call: Call<'_>,
