@@ -206,8 +206,8 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
     })
 }
 
-/// The GroupContext that a commit leads to from the newest retained state: what a removed member still
-/// computes, although the engine keeps no live state of a group it is no longer in.
+/// The GroupContext that a commit leads to from the newest retained state. A removed member still computes it, although
+/// the engine keeps no live state of a group it is no longer in.
 ///
 /// # Errors
 /// [`Error::EpochUnavailable`] without a retained state; [`Error::Internal`] for a commit that does not

@@ -31,9 +31,9 @@ pub mod relay {
     pub const HOST_RELAYS: usize = 4;
     /// Connections of a process, however many files it may have open.
     pub const SOCKETS: usize = 1024;
-    /// Of the files that it may have open, one of so many may be a connection.
+    /// The part of the process's open files that may be connections: one of so many.
     pub const SOCKET_SHARE: usize = 2;
-    /// Of these connections, one of so many may be to what others named.
+    /// The part of these connections that may go to relays that others named: one of so many.
     pub const PEER_SHARE: usize = 2;
 
     /// The longest time that closing the connections of an account takes, whatever relays and the engine do. The outbox
@@ -81,8 +81,8 @@ pub mod member {
     pub const MAX_EDITS: usize = 16;
     /// Deletions of one message by one member that are kept.
     pub const MAX_DELETIONS: usize = 4;
-    /// Bytes in memory that the tags of a reaction, an edit or a deletion may take; of more the one is kept that names
-    /// the message.
+    /// Bytes in memory that the tags of a reaction, an edit or a deletion may take. If there are more, only the tag
+    /// that names the message is kept.
     pub const MAX_TAGS_ABOUT_BYTES: usize = 2_048;
     /// Messages that go at once when there are more of a member than are kept.
     pub const MAX_CUT_AT_ONCE: u32 = 1_024;

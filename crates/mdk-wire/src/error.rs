@@ -181,7 +181,7 @@ pub enum Category {
 }
 
 impl WireError {
-    /// The limit that was passed and what was met, if it is a matter of size.
+    /// The limit that was passed and the size that was met, if it is a matter of size.
     #[must_use]
     pub fn measured(&self) -> Option<(usize, usize)> {
         match *self {

@@ -178,7 +178,7 @@ impl UnsignedEvent {
 
     /// Signs with auxiliary randomness from the operating system.
     ///
-    /// The author becomes the key's account, whatever `pubkey` was.
+    /// The author becomes the key's account, in place of `pubkey`.
     #[must_use]
     pub fn sign(self, keys: &Keys) -> Event {
         self.sign_with(keys, &mut OsRandom)

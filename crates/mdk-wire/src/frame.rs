@@ -28,7 +28,7 @@ pub fn look(text: &str) -> Look<'_> {
     Look { label, second, fits: text.len() <= most && is_small(text) }
 }
 
-/// The string that the text begins with, and what follows it.
+/// The string that the text begins with, and the rest.
 fn first_string(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start().strip_prefix('"')?;
     let end = string_end(text)?;

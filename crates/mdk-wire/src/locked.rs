@@ -94,8 +94,8 @@ impl Row {
 
 impl Drop for Row {
     fn drop(&mut self) {
-        // SAFETY: `size` bytes are mapped there for ever and initialized. Their bits are ours, and what referred to them
-        // is gone.
+        // SAFETY: `size` bytes are mapped there for ever and initialized. Their bits are ours, and no reference to them
+        // is left.
         unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.size()) }.zeroize();
         self.used.fetch_and(!self.bits, Ordering::Release);
     }
@@ -217,7 +217,7 @@ fn claim(used: &AtomicU64, count: usize) -> Option<u64> {
             return None;
         }
         let bits = (u64::MAX >> (ROW - count)) << free.trailing_zeros();
-        // Acquire: what the last user wiped must be seen as wiped.
+        // Acquire: the last user's wipe must be visible.
         match used.compare_exchange_weak(now, now | bits, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => return Some(bits),
             Err(found) => now = found,

@@ -1,7 +1,7 @@
 //! From an event that anyone can send to an outcome: open, classify, apply.
 //!
 //! Each stage consumes the type of the one before, so nothing unverified can be applied. Everything runs in
-//! the caller's savepoint: what ends as `Halt` leaves no trace.
+//! the caller's savepoint: an event that ends as `Halt` leaves no trace.
 
 use mdk_wire::{Event, GroupId};
 
@@ -21,7 +21,7 @@ pub enum Incoming<'a> {
     Verified(Event),
 }
 
-/// A verdict with the events it brought about and what is to be published.
+/// A verdict with the events that it brought about, and the events to publish.
 pub(crate) type Judged = (Result<Verdict, Rejection>, Vec<EngineEvent>, Vec<Event>);
 
 impl Ctx<'_> {
@@ -100,7 +100,7 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// A commit of a batch may be what earlier events of it wait for: they come before what follows.
+    /// Earlier events of a batch may wait for a commit of it: they come before the events after it.
     fn retry_between(&mut self, verdict: Option<Verdict>) -> Result<(), Error> {
         if !self.work.records.input.batching
             || verdict != Some(Verdict::Applied)

@@ -26,7 +26,7 @@ pub(crate) enum Due {
 }
 
 impl Ctx<'_> {
-    /// Does what is due, the smallest first, until nothing is.
+    /// Does the due work, the smallest first, until nothing is due.
     pub(crate) fn work_off(&mut self, due: Due) -> Result<()> {
         let wanted = |next: &FollowUp| due == Due::All || next.is_at_once();
         while self.work.records.effects.follow_ups.first().is_some_and(wanted) {
@@ -66,7 +66,7 @@ impl Ctx<'_> {
         }
     }
 
-    /// Takes up Welcomes that waited for what has gone.
+    /// Takes up Welcomes that waited for something that has gone.
     fn take_up_welcomes(&mut self, due: Due) -> Result<()> {
         for held in std::mem::take(&mut self.work.records.effects.welcomes) {
             if let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) {
@@ -115,9 +115,9 @@ impl Ctx<'_> {
         if waits { self.close_due(id) } else { Ok(()) }
     }
 
-    /// Closes passes until none is open: what was held may open another.
+    /// Closes passes until none is open: held events may open another.
     pub(crate) fn close_all(&mut self, id: &GroupId) -> Result<()> {
-        // Each pass advances the group or is the last one; the number bounds what cannot happen.
+        // Each pass advances the group or is the last one; the number bounds a loop that cannot happen.
         for _ in 0..MAX_PASSES {
             let row = self.work.records.groups().current_row(id)?;
             if row.pass.opened == 0 || self.work.records.groups().publishing(&row)? {
@@ -128,7 +128,7 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// Ends a pass that was opened for what had been held, if there was nothing in it to choose.
+    /// Ends a pass that was opened for held events, if there was nothing in it to choose.
     pub(crate) fn close_unless_moved(&mut self, id: &GroupId, tip: Auth) -> Result<()> {
         let row = self.work.records.groups().current_row(id)?;
         let still = row.authenticator == tip && row.pass.contested == 0;
@@ -142,7 +142,7 @@ impl Ctx<'_> {
             return Ok(());
         }
         settle_branches::decide_pass(&mut self.work, id)?;
-        // (whom the winner has added is invited before the commits are let go)
+        // (members that the winner has added are invited before the commits are let go)
         self.work_off(Due::AtOnce)?;
         let goes_on = settle_branches::end_pass(&mut self.work.records, id)?;
         self.work_off(Due::AtOnce)?;

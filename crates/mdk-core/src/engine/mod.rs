@@ -44,7 +44,7 @@ pub struct Engine {
     memory: Memory,
     /// Effects of buffered messages outside a `process` call; reported by the next that changes something.
     backlog: Effects,
-    /// Whether what was left by an earlier process, or by a caller that gave up, has been handed out again.
+    /// Whether events that an earlier process, or a caller that gave up, has left were handed out again.
     resumed: bool,
     /// Events to publish are put into the outbox.
     outbox: bool,
@@ -270,7 +270,7 @@ impl Engine {
         Ok(value)
     }
 
-    /// As [`Engine::act`], for a commit of ours: what time has decided in its group is decided first.
+    /// As [`Engine::act`], for a commit of ours: the pass of its group is closed first if it is due.
     pub(crate) fn commit<T>(
         &mut self,
         id: &GroupId,
@@ -341,8 +341,8 @@ impl Engine {
         Outcome { verdict, events: all, reply: replies }
     }
 
-    /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
-    /// the next one tells of it.
+    /// Takes away messages whose time has come, so that nobody reads them between two ticks. (rule: 2.9-5) A read has
+    /// no outcome: the next outcome tells of it.
     pub(crate) fn expire(&mut self) -> Result<()> {
         if self
             .look(|ctx| Ok(ctx.work.records.tx.expired(ctx.work.records.now(), 1)?.is_empty()))?
@@ -357,7 +357,7 @@ impl Engine {
     }
 }
 
-/// Says what became of an event: names of states and rules, never what is in it.
+/// Logs the result of an event: names of states and rules, never its content.
 fn log(verdict: &Verdict, events: usize) {
     match verdict {
         Verdict::Applied => tracing::debug!(events, "an event was applied"),

@@ -9,7 +9,7 @@ use crate::operations::record_relay_answer::noted::Noted;
 use crate::operations::{confirm_commit, record_relay_answer};
 
 impl Ctx<'_> {
-    /// Does what follows from an answer that was taken down.
+    /// Does the work that follows from a noted answer.
     pub(crate) fn follow_answer(&mut self, noted: Noted) -> Result<OutboxChange> {
         let mut change = OutboxChange::default();
         let (row, first) = match noted {

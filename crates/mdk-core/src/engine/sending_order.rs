@@ -1,7 +1,7 @@
 //! The order of sending, where relays do not keep it.
 //!
-//! A relay sorts by whole seconds, and what is of one second by the event's id, which is chance. The order of one
-//! sender's messages stands in the messages themselves: epoch, and generation of the sender's ratchet.
+//! A relay sorts by whole seconds, and events of one second by their ids, which is chance. The order of one sender's
+//! messages stands in the messages themselves: epoch, and generation of the sender's ratchet.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::operations::receive::peek::Peeked;
 /// The number of times that the rest of a second is looked at anew because a commit has taken effect.
 const ROUNDS: usize = 32;
 
-/// Sorts what one sender said into the places that its messages have in the list; everything else stays where it is.
+/// Sorts one sender's messages into the places that they have in the list; everything else stays where it is.
 pub(crate) fn sort<T>(said: Vec<(T, Option<Place>)>) -> Vec<T> {
     let mut slots: BTreeMap<(GroupId, u32), Vec<usize>> = BTreeMap::new();
     let mut turns = Vec::with_capacity(said.len());
@@ -74,8 +74,8 @@ pub(crate) fn same_second(events: &[Numbered]) -> usize {
 
 impl Ctx<'_> {
     // rule: F1-4 of one sender everything is taken up in the order of sending, whatever order a relay gives it in
-    /// Judges the events of one second: what can be read in the order in which each sender said it, then what ends the
-    /// epoch, then what that made readable.
+    /// Judges the events of one second: first readable messages, in the order in which each sender sent them, then
+    /// commits that end the epoch, then messages that those made readable.
     pub(crate) fn judge_second(
         &mut self,
         mut left: Vec<(usize, Event)>,
@@ -113,7 +113,7 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// Events that waited and can be read now, by epoch, and what one sender said in the order of sending.
+    /// Returns events that waited and can be read now, by epoch, and messages of one sender in the order of sending.
     pub(crate) fn in_order(
         &mut self,
         mut events: Vec<(u64, Event)>,

@@ -20,7 +20,7 @@ use crate::operations::{
 
 impl Engine {
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
-    /// complete. Reports what turns out to be lost.
+    /// complete. Reports the events that turn out to be lost.
     ///
     /// # Errors
     /// [`Error::Store`].

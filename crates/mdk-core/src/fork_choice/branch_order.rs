@@ -113,7 +113,7 @@ pub(crate) fn witnessed<S: Ord>(branch: &Branch<S>, policy: &Policy) -> (bool, u
     (weight.quorum, weight.score)
 }
 
-/// The order of two branches, the better one greater, and what told them apart. (rule: E4-4)
+/// The order of two branches, the better one greater, and the rule that told them apart. (rule: E4-4)
 pub(crate) fn compare<S: Ord>(a: &Branch<S>, b: &Branch<S>, policy: &Policy) -> (Ordering, Rule) {
     let (a, b) = (a.weight(policy), b.weight(policy));
     let rule = if a.depth != b.depth {
@@ -142,7 +142,7 @@ pub(crate) fn eligible(divergence: u64, base: u64, policy: &Policy) -> bool {
     base.saturating_sub(divergence) <= policy.max_rewind_commits
 }
 
-/// The winner's place among the branches, and what told it from the next best. `None` without branches.
+/// The winner's place among the branches, and the rule that told it from the next best. `None` without branches.
 pub(crate) fn choose<S: Ord>(branches: &[Branch<S>], policy: &Policy) -> Option<(usize, Rule)> {
     let mut ranked: Vec<usize> = (0..branches.len()).collect();
     ranked.sort_by(|&a, &b| compare(&branches[b], &branches[a], policy).0);

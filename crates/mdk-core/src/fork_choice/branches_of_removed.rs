@@ -21,7 +21,7 @@ use crate::model::state_id::Auth;
 /// removed one can make no other. If two branches have put each other's makers out, the order of branches decides, as
 /// it always does.
 ///
-/// `look` reads who is in a state, and is asked only of branches that left another one so far behind.
+/// `look` reads the members of a state. It is asked only for branches that left another one so far behind.
 pub(crate) fn of_the_put_out(
     tree: &Tree<'_>,
     witnesses: &[WitnessRow],

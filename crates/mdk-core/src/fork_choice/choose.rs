@@ -129,8 +129,8 @@ mod tests {
     use crate::fork_choice::state_tree::tests::said;
 
     // shows: E4-6
-    /// Between two branches it counts what each has said since they parted, whether or not a branch that parted earlier and
-    /// lost is still retained, and in whichever epoch the choice began.
+    /// Messages since two branches parted count between them. An earlier branch that lost changes nothing, retained or
+    /// not, and neither does the epoch in which the choice began.
     #[test]
     fn branches_are_compared_from_where_they_part() {
         let mut nodes = vec![

@@ -130,7 +130,7 @@ fn named(name: &str) -> PublicKey {
     account(u8::try_from(place).expect("few"))
 }
 
-/// Privileged is whatever needs an admin.
+/// A commit is privileged if it needs an admin.
 fn target<'a>(did: &'a str, what: &str) -> Option<&'a str> {
     did.strip_prefix(what)?.strip_prefix(' ')
 }
@@ -168,7 +168,7 @@ fn by_v1(commits: &[Commit], said: &[(&str, &str)]) -> (String, String) {
 /// A branch since where it parted: its commits, the first one first.
 type Line<'a> = Vec<&'a Commit>;
 
-/// Whom the privileged commits of a line remove or demote.
+/// The accounts that the privileged commits of a line remove or demote.
 fn puts_out<'a>(line: &Line<'a>) -> BTreeSet<&'a str> {
     let out = |did: &'a str| target(did, "removes").or_else(|| target(did, "demotes"));
     line.iter().filter_map(|commit| out(commit.3)).collect()
@@ -215,7 +215,7 @@ fn proposed<'a>(
         let epochs: BTreeMap<&str, u64> = line.iter().map(|c| c.0).zip(1..).collect();
         let words = said.iter().filter(|(_, who)| !out.contains(who));
         let words = words.filter_map(|(on, who)| Some((*epochs.get(on)?, *who)));
-        // As if the branch had as many commits as count: what was said keeps its distance from the tip.
+        // As if the branch had as many commits as count: messages keep their distance from the tip.
         let shift = line.len() as u64 - counted;
         Branch {
             fork_epoch: 10 + shift,

@@ -1,4 +1,4 @@
-//! The window in which branches compete: how it opens, how long it stays, how far it reaches.
+//! The window in which branches compete: its opening, its length and its reach.
 
 use mdk_store::{GroupRow, PassRow};
 
@@ -27,13 +27,13 @@ pub(crate) fn base_for_rival(row: &GroupRow) -> u64 {
     }
 }
 
-/// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
+/// Whether a commit leads further than the open pass reaches. Such a commit is for the next pass, and messages from
 /// before can still come meanwhile. (rule: E5-7)
 ///
-/// A pass without rivals has nothing to choose, so a line of commits is followed as far as it goes (rule: E5-8). With
-/// rivals it reaches as far from the fork, or from its opening, as branches may differ: a member that waited with the
-/// whole line would open its pass there. `early` says that rivals may be among what is still to be read in this call:
-/// then the line is left to the end of it, when everything is taken up by epochs and no rival is passed by.
+/// A pass without rivals has nothing to choose, so a line of commits is followed as far as it goes (rule: E5-8). A pass
+/// with rivals reaches as far from the fork, or from its opening, as branches may differ: a member that waited with the
+/// whole line would open its pass there. `early` says that rivals may be among events that are still to be read in this
+/// call. Then the line is left to the end of it, when everything is taken up by epochs and no rival is passed by.
 pub(crate) fn beyond(pass: &PassRow, epoch: u64, early: bool) -> bool {
     let from = match pass.contested {
         _ if pass.opened == 0 => return false,

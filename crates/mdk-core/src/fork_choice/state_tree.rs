@@ -35,7 +35,7 @@ impl<'a> Tree<'a> {
         let mut path = vec![node];
         let mut at = node;
         while let Some(parent) = self.parent(at) {
-            // Epochs fall strictly, whatever a damaged row says.
+            // Epochs fall strictly, even in a damaged row.
             if self.nodes[parent].epoch >= self.nodes[at].epoch {
                 break;
             }

@@ -1,4 +1,4 @@
-//! Branches that we know of by nothing but the word of somebody whom our own has put out. Pure.
+//! Branches that we know only by the word of an account that our own branch has put out. Pure.
 
 use std::collections::BTreeSet;
 
@@ -58,8 +58,8 @@ mod tests {
     use crate::fork_choice::state_tree::tests::{account, node, said};
 
     // shows: B4-38
-    /// A branch that begins with the Welcome of one who is no admin here counts when somebody else was heard there who was
-    /// there when we came in; neither its maker, nor we, nor a stranger to that state can vouch for it.
+    /// A branch begins with a Welcome of an account that is no admin here. It counts when another member was heard
+    /// there who was there when we came in. Its maker, our account and a stranger to that state cannot vouch for it.
     #[test]
     fn a_branch_needs_another_voice() {
         let nodes = [

@@ -1,4 +1,4 @@
-//! Pictures that are to be sent: without what the camera wrote into them, with their size and a tiny preview.
+//! Pictures to send: without the camera's additions, with their size and a tiny preview.
 
 use std::io::Cursor;
 

@@ -26,7 +26,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ProtocolMessage, Rejection> {
     }
 }
 
-/// Whether what was opened is a commit, and the epoch that it claims.
+/// Whether the opened bytes are a commit, and the epoch that they claim.
 pub(crate) fn claims(bytes: &[u8]) -> (bool, u64) {
     decode(bytes).map_or((false, 0), |message| {
         (message.content_type() == ContentType::Commit, message.epoch().as_u64())

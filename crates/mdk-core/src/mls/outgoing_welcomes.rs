@@ -64,7 +64,7 @@ impl Recipe {
 /// Makes and stores the wraps for a commit's invitees.
 ///
 /// # Errors
-/// `GroupTooLarge` when one is over `Config::max_event_bytes`, or over what its recipient's relays take.
+/// `GroupTooLarge` when one is over `Config::max_event_bytes`, or over the limit of its recipient's relays.
 pub(crate) fn wrap_welcomes(
     tx: &Tx<'_>,
     call: Call<'_>,

@@ -59,7 +59,8 @@ impl<'a> Copies<'a> {
         Ok(Some(at.provider.storage().dump(id)?))
     }
 
-    /// The state that a commit leads to from its parent, if both are kept; that of one that takes us out, too.
+    /// The state that a commit leads to from its parent, if both are kept. It may also be the state of a commit that
+    /// takes us out.
     pub(crate) fn stepped_again(
         &self,
         id: &GroupId,
@@ -71,7 +72,7 @@ impl<'a> Copies<'a> {
             return Ok(None);
         };
         let below = self.groups.tx.nodes(id)?.into_iter().find(|n| n.authenticator == parent);
-        // (epochs fall strictly, whatever a damaged row says)
+        // (epochs fall strictly, even in a damaged row)
         let Some(below) = below.filter(|n| n.epoch < node.epoch) else { return Ok(None) };
         let Some(state) = self.state_of(id, &below)? else { return Ok(None) };
         let Ok(message) = decode::decode(&input.bytes) else { return Ok(None) };
@@ -105,7 +106,7 @@ pub(crate) struct Replica<'a> {
 }
 
 impl<'a> Copies<'a> {
-    /// The rows of a state: the live ones if it is the tip, else what was retained.
+    /// The rows of a state: the live ones if it is the tip, else the retained ones.
     pub(crate) fn state_of(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {
         if node.removed {
             return Ok(None);

@@ -30,7 +30,7 @@ pub(crate) enum Edge {
     Missing,
     /// It was made on this state, and cannot be judged yet.
     Wait(DeferredReason),
-    /// It is our own, and what would realise it is lost.
+    /// It is our own, and the data to realise it is lost.
     OwnLost,
     /// It leads to this state.
     Made(Box<NodeRow>),
@@ -54,7 +54,7 @@ pub(crate) enum Said {
     NotYet,
     /// It claims to be our own.
     Own,
-    /// By whom, and what.
+    /// The sender, and the bytes.
     Content(PublicKey, Vec<u8>),
 }
 

@@ -20,7 +20,7 @@ impl Worked {
     /// A call began and ended.
     pub(crate) fn note(&mut self, from: u64, to: u64) {
         if self.0.back().is_some_and(|(_, end)| from < *end) {
-            // The clock went back: what was noted lies in a time that may come again.
+            // The clock went back: the noted times may come again.
             self.0.clear();
         }
         if to.saturating_sub(from) < SHORTEST {

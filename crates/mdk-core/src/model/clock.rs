@@ -29,7 +29,7 @@ impl Clock for SystemClock {
 
 /// A clock that stands still until it is set.
 ///
-/// OpenMLS checks KeyPackage lifetimes against the system clock whatever this says.
+/// OpenMLS checks KeyPackage lifetimes against the system clock all the same.
 #[derive(Debug, Clone, Default)]
 pub struct ManualClock(Arc<AtomicU64>);
 

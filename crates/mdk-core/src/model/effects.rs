@@ -23,7 +23,7 @@ pub(crate) struct Effects {
     pub(crate) withheld: Vec<EventId>,
     /// The follow-ups that are due because of it.
     pub(crate) follow_ups: BTreeSet<FollowUp>,
-    /// States that came to be, or got a proposal, in this order: what waits is to be tried on them.
+    /// States that came to be, or got a proposal, in this order: waiting input is to be tried on them.
     pub(crate) new_states: Vec<(GroupId, Auth)>,
     /// Welcomes that are taken up by [`FollowUp::TakeUpWelcomes`].
     pub(crate) welcomes: Vec<HeldRow>,
@@ -33,7 +33,7 @@ pub(crate) struct Effects {
 pub(crate) struct EffectsMark([usize; 6], BTreeSet<FollowUp>);
 
 impl Effects {
-    /// Until [`Effects::merge`] or [`Effects::undo_to`] only what comes from here on is due.
+    /// Until [`Effects::merge`] or [`Effects::undo_to`] only follow-ups from here on are due.
     pub(crate) fn mark(&mut self) -> EffectsMark {
         let due = std::mem::take(&mut self.follow_ups);
         let Self { told, told_later, publish, withheld, new_states, welcomes, .. } = self;
@@ -51,13 +51,13 @@ impl Effects {
         self.follow_ups.insert(next);
     }
 
-    /// Welcomes that waited for what has gone are taken up.
+    /// Takes up Welcomes that waited for something that has gone.
     pub(crate) fn take_up(&mut self, welcomes: Vec<HeldRow>) {
         self.welcomes.extend(welcomes);
         self.follow(FollowUp::TakeUpWelcomes);
     }
 
-    /// Forgets what has come since.
+    /// Forgets the effects that have come since.
     pub(crate) fn undo_to(&mut self, mark: EffectsMark) {
         let EffectsMark([told, told_later, publish, withheld, new_states, welcomes], due) = mark;
         self.told.truncate(told);

@@ -20,7 +20,7 @@ pub enum Error {
         field: &'static str,
         /// The problem with it.
         problem: &'static str,
-        /// The limit that was passed, if it is a matter of size: the least for what is too small.
+        /// The limit that was passed, if it is a matter of size. For a value that is too small it is the least size.
         limit: Option<u64>,
         /// The size that was given.
         actual: Option<u64>,
@@ -75,8 +75,8 @@ pub enum Error {
     /// one that a relay has may win yet, and is done by itself where it is needed.)
     #[error("this commit is no longer pending")]
     CommitLost,
-    /// The client of an invitee, or of a member of whom more is to be required, cannot be in this group. Remedy: another
-    /// KeyPackage, or another group; a member updates the client, or is removed.
+    /// The client of an invitee cannot be in this group, or that of a member on whom more requirements are to be put.
+    /// Remedy: another KeyPackage, or another group; a member updates the client, or is removed.
     #[error("a client does not fit into the group: {reason}")]
     IncompatibleMember {
         /// The check that failed.
@@ -107,7 +107,7 @@ pub enum Error {
         "this account seems to run elsewhere: a commit of it is not in this database; go on with the other copy"
     )]
     RunsElsewhere,
-    /// The outbox has as many events as it takes. Remedy: let it empty, or cancel what is not needed.
+    /// The outbox has as many events as it takes. Remedy: let it empty, or cancel events that are not needed.
     #[error("the outbox is full: {limit} events wait to be published")]
     OutboxFull {
         /// Most events that it takes.
@@ -145,7 +145,7 @@ pub enum Error {
     /// Reading or writing the database failed; nothing was changed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An operation on the whole database failed; what stood before still stands.
+    /// An operation on the whole database failed; the data from before still stands.
     #[error(transparent)]
     Vault(VaultError),
     /// The database was restored from a backup, and our leaf in this group has not been renewed since: the copy that was

@@ -24,13 +24,14 @@ pub(crate) enum FollowUp {
     AnswerLeaves(GroupId),
     /// Removals may have to be made again, or sealed.
     WorkOffRemovals(GroupId),
-    /// Welcomes that waited for what has gone are taken up.
+    /// Welcomes that waited for something that has gone are taken up.
     TakeUpWelcomes,
     /// Handshakes that wait are tried on every state that they were not tried on yet.
     TryHandshakes(GroupId),
     /// From here on: reading, then letting go. Events that have waited may open now.
     RetryBuffered(GroupId),
-    /// A pass that was opened for what came while a commit of ours was being published, which led to this state.
+    /// A pass that was opened for events that came while a commit of ours, which led to this state, was being
+    /// published.
     EndHold(GroupId, Auth),
     /// The pass may be over.
     CloseIfDue(GroupId),

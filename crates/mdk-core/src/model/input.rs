@@ -4,7 +4,7 @@ use mdk_wire::{GroupId, Timestamp};
 
 #[derive(Default)]
 pub(crate) struct Input {
-    /// Several events are processed: what waits is tried when all of them are there.
+    /// Several events are processed: waiting input is tried when all of them are there.
     pub(crate) batching: bool,
     /// Everything that waits is tried, however much it is.
     pub(crate) thorough: bool,

@@ -33,7 +33,7 @@ pub(crate) struct Earlier {
     pub(crate) description: String,
     pub(crate) admins: Vec<Key>,
     pub(crate) members: Vec<Key>,
-    /// The admins of the last membership that was not begun by somebody whom the one before did not know as one.
+    /// The admins of the last membership whose inviter the membership before it knew as an admin.
     pub(crate) trusted: Vec<Key>,
 }
 

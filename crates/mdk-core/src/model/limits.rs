@@ -1,4 +1,4 @@
-//! Limits and times of our own, beyond what the protocol fixes.
+//! Limits and times of our own, beyond those of the protocol.
 
 /// Rivals of one account on one state.
 pub(crate) const MAX_OF_ONE: usize = 8;
@@ -6,14 +6,15 @@ pub(crate) const MAX_OF_ONE: usize = 8;
 /// States beside the followed branch, per group, and commits that led there.
 pub(crate) const MAX_BESIDE: usize = 256;
 
-/// Bytes of those commits, per group, of which a line that is followed may take its part.
+/// Bytes of those commits, per group. A line that is followed may take its part of them.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 /// Candidate tips whose states are kept whole, per group: of more, the worst sleep (`operations::settle_branches::limit`).
 pub(crate) const MAX_RIVALS: usize = 8;
 
-/// States that an open pass retains of a line that it follows: what was said in them, and rivals of them, may still come.
-/// As many as commits of a group wait at most, so that those that came before what they lead on from lose nothing.
+/// States that an open pass retains of a line that it follows: messages in them, and rivals of them, may still come.
+/// The number equals the most commits of a group that wait, so commits that came before the ones they lead on from lose
+/// nothing.
 pub(crate) const MAX_LINE: u64 = 256;
 
 /// The longest time that the fetching of a history keeps a pass open, in milliseconds: our own commits wait for it.

@@ -28,7 +28,7 @@ pub enum OutboxPurpose {
     Proposal,
     /// A KeyPackage of ours.
     KeyPackage,
-    /// Anything else: what [`Engine::enqueue`](crate::Engine::enqueue) was given.
+    /// Anything else: an event given to [`Engine::enqueue`](crate::Engine::enqueue).
     List,
 }
 
@@ -36,7 +36,7 @@ pub enum OutboxPurpose {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxItem {
-    /// Its place: what is lower is published first. Never given twice.
+    /// Its place: the lower one is published first. Never given twice.
     pub seq: i64,
     /// Its purpose.
     pub purpose: OutboxPurpose,
@@ -51,7 +51,8 @@ pub struct OutboxItem {
     pub relays: Vec<String>,
     /// When it was put in, Unix seconds. A message that is encrypted again is as old as it was.
     pub created_at: u64,
-    /// Of a message: since when its group has been in its present epoch here, Unix milliseconds. 0 of anything else.
+    /// For a message: the time since which its group has been in its present epoch here, Unix milliseconds. 0 for
+    /// others.
     pub epoch_since: u64,
     /// Attempts at all relays.
     pub attempts: u32,

@@ -117,7 +117,7 @@ impl RejectCode {
     }
 }
 
-/// A verdict with what followed from it.
+/// A verdict with its consequences.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The verdict.

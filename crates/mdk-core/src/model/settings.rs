@@ -1,4 +1,4 @@
-//! A group's settings, whatever form they have on the wire.
+//! A group's settings, in whatever form they have on the wire.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ pub(crate) use mdk_wire::v2::components::{Endpoint, Lifecycle};
 /// The protocol that a group's servers speak (Blossom).
 pub(crate) const MEDIA_KIND: &str = "blossom-v1";
 
-/// A group's settings, whatever form they have on the wire.
+/// A group's settings, in whatever form they have on the wire.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) name: String,

@@ -392,8 +392,8 @@ pub enum EventBody {
         removed: BTreeSet<PublicKey>,
         /// Accounts that left by themselves.
         left: BTreeSet<PublicKey>,
-        /// The committer. None if nobody in particular did it: it came with several commits, or only takes back what was
-        /// withdrawn.
+        /// The committer. None if no single member did it: it came with several commits, or only takes back a withdrawn
+        /// change.
         by: Option<PublicKey>,
         /// Digest of the commit.
         commit: Option<ContentId>,
@@ -465,8 +465,8 @@ pub enum EventBody {
         /// When, Unix seconds by our clock.
         at: u64,
     },
-    /// There was more of a member, or of the group, than is kept ([`Config`](crate::Config)), and the oldest messages of
-    /// that member went, of whom the group had most. Told once for an hour of a group.
+    /// There was more of a member, or of the group, than is kept ([`Config`](crate::Config)). The oldest messages went,
+    /// of that member or of the member of whom the group had most. Told once for an hour of a group.
     HistoryTrimmed {
         /// Whose.
         sender: PublicKey,
@@ -486,9 +486,9 @@ pub enum EventBody {
     },
     /// State that the group needs is lost: only a new invite, or a backup, helps.
     Unrecoverable {
-        /// `retained_state_lost`, `own_commit_lost`; or `joined_on_a_lost_branch`: the branch that we were invited on has
-        /// lost, or `left_behind`: the others have gone on where we could not follow. To the latter two the invitation of
-        /// those who went on follows at once.
+        /// `retained_state_lost`, `own_commit_lost`; or `joined_on_a_lost_branch`: the branch that we were invited on
+        /// has lost; or `left_behind`: the others have gone on where we could not follow. After the latter two, the
+        /// others' invitation follows at once.
         reason: String,
     },
     /// The group was ended by an admin.

@@ -14,8 +14,8 @@ use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 use crate::state_store::{competing_invites, declined_invites, history};
 
-/// Answers an invitation beside what we have of its group with yes: that goes, and this is joined next. Gives
-/// its event and the Welcomes that waited beside both.
+/// Answers an invitation beside the row of its group with yes: the row goes, and this group is joined next. Returns the
+/// invitation's event and the Welcomes that waited beside both.
 pub(crate) fn turn_to(
     records: &mut Records<'_>,
     welcome: &EventId,
@@ -72,8 +72,8 @@ pub(crate) fn invites(records: &mut Records<'_>) -> Result<Vec<Invite>> {
     Ok(invites.into_iter().map(|(_, invite)| invite).collect())
 }
 
-/// Accepts the invite that led to what we have of its group; `waiting` are the Welcomes that waited beside it. Accepting
-/// it again gives the same group.
+/// Accepts the invite that led to the row of its group; `waiting` are the Welcomes that waited beside it. Accepting it
+/// again gives the same group.
 pub(crate) fn accept(
     work: &mut Work<'_>,
     invite: &EventId,

@@ -16,7 +16,7 @@ use crate::model::error::{Error, Result};
 use crate::model::values::{Pending, RequirementsUpdate};
 use crate::policy::{GroupView, Requirements};
 
-/// The arguments by name, for what concerns all of them.
+/// The names of the arguments, for an error that concerns all of them.
 const FIELDS: &str = "components, extensions, proposals, remove";
 
 /// One commit that requires more of every member, and lets optional components go.
@@ -65,7 +65,7 @@ pub(crate) fn change_requirements(
     own_commit::prepare(work, group, &Plan { context, components: updates, ..Plan::default() })
 }
 
-/// Of the extensions and proposals asked for, those that are not required yet.
+/// The requested extensions and proposals that are not required yet.
 fn new_capabilities(
     parent: &GroupView,
     change: &RequirementsUpdate,

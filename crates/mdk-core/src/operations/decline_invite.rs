@@ -35,7 +35,7 @@ pub(crate) fn decline_waiting(
     decline_invite::decline(work, invite, tell)
 }
 
-/// Groups that are still to be told, and what their events are found by now.
+/// Groups that are still to be told, and the routing ids of their events by now.
 pub(crate) fn farewells(tx: &Tx<'_>) -> Result<Vec<(GroupId, NostrGroupId)>> {
     let declined = declined(tx)?;
     let rows = tx.groups()?.into_iter();

@@ -32,7 +32,8 @@ pub(crate) fn disband_again(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
         // Once per commit that lost. It was seen, and is not placed again.
         work.records.tx.set_commit_status(own.id, CommitStatus::Discarded)?;
         work.records.tx.mark_seen(commit.as_bytes(), Seen::OwnEcho)?;
-        // (Who is no admin there cannot end it: the withdrawal of the end, and the admins of the winner, were told.)
+        // (A member who is no admin there cannot end it: the withdrawal of the end, and the admins of the winner, were
+        // told.)
         if row.admins.contains(&me) && work.records.tx.pending_of(id)?.is_none() {
             let (mark, tx) = (work.records.memory.rows.mark(), work.records.tx);
             match tx.savepoint(|_| prepare_disband(work, id, true)) {

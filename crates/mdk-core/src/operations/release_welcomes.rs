@@ -31,7 +31,7 @@ pub(crate) fn invite_again(
         let node = nodes.iter().find(|node| node.commit == Some(commit.digest));
         let is_true = match (node, commit.status) {
             (Some(node), _) => node.canonical,
-            // (its state was let go, and what is beside it has parted since)
+            // (its state was let go, and the branches beside it have parted since)
             (None, CommitStatus::Confirmed) => !records.commits().is_withdrawn(&commit)?,
             (None, _) => false,
         };

@@ -1,4 +1,5 @@
-//! Removals that hold: what another branch undoes is told and made again, and one that is sealed is put out of reach.
+//! Removals that hold: a removal that another branch undoes is told and made again, and a sealed one is put out of
+//! reach.
 //!
 //! Branches are compared by their depth before anything else, so a member can make commits in the epoch before his removal
 //! and publish them later. Until five commits have followed the removal, such a branch may win and bring him back.

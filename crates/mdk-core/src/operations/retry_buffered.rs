@@ -24,7 +24,8 @@ pub(crate) struct Drain {
     events: HashMap<EventId, Waiting>,
     /// Whether a state has come in this call.
     fresh: HashMap<Auth, bool>,
-    /// On how many events of no known key each was tried that has come in this call, and all others together.
+    /// The number of events without a known key that each key was tried on, for states that have come in this call;
+    /// under `None`, the number for all other keys together.
     spent: HashMap<Option<Auth>, u32>,
 }
 
@@ -66,7 +67,7 @@ pub(crate) struct Openable {
 
 /// The keys of the group's states, and the highest epoch among them.
 fn learn_keys(tx: &Tx<'_>, id: &GroupId, row: &GroupRow, drain: &mut Drain) -> Result<u64> {
-    // (what an earlier look has tried it knows of states that are there still)
+    // (a key from an earlier look keeps its tries; it is current only if its state is still there)
     for key in &mut drain.keys {
         (key.number, key.current) = (None, false);
     }
@@ -165,7 +166,7 @@ pub(crate) fn sort_waiting(
             let Some(json) = records.tx.held_json(event_id)? else { continue };
             let event = Event::from_stored_json(json.as_bytes()).ok();
             if let Some(wrap) = event.as_ref().filter(|event| event.kind() == kind::GIFT_WRAP) {
-                // (what cannot be followed any more is replaced like what has ended, B4-5)
+                // (a group that cannot be followed any more is replaced like one that has ended, B4-5)
                 let ended = membership::is_over(row.status) || row.status.is_stuck();
                 welcomes.extend(ended.then(|| wrap.clone()));
                 continue;

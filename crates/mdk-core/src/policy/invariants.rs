@@ -70,7 +70,8 @@ pub(crate) fn judge_welcome(group: &GroupView, signer: u32) -> Result<(), Reject
     }
 }
 
-/// Checks what holds in every epoch: founded, joined, staged, merged ones, and the one that another branch leads to.
+/// Checks the invariants of every epoch: founded, joined, staged, merged ones, and the one that another branch leads
+/// to.
 ///
 /// The proofs of leaves are not looked at: they are checked where a leaf enters (D4-7, B4-7).
 pub(crate) fn check_invariants(group: &GroupView) -> Result<(), Rejection> {
@@ -138,7 +139,7 @@ fn check_required_components(group: &GroupView) -> Result<(), Rejection> {
         }
         // rule: B5-5c
         if component != component_id::IDENTITY_PROOF && !group.components.contains_key(&component) {
-            // A missing admin policy is told by B5-4a, which says what is missing.
+            // A missing admin policy is told by B5-4a, which names the missing part.
             if component != component_id::ADMIN_POLICY {
                 return Err(encoding("B5-5c", "a required component has no state"));
             }

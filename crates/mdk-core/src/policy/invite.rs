@@ -23,7 +23,7 @@ pub(crate) struct Evidence {
     pub(crate) behind: Option<Behind>,
     /// It has waited for as long as a removal may take to come.
     pub(crate) waited: bool,
-    /// A group that was ended is asked for again: who ended it may have ended a copy of his own.
+    /// A group that was ended is asked for again: the member who ended it may have ended a copy of his own.
     pub(crate) asked_again: bool,
     /// The maker, once the Welcome was opened.
     pub(crate) maker: Option<Maker>,
@@ -45,7 +45,7 @@ pub(crate) enum Maker {
     Admin,
     /// Somebody who was an admin when we came, and is none any more.
     FormerAdmin,
-    /// Nobody whom we know as an admin.
+    /// An account that we do not know as an admin.
     Other,
 }
 
@@ -76,7 +76,7 @@ pub(crate) enum InviteVerdict {
 pub(crate) enum Unplaced {
     /// It waits.
     Wait,
-    /// It waits if it can be asked beside what we have (B4-32). To see that, it is opened.
+    /// It waits if it can be asked beside the row of the group (B4-32). It is opened to find that out.
     Ask,
     /// The group is known already.
     Refuse,
@@ -104,8 +104,8 @@ pub(crate) fn judge_invite(
     let (open, competing) = (row.pass.opened != 0, row.pass.contested != 0);
     let bygone = is_bygone(row, offer.epoch, offer.made);
     let later = offer.epoch > row.join_epoch;
-    // (a copy that was given up is replaced, B4-5; and who has asked to leave is asked again, if it is plain that the
-    // others are there)
+    // (a copy that was given up is replaced, B4-5; an account that has asked to leave is asked again, if it is plain
+    // that the others are there)
     let replaced = match row.status {
         GroupStatus::Unrecoverable | GroupStatus::RunsElsewhere => true,
         GroupStatus::Leaving => seen.behind.is_some(),
@@ -129,7 +129,8 @@ pub(crate) fn judge_invite(
         status if membership::is_over(status) && open && competing => WAIT,
 
         // rule: B4-20 what is older than the membership that has ended is no fresh invitation
-        // (what was refused while we were in may be from a branch that has kept us, and nobody has answered it)
+        // (a Welcome that was refused while we were in may be from a branch that has kept us, and nobody has answered
+        // it)
         GroupStatus::Removed | GroupStatus::Left if bygone => InviteVerdict::Refuse(BYGONE),
         // rule: B4-5 a copy that we are no longer in, or that cannot be followed, is replaced by a fresh Welcome
         GroupStatus::Removed
@@ -177,7 +178,7 @@ fn judge_maker(row: &GroupRow, offer: &Offer, seen: &Evidence, maker: Maker) -> 
 
 // rule: B4-39 nobody is known not to be an admin as long as another branch may win that has made it one
 /// Whether a Welcome to a later epoch than our membership began in is not to be refused yet for its maker: branches
-/// compete, or it has just come, and by another subscription than what may compete.
+/// compete, or it has just come, by another subscription than the commits that may compete.
 fn is_early(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
     offer.epoch > row.join_epoch && (undecided(&row.pass) || !seen.waited)
 }
@@ -191,7 +192,8 @@ fn may_rival_later(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
     may_compare(row, offer, seen) && seen.behind.is_none()
 }
 
-/// Whether a Welcome to a later epoch has waited long enough, and what our own led to is still there to be compared with.
+/// Whether a Welcome to a later epoch has waited long enough, and the state that our own led to is still there to be
+/// compared.
 fn may_compare(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
     offer.epoch > row.join_epoch
         && row.pass.opened == 0
@@ -235,9 +237,10 @@ pub(crate) fn is_before(earlier: &Earlier, now: &GroupRow, epoch: u64, made: Tim
     is_bygone(&row, epoch, made)
 }
 
-/// Whether a Welcome to `epoch` may be the second invitation to what we are in: we came by one, to the same epoch or
-/// to a later one of another branch, the state that it led to is still retained, and the branches may have parted so far
-/// back. (What leads further than our own beginning may be a later membership: it waits, see B4-15 and B4-16.)
+/// Whether a Welcome to `epoch` may be the second invitation to our membership. We came by one, to the same epoch or to
+/// a later one of another branch. The state that it led to is still retained, and the branches may have parted so far
+/// back. (A Welcome that leads further than our own beginning may be of a later membership: it waits, see B4-15 and
+/// B4-16.)
 pub(crate) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
     row.welcome.is_some()
         && epoch <= row.join_epoch
@@ -257,8 +260,8 @@ pub(crate) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
 }
 
 /// Whether a Welcome to `epoch` is older than the membership that has ended, and than every branch that could still win
-/// over what ended it. Its maker chooses the epoch: who leads into a copy far ahead must not make all that comes from the
-/// others old, so what was made after that membership began is not.
+/// over the one that ended it. A Welcome's maker chooses its epoch. A member who leads us into a copy far ahead must
+/// not make all Welcomes of the others old, so a Welcome that was made after that membership began is not old.
 pub(crate) fn is_bygone(row: &GroupRow, epoch: u64, made: Timestamp) -> bool {
     is_bygone_of(
         &EndedRow {

@@ -43,7 +43,7 @@ const fn unsupported(rule: &'static str, reason: &'static str) -> Rejection {
     Rejection::new(RejectCode::UnsupportedRequiredFeature, rule, reason)
 }
 
-/// A component that does not decode; what exactly is wrong with it stays with the codec's own rules (2.2).
+/// A component that does not decode; the exact fault stays with the codec's own rules (2.2).
 fn undecodable(rule: &'static str) -> impl FnOnce(WireError) -> Rejection {
     move |_| encoding(rule, "a component does not decode")
 }

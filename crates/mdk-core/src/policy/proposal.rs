@@ -1,4 +1,4 @@
-//! The table of proposals (protocol/commits.md D4): who may propose what.
+//! The table of proposals (protocol/commits.md D4): the accounts that may make each.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use mdk_wire::GroupId;
 
 use crate::model::error::{Error, Result};
 
-/// Name of the `meta` row with what the engine notes of a restore: its time, 8 bytes, and the id of the newest commit that
+/// Name of the `meta` row with the engine's note of a restore: its time, 8 bytes, and the id of the newest commit that
 /// came with the backup, 8 bytes. Such a commit does not renew a leaf, for the old copy has its keys too.
 const RESTORE_FLOOR: &str = "restore_floor";
 

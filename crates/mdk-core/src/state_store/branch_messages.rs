@@ -19,7 +19,7 @@ fn is_shown(row: &MessageRow) -> bool {
     !matches!(row.kind, kind::REACTION | kind::EDIT | kind::DELETE)
 }
 
-/// The history, by what is followed.
+/// The history, by the followed branch.
 pub(crate) struct BranchMessages<'a> {
     pub(crate) groups: Groups<'a>,
     pub(crate) log: EventLog<'a>,
@@ -44,7 +44,7 @@ impl<'a> BranchMessages<'a> {
         let mut nodes = self.log.tx.nodes(id)?;
         nodes.reverse();
         let mut lost: Vec<EventId> = Vec::new();
-        // Rivals may be many, and mostly nobody spoke there: that is asked once for all of them.
+        // Rivals may be many, and mostly nobody spoke there: one query asks for all of them.
         let beside = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let spoken: BTreeSet<Auth> = match beside {
             Some(from) => self.log.tx.spoken_in(id, None, from)?.into_iter().collect(),
@@ -86,7 +86,7 @@ impl<'a> BranchMessages<'a> {
         if is_to_choose(self.groups, id)? || self.log.tx.message(id, &row.id)?.is_some() {
             return Ok(());
         }
-        // (who is out of the group has states that are followed as far as the removal)
+        // (an account that is out of the group has states that are followed as far as the removal)
         let there = |node: &NodeRow| node.canonical && node.authenticator == row.authenticator;
         if self.log.tx.nodes(id)?.iter().any(there) {
             return self.show(row.clone());

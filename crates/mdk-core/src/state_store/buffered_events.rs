@@ -128,7 +128,7 @@ impl BufferedEvents<'_> {
             _ => Vec::new(),
         };
         let next = match oldest {
-            // Of a flood of a month ago one event after the other becomes too old.
+            // The events of a flood of a month ago become too old one after the other.
             _ if !old.is_empty() => now.saturating_add(LOOK_FOR_OLD),
             oldest => oldest.unwrap_or(now).saturating_add(HELD_FOR),
         };

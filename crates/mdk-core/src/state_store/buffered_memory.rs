@@ -18,7 +18,7 @@ use crate::model::{error, membership};
 use crate::state_store::groups::Groups;
 use crate::state_store::held_times::created_at;
 
-/// Entries of [`Dates`] above twice what is held, over which they are made anew.
+/// Entries of [`Dates`], above twice the number of held events, over which they are made anew.
 const SLACK: u64 = 64;
 
 /// Why an event waits that a key has opened.
@@ -43,10 +43,10 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    /// For the next round: what needs not be read again stays, everything else is forgotten.
+    /// Keeps, for the next round, events that need not be read again. Everything else is forgotten.
     pub(crate) fn keep(&mut self, waiting: &[EventId], highest: u64) {
         let mut before = std::mem::take(&mut self.events);
-        // Of one ratchet the first one tells whether the others can be read.
+        // The first event of a ratchet tells whether the others can be read.
         let mut lowest: BTreeMap<(u32, u64), u32> = BTreeMap::new();
         for event in self.far.values().flatten() {
             let Some(Wait::Far(place)) = before.get(event) else { continue };
@@ -80,7 +80,7 @@ impl Waits {
         self.tried.keys().any(|(tried, _)| tried == key)
     }
 
-    /// Down to which place a key was tried on what this group holds.
+    /// The place down to which a key was tried on this group's events.
     pub(crate) fn tried_to(&mut self, key: Auth, holder: &GroupId) -> &mut i64 {
         self.tried.entry((key, holder.clone())).or_insert(i64::MAX)
     }
@@ -90,7 +90,7 @@ impl Waits {
         self.tried.values().all(|place| *place == i64::MIN)
     }
 
-    /// A key has opened it: until it is known what it waits for, it is tried with all keys, should this call fail.
+    /// A key has opened it: until its cause to wait is known, it is tried with all keys, should this call fail.
     pub(crate) fn is_open(&mut self, event: &EventId) {
         self.events.remove(event);
     }
@@ -104,7 +104,7 @@ impl Waits {
         self.events.insert(event, Wait::Far(place));
     }
 
-    /// Something of a sender was read: what comes after it may be within reach.
+    /// A message of a sender was read: the messages after it may be within reach.
     pub(crate) fn heard(&mut self, of: &Place) {
         for event in self.far.remove(&of.sender()).unwrap_or_default() {
             self.events.remove(&event);
@@ -112,7 +112,7 @@ impl Waits {
     }
 }
 
-/// All that decides what becomes of a held event, but for its being read.
+/// All facts that decide the result of a held event, except its content.
 #[derive(PartialEq, Eq)]
 struct Stamp {
     state: Auth,
@@ -241,7 +241,7 @@ impl Waiting<'_> {
         Ok(())
     }
 
-    /// Reads what a group holds, unless it is known.
+    /// Reads the held events of a group, unless their dates are known.
     fn dates(&mut self, id: &GroupId) -> Result<&mut Dates> {
         if !self.buffered.dates.contains_key(id) {
             let mut dates = Dates::default();
@@ -407,7 +407,7 @@ pub(crate) fn is_idle(groups: Groups<'_>, buffered: &BufferedMemory, id: &GroupI
     }
 }
 
-/// Whether it is time to look for what is held for too long.
+/// Whether it is time to look for events that are held for too long.
 pub(crate) fn may_be_old(buffered: &BufferedMemory, now: u64, id: &GroupId) -> bool {
     !buffered.looked_for_old.get(id).is_some_and(|idle| idle.contains(&now))
 }

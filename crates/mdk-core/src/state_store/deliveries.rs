@@ -1,4 +1,4 @@
-//! Messages of ours: how far they are, sending one again, taking one back.
+//! Messages of ours: their delivery, sending one again, taking one back.
 
 use mdk_store::{MessageRow, OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState, Tx};
 use mdk_wire::{EventId, GroupId};
@@ -66,7 +66,8 @@ impl Deliveries<'_> {
     }
 
     // rule: OB-15 who is out of a group says nothing more in it: what waits has failed
-    /// Ends what waits for a group that we are out of. Commits that are true still go out, and Welcomes where it goes on.
+    /// Ends the events that wait for a group that we are out of. Commits that are true still go out, and Welcomes if
+    /// the group goes on.
     pub(crate) fn abandon_outgoing(&mut self, group: &GroupId) -> Result<()> {
         for mut row in self.outbox.tx.outgoing_of_group(group)? {
             match row.purpose {

@@ -12,7 +12,7 @@ use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::state_id::Auth;
 
-/// Counts the keys that are tried on events: in a long absence they are what an event costs more than in a short one.
+/// Counts the keys that are tried on events: they are the extra cost of an event after a long absence.
 #[derive(Default)]
 pub(crate) struct Trials(Cell<u64>);
 

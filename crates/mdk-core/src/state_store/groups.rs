@@ -1,4 +1,4 @@
-//! The rows of groups, and what the settling window of one allows.
+//! The rows of groups, and the rights that the settling window of one gives.
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ impl GroupRows {
         }
     }
 
-    /// The transaction committed: what was put back is true.
+    /// The transaction committed: rows that were put back are true.
     pub(crate) fn committed(&mut self) {
         self.touched.clear();
     }
@@ -125,7 +125,7 @@ impl Groups<'_> {
 
     // rule: C2-4 while a commit of the user's is being published everything else waits
     pub(crate) fn publishing(&self, row: &GroupRow) -> Result<bool> {
-        // OpenMLS has what is pending too, except of a founding: mostly nothing, which needs no query.
+        // OpenMLS has the pending commits too, except that of a founding: mostly none, which needs no query.
         let idle = self.rows.known.get(&row.id).is_some_and(|known| known.idle);
         if idle && row.status != GroupStatus::Founding {
             return Ok(false);
@@ -224,7 +224,8 @@ mod tests {
         }
     }
 
-    /// A savepoint that is rolled back takes with it what was put back or changed since, and nothing from before.
+    /// A savepoint that is rolled back takes with it the rows that were put back or changed since, and none from
+    /// before.
     #[test]
     fn what_was_touched_goes_with_its_savepoint() {
         let (old, edited, new) = (row(1), row(2), row(3));

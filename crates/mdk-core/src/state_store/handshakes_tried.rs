@@ -21,8 +21,8 @@ const MOST: usize = 16_384;
 pub(crate) enum Vain {
     /// It was not made on that state.
     Elsewhere,
-    /// It lacks what was not there then: of a commit the proposals, as [`proposals_on`] gives them, of a message others
-    /// of its sender, as [`heard_until`] gives them.
+    /// It lacks input that was not there then: a commit lacks proposals, as [`proposals_on`] gives them, and a message
+    /// lacks others of its sender, as [`heard_until`] gives them.
     Lacks([u8; 32]),
 }
 
@@ -75,7 +75,7 @@ impl Tried {
     }
 }
 
-/// Names what was said until now, by the newest message.
+/// Names the messages until now, by the newest one.
 pub(crate) fn heard_until(newest: i64) -> [u8; 32] {
     let mut heard = [0; 32];
     heard[..8].copy_from_slice(&newest.to_be_bytes());

@@ -86,7 +86,7 @@ fn edit_of(tx: &Tx<'_>, row: &MessageRow) -> Result<Option<String>> {
     Ok(tx.newest_edit(&row.group, &row.id, &row.sender)?.map(|edit| edit.content))
 }
 
-/// As [`view`], when what is said about the message is known.
+/// As [`view`], when the edit and the reactions of the message are known.
 pub(crate) fn view_with(
     row: MessageRow,
     edit: Option<String>,

@@ -23,7 +23,7 @@ pub(crate) struct HistoryGaps<'a> {
 
 impl HistoryGaps<'_> {
     // rule: F1-6 what is dropped was lost, and that is never passed over
-    /// Reports what was held for as long as anything is, or until the group ended, and is not held any more.
+    /// Reports events that were held for the longest time, or until the group ended, and are not held any more.
     pub(crate) fn report_dropped(&mut self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<()> {
         let dated = |held: HeldRow| created_at(&held).map(|at| (held, at));
         let mut dropped: Vec<_> = dropped.into_iter().filter_map(dated).collect();
@@ -39,9 +39,9 @@ impl HistoryGaps<'_> {
     }
 
     // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told
-    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and may come
-    /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows. (Of a group
-    /// that has ended no key is left: whether something is of its members, or noise of a stranger's, cannot be known.)
+    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and
+    /// may come again, in anybody's envelope. So it is told once in an hour, and the number is not known. (No key of a
+    /// group that has ended is left: its members' messages cannot be told from a stranger's noise.)
     pub(crate) fn report_behind(&mut self, id: &GroupId, sent_at: Timestamp) -> Result<()> {
         let now = self.call.now();
         let at = sent_at.max(ours_from(&self.groups.current_row(id)?)).min(now);

@@ -37,7 +37,7 @@ impl InviteDeliveries<'_> {
         let members = self.outbox.tx.group(&group)?.map(|group| group.members).unwrap_or_default();
         if !members.contains(&recipient) {
             change.finished = true;
-            // (what ended the membership may lose, rule: C2-8)
+            // (the commit that ended the membership may lose, rule: C2-8)
             self.outbox.tx.withhold_welcome(&row.event_id)?;
             return Ok(self.outbox.tx.drop_outgoing(row.seq)?);
         }
@@ -68,7 +68,7 @@ impl InviteDeliveries<'_> {
         Ok(self.outbox.tx.drop_group_welcomes(group)?)
     }
 
-    /// Notes how far an invite is, once for each state and each choice of relays that are against it.
+    /// Notes the delivery of an invite, once for each state and each choice of relays that are against it.
     pub(crate) fn tell_invite(&mut self, row: &OutgoingRow, delivery: Delivery) -> Result<()> {
         let (Some(group), Some(account)) = (&row.group, row.recipient) else {
             return Err(Error::Unrecoverable("outbox"));

@@ -14,7 +14,7 @@ use crate::state_store::retained_states;
 /// Half of the time that our own client looks back (mdk-client), so that a relay may be a day late, too.
 const OLD: u64 = 86_400;
 
-/// Twice what a burst runs ahead of the clock, which relays take.
+/// Twice the time that a burst runs ahead of the clock. Relays take that.
 const AHEAD: u64 = 600;
 
 /// Groups with a waiting message whose time is not of now.

@@ -108,7 +108,7 @@ pub(crate) enum Stored {
     },
     /// The membership that an invitation has taken the place of. It is not told.
     Earlier(Box<Earlier>),
-    /// Invited by somebody else beside what there is of the group.
+    /// An invitation by somebody else beside the row of the group.
     Beside(Box<Beside>),
     /// A reaction came. Its text stands in its own row only, and goes with it.
     Reacted {

@@ -106,8 +106,8 @@ impl MessageExpiry<'_> {
             && !self.tx.buried(&row.group, &target)?.is_empty())
     }
 
-    /// Blanks a message that came after its time, or after its deletion (`deleted`). Of the former it is known from then
-    /// on that it was said for so long only, unless something says so already.
+    /// Blanks a message that came after its time, or after its deletion (`deleted`). A note is kept that a message of
+    /// the former sort was said for so long only, unless another row says so already.
     pub(crate) fn bury_late(&mut self, row: &MessageRow, deleted: bool) -> Result<()> {
         if self.tx.copies(&row.group, &row.id)?.iter().all(|copy| copy.seq == row.seq) {
             self.expire_edits(row)?;

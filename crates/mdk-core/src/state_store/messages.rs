@@ -1,4 +1,4 @@
-//! The messages of a group, and what one does to another.
+//! The messages of a group, and their effects on each other.
 
 use mdk_store::{MessageRow, MessageStatus, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
@@ -25,7 +25,7 @@ impl Messages<'_> {
         }
     }
 
-    /// Of several copies of a message one is shown: these are kept for the case that their branch wins after all.
+    /// One of several copies of a message is shown: these are kept for the case that their branch wins after all.
     pub(crate) fn park_copies(&self, copies: &[MessageRow]) -> Result<()> {
         for copy in copies.iter().filter(|copy| copy.status == MessageStatus::Invalidated) {
             self.tx.set_message_status(copy.seq, MessageStatus::Parked)?;
@@ -110,8 +110,8 @@ impl Messages<'_> {
         })
     }
 
-    /// Blanks a message with its copies and its edits; a reaction just goes, and an edit that was shown gives way to what
-    /// was before it.
+    /// Blanks a message with its copies and its edits. A reaction just goes. An edit that was shown gives way to the
+    /// text before it.
     pub(crate) fn erase(&self, target: MessageRow) -> Result<Option<Stored>> {
         if target.status == MessageStatus::Deleted || !can_be_deleted(&target) {
             return Ok(None);
@@ -145,7 +145,7 @@ impl Messages<'_> {
         Ok(of.filter(|of| of.sender == edit.sender && of.status != MessageStatus::Deleted))
     }
 
-    /// Takes the content of a message away, and what opens its files.
+    /// Takes the content of a message away, and the keys of its files.
     pub(crate) fn erase_row(&self, row: &MessageRow) -> Result<()> {
         if has_imeta(row) {
             self.tx.drop_file_keys(row.seq)?;

@@ -1,4 +1,4 @@
-//! Whether the others may be on another branch than this member: what is seen of that in what is kept.
+//! Whether the others may be on another branch than this member: the signs of that in the kept rows.
 
 use std::collections::BTreeSet;
 

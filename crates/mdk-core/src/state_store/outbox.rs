@@ -128,7 +128,7 @@ impl Outbox<'_> {
     }
 
     // rule: OB-3 over the bound nothing of the user's is taken that could not be kept
-    /// Refuses what the user wants to publish when the outbox is full.
+    /// Refuses an event that the user wants to publish when the outbox is full.
     pub(crate) fn require_outbox_room(&self) -> Result<()> {
         if self.on { self.make_room() } else { Ok(()) }
     }
@@ -163,8 +163,8 @@ impl Outbox<'_> {
         self.put_in(&letter, Some(commit.id), self.now)
     }
 
-    /// A commit is given up, or was true and is not: what has not gone out of it and its Welcomes stays here. The Welcomes
-    /// can be put in again by `invite_again`.
+    /// A commit is given up, or was true and is not: unsent events of the commit and its Welcomes stay here. The
+    /// Welcomes can be put in again by `invite_again`.
     pub(crate) fn withdraw_commit(&self, effects: &mut Effects, pending: i64) -> Result<()> {
         self.tx.withhold_welcomes(pending)?;
         // rule: C2-9 what has given way is not handed out, whichever call has made it ready
@@ -207,7 +207,7 @@ impl Outbox<'_> {
         self.put_in(&letter, None, self.now)
     }
 
-    /// Forgets what was finished long ago. Called by `tick`.
+    /// Forgets rows that were finished long ago. Called by `tick`.
     pub(crate) fn prune_outbox(&self) -> Result<()> {
         self.tx.prune_outgoing(self.now.saturating_sub(REMEMBERED_FOR))?;
         Ok(())

@@ -20,7 +20,7 @@ pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<
     if row.body.is_empty() {
         return Ok(None);
     }
-    // Nobody is told what happens in a group whose invite was declined.
+    // Events of a group whose invite was declined are not told.
     if let Some(group) = &row.group
         && is_declined(tx, group)?
     {

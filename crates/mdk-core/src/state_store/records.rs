@@ -56,7 +56,8 @@ impl<'a> Records<'a> {
         self.call.me()
     }
 
-    /// The transaction, or a part of it that began with `mark` rows put back, was rolled back: what is in memory of it goes.
+    /// The transaction was rolled back, or the part of it that began with `mark` rows put back: its data goes from the
+    /// memory.
     pub(crate) fn forget_since(&mut self, mark: usize) {
         self.memory.rows.forget_since(mark);
         self.memory.rolled_back();

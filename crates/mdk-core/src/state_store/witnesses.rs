@@ -12,7 +12,7 @@ use crate::model::membership;
 use crate::model::state_id::Auth;
 use crate::state_store::groups::{GroupRows, Groups, edit_row};
 
-/// States whose speakers are remembered. Of more they are read again.
+/// States whose speakers are remembered. If there are more, they are read again.
 const MOST_COUNTED: usize = 256;
 
 /// The speakers in contested states.

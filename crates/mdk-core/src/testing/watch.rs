@@ -8,7 +8,7 @@ use crate::model::error::Result;
 use crate::state_store::buffered_memory::is_gift_wrap;
 use crate::state_store::held_times::ours_from;
 
-/// Work that is not done, and how much is kept.
+/// Work that is not done, and the amount of kept data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watch {
     /// Events that no key has opened.
@@ -31,7 +31,7 @@ pub struct Watch {
     pub ours_from: u64,
     /// Retained states, on all branches.
     pub states: Vec<Place>,
-    /// Rivals of which no more is kept than what makes their states again.
+    /// Rivals of which only the data is kept that makes their states again.
     pub asleep: Vec<Place>,
 }
 

@@ -41,7 +41,7 @@ pub const RULES: &[(&str, &str)] = &[
 /// Bytes of the AEAD tag that a ciphertext is longer than its file.
 pub const AEAD_TAG_BYTES: usize = 16;
 
-/// A file that a message carries: where its ciphertext lies, and what is needed to check and to open it.
+/// A file that a message carries: the places of its ciphertext, and the data to check and to open it.
 ///
 /// The file name is the sender's word, not a path to be used.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl fmt::Debug for Attachment {
 
 impl Attachment {
     /// The key of the file, from the exporter secret ("marmot", "encrypted-media") of its message's epoch:
-    /// HKDF-Expand (RFC 5869) over the secret, with what is authenticated and `00 "key"` as info.
+    /// HKDF-Expand (RFC 5869) over the secret, with the authenticated data and `00 "key"` as info.
     #[must_use]
     pub fn key(&self, exporter_secret: &Secret<32>) -> Secret<32> {
         // rule: 2.10-13

@@ -87,7 +87,7 @@ fn unloadable(tx: &Tx<'_>, at: usize, row: &GroupRow) -> Option<String> {
         Ok(Some(mls)) if !founding && mls.epoch().as_u64() != row.epoch => {
             "is of another epoch than its row"
         }
-        // (who is put out by the end of a group has none until that is final)
+        // (an account that the end of a group puts out has no leaf until that is final)
         Ok(Some(mls)) if mls.own_leaf_node().is_none() && row.status != GroupStatus::Disbanding => {
             "holds no leaf of this account"
         }

@@ -155,10 +155,10 @@ impl Engine {
         self.act(|ctx| leave_group::leave(&mut ctx.work, id))
     }
 
-    /// Deletes a group that is over for us, with all that was said in it: messages, files' keys, settings, members, its
-    /// events in the log, what waits for it or was to be published for it, retained states, and of the small values those
-    /// whose keys name it, by its id or a routing id in hex, or that contain such a routing id. Nobody is told. The next
-    /// [`Engine::tick`] takes what was erased out of the write-ahead log as well.
+    /// Deletes a group that is over for us, with all of its data: messages, files' keys, settings, members, its events
+    /// in the log, waiting input, events that were to be published for it, and retained states. Small values go whose
+    /// keys name the group, by its id or a routing id in hex, or that contain such a routing id. Nobody is told. The
+    /// next [`Engine::tick`] takes the erased data out of the write-ahead log as well.
     ///
     /// Two things are kept. The ids of processed events stay, so that a used Welcome is not asked again. A hash of the
     /// group's id stays with these facts: whether the group was disbanded, the epochs in which we joined it and left
@@ -195,7 +195,8 @@ impl Engine {
         self.look(|ctx| own_commit::pending(ctx.work.records.tx, ctx.work.identity))
     }
 
-    /// A relay has the commit: it becomes true. Of one that is true already it gives the group as well.
+    /// A relay has the commit: it becomes true. A second call for a commit that is true already returns the group as
+    /// well.
     ///
     /// # Errors
     /// [`Error::CommitLost`]: it was discarded, or another one won; or it was confirmed so many epochs ago that nothing is

@@ -37,7 +37,8 @@ impl Engine {
     /// Edits a message of ours.
     ///
     /// # Errors
-    /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages and for what is deleted or no message.
+    /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages, deleted ones, and targets that are no
+    /// message.
     pub fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
         self.speak(id, |ctx| send_message::edit(&mut ctx.work, id, target, text))
     }

@@ -12,8 +12,8 @@ use crate::state_store::deliveries;
 
 /// The outbox. One call is one transaction.
 impl Engine {
-    /// From now on everything that is to be published is put into the outbox by the transaction that makes it. Off when
-    /// an engine is opened; what an earlier process put in is there all the same.
+    /// From now on the transaction that makes an event to publish also puts it into the outbox. The outbox is off when
+    /// an engine is opened; events that an earlier process put in are there all the same.
     pub fn enable_outbox(&mut self) {
         self.outbox = true;
     }
@@ -73,8 +73,8 @@ impl Engine {
         self.look(|ctx| ctx.work.records.outbox().outbox_next(from))
     }
 
-    /// Says where an event goes. Relays that were named before keep what they said; those that are not named any more
-    /// are given up, unless they have the event.
+    /// Sets the relays for an event. Relays that were named before keep their answers; those that are not named any
+    /// more are given up, unless they have the event.
     ///
     /// # Errors
     /// [`Error::InvalidRelayUrl`], [`Error::InvalidInput`] for more than 64. An event that is not there any more is no

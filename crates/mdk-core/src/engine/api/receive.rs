@@ -60,8 +60,8 @@ impl Engine {
         }
     }
 
-    /// Processes many events in one transaction, a savepoint for each: Welcomes first, then those of groups, the oldest
-    /// first. The outcomes are in the order of `events`.
+    /// Processes many events in one transaction, a savepoint for each: Welcomes first, then events of groups, the
+    /// oldest first. The outcomes are in the order of `events`.
     ///
     /// # Errors
     /// As [`Engine::process`]; then none of them took effect.
@@ -76,7 +76,7 @@ impl Engine {
         self.resumed &= self.outbox;
     }
 
-    /// As [`Engine::process_many`], for events of which some are verified already.
+    /// As [`Engine::process_many`], for a batch in which some events are verified already.
     ///
     /// # Errors
     /// As [`Engine::process`]; then none of them took effect.

@@ -1,4 +1,4 @@
-//! Pictures with everything in them that must not leave, and pictures that are not what they seem.
+//! Pictures with everything in them that must not leave, and pictures of a false type.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Cursor;
@@ -286,7 +286,7 @@ fn the_kind_of_a_file() {
     let kind = |data: &[u8], name: &str, given| mime_type(data, name, given).unwrap();
     assert_eq!(kind(b"", "a.txt", Some(" Image/JPG; q=1")), "image/jpeg");
     assert!(mime_type(b"", "a.txt", Some("picture")).is_err());
-    // Pictures are known by what they are, other files by their name first.
+    // The type of a picture follows from its content, that of other files from the name first.
     assert_eq!(kind(&photograph(1), "a.png", None), "image/jpeg");
     assert_eq!(kind(&screenshot(1), "a", None), "image/png");
     assert_eq!(kind(&web_picture(None), "", None), "image/webp");

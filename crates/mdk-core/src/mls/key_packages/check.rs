@@ -174,7 +174,7 @@ fn lifetime(key_package: &KeyPackage, now: u64) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Row 8: the tags say what the KeyPackage says. GREASE extensions are left out, GREASE proposals are not.
+/// Row 8: the tags and the KeyPackage say the same. GREASE extensions are left out, GREASE proposals are not.
 fn tags_match(
     parsed: &KeyPackageEvent,
     key_package: &KeyPackage,

@@ -79,7 +79,7 @@ pub(crate) fn may_wait(
         let rumor =
             event.and_then(|event| pending_welcomes::rumor_of(work.records.call.keys, &event));
         match rumor.map(|rumor| welcome::glance_at(work, &row, held.event_id, &rumor)) {
-            // (of one maker the newest says it all)
+            // (the newest Welcome of one maker says it all)
             Some(Ok(old)) if old.said.inviter == new.said.inviter => {
                 let newer = old.said.made <= new.said.made;
                 if newer {
@@ -97,7 +97,7 @@ pub(crate) fn may_wait(
     if others.len() < MAX_WELCOMES {
         return Ok(true);
     }
-    // (what cannot be read any more goes as well)
+    // (a Welcome that cannot be read any more goes as well)
     let unknown = others.into_iter().find(|(_, known)| !known);
     if let Some((held, _)) = &unknown {
         work.records.tx.unhold(&held.event_id)?;

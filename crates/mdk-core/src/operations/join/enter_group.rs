@@ -1,4 +1,4 @@
-//! Entering a group that a Welcome leads to: what goes before it, and what is written.
+//! Entering a group that a Welcome leads to: the steps before it, and the rows that are written.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ pub(super) fn enter_invited(
         (&mls, &view, signer),
         status,
     )?;
-    // A leaf of our own making, whatever a backup brought back.
+    // A leaf of our own making, even after a restored backup.
     work.records.tx.clear_must_update_after_restore(&row.id)?;
     if known.is_some() {
         work.records.tx.forgo_held(&row.id)?;

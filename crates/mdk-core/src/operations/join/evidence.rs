@@ -75,7 +75,7 @@ fn is_left_behind(
     }
     let mut behind = Behind::Lost(from);
     if removal.is_none() && is_settled(row) {
-        // (who has founded a group may be the only one who says or changes anything there)
+        // (a founder may be the only one who says or changes anything there)
         let alone = match row.welcome {
             Some(_) if row.pass.floor > row.join_epoch => {
                 alone_since(records.tx, records.call, row)?
@@ -96,7 +96,7 @@ fn is_left_behind(
             from = row.pass.floor;
         }
     }
-    // (of all that we know of: several of them may have lost)
+    // (of all known branches: several of them may have lost)
     let nodes = records.tx.nodes(&row.id)?;
     let highest = nodes.iter().filter(|n| !n.removed).map(|n| n.epoch).fold(row.epoch, u64::max);
     let mut speakers: BTreeMap<u64, BTreeSet<PublicKey>> = BTreeMap::new();
@@ -123,10 +123,10 @@ fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Re
     {
         return Ok(false);
     }
-    // Of those who go on elsewhere something comes that cannot be read, if only the commit that added us. Without it
-    // nothing may be heard because no relay of the group answers, and what is said there may still be for us. Older
-    // things tell nothing of that: a stranger may have made them. (Who invites may date the commit before its Welcome,
-    // by as long as it takes to publish it.)
+    // If others go on elsewhere, events of theirs come that cannot be read: at least the commit that added us. Without
+    // such an event, the silence may only mean that no relay of the group answers, and its messages may still be for
+    // us. Older events prove nothing: a stranger may have made them. (An inviter may date the commit before its
+    // Welcome, by as long as it takes to publish it.)
     let since = made.saturating_sub(PATIENCE);
     let refused = records.memory.buffered.refused.get(&row.id).copied();
     if history_gaps::last_unread(records.tx, row)?.max(refused).is_none_or(|at| at < since) {

@@ -1,4 +1,4 @@
-//! A Welcome that is judged, and what becomes of it.
+//! A Welcome that is judged, and its result.
 
 use mdk_store::{GroupRow, NodeRow};
 use mdk_wire::{GroupId, KeyPackageRef, SecretVec, WelcomeRumor};

@@ -39,7 +39,7 @@ pub(crate) fn process_gift_wrap(work: &mut Work<'_>, event: &Event) -> Result<Ve
         return Ok(Verdict::Duplicate);
     }
     let rumor = unwrap_welcome(work.records.call, work.identity, event)?;
-    // (by what nobody can change in it)
+    // (by the part that nobody can change in it)
     let content_id = welcome::content_id(&rumor.mls_message).map_err(encoding)?;
     if work.records.tx.seen(content_id.as_bytes())?.is_some() {
         return Ok(Verdict::Duplicate);
@@ -196,7 +196,7 @@ fn join(work: &mut Work<'_>, invite: EventId, rumor: &WelcomeRumor) -> Result<Jo
     enter_group::enter_invited(work, &invitation, known, staged)
 }
 
-/// Judges a Welcome by what we have of its group, once what nobody has answered is put away for it.
+/// Judges a Welcome by the row of its group, once an unanswered invitation is put away for it.
 fn judge(
     records: &mut Records<'_>,
     invitation: &Invitation<'_>,

@@ -64,7 +64,7 @@ pub(crate) fn welcomes_to_retry(records: &mut Records<'_>, id: &GroupId) -> Resu
         return Ok(Retry::All);
     }
     let awaited = removals_of_us::is_awaited(records.tx, &row)?;
-    // (what is heard is no new state, in which it would be taken up again)
+    // (a message that is heard is no new state, in which it would be taken up again)
     if !awaited && is_settled(&row) && !history_gaps::is_quiet(records.tx, records.call, &row)? {
         return Ok(Retry::Nothing);
     }

@@ -102,7 +102,7 @@ fn hear_elsewhere(
     let over = membership::is_out(opened.row.status);
     let deaf = over && !undecided(&opened.row.pass);
     nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
-    // To try it loads the state, and peers may say much that none of them opens.
+    // Each try loads the state, and peers may send many messages that none of the states opens.
     let heard = heard_until(work.records.tx.newest_message()?);
     nodes.retain(|n| !work.records.memory.tried.is_deaf(opened.content_id, n.authenticator, heard));
     nodes.sort_by_key(|n| n.authenticator != opened.opener);
@@ -126,7 +126,7 @@ fn hear_elsewhere(
             epoch,
             authenticator: node.authenticator,
             retention: node.retention,
-            // (what is said in the group is out of sight where we are out of it, until the choice is made)
+            // (a message of the group is out of sight where we are out of it, until the choice is made)
             followed: node.canonical && !over,
         };
         seen::done(work.records.tx, opened)?;

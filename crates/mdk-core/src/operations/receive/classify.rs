@@ -44,7 +44,7 @@ pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, H
         if !full || far {
             if !far {
                 work.records.input.parked = true;
-                // (which is taken up at the end of the batch, whatever else is in it)
+                // (which is taken up at the end of the batch, with everything else in it)
                 let id = opened.row.id.clone();
                 work.records.effects.follow(FollowUp::RetryBuffered(id));
             }

@@ -1,4 +1,4 @@
-//! Application payloads: delivery, and what edits, reactions and deletes do (protocol/events.md D3).
+//! Application payloads: delivery, and the effects of edits, reactions and deletes (protocol/events.md D3).
 
 use mdk_store::{MessageRow, MessageStatus, Tx};
 use mdk_wire::budget::member::{
@@ -29,7 +29,7 @@ pub(crate) struct Source {
     pub(crate) followed: bool,
 }
 
-/// Checks the payload against its MLS sender and stores it once; what is too much goes.
+/// Checks the payload against its MLS sender and stores it once; surplus messages go.
 pub(crate) fn deliver(
     work: &mut Work<'_>,
     opened: &Opened,
@@ -196,7 +196,7 @@ fn has_room_about(tx: &Tx<'_>, row: &MessageRow) -> Result<bool> {
     Ok(true)
 }
 
-/// Checks what a member said against who said it.
+/// Checks a message against its sender.
 fn judge_payload(payload: &Payload, sender: &PublicKey) -> Result<(), Rejection> {
     let no = |rule, reason| Err(Rejection::new(RejectCode::InvalidEncoding, rule, reason));
     // rule: 2.5-9

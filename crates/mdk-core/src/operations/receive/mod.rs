@@ -120,7 +120,7 @@ pub(crate) fn keep_closed(records: &mut Records<'_>, sealed: Sealed) -> Result<V
     Err(Rejection::new(RejectCode::UnknownGroup, reason.0, reason.1).into())
 }
 
-/// Takes in what a group's message says.
+/// Takes in the content of a group's message.
 pub(crate) fn receive(
     work: &mut Work<'_>,
     opened: Opened,

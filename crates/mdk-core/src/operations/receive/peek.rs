@@ -12,7 +12,7 @@ use crate::model::membership;
 use crate::model::sending_position::Place;
 
 pub(crate) enum Peeked {
-    /// It can be processed now; where it stands, if it has such a place.
+    /// It can be processed now. Its place is given, if it has one.
     Ready(Option<Place>),
     /// A commit or proposal.
     Handshake,

@@ -84,8 +84,8 @@ pub(crate) fn wait_on(
 }
 
 // rule: F1-12 who still stands before a commit that nobody may judge any more when it is tried again is told, once
-/// No verdict on the group: any member can send such a commit, and a clock that is wrong makes one. But if the others
-/// took it in time, this member cannot follow them, and learns it from nothing else.
+/// Tells it, without a verdict on the group: any member can send such a commit, and a clock that is wrong makes one. If
+/// the others took it in time, this member cannot follow them, and learns it from nothing else.
 pub(crate) fn tell_unjudged(
     records: &mut Records<'_>,
     opened: &Opened,

@@ -83,9 +83,9 @@ pub(crate) fn first_published(tx: &Tx<'_>, row: &OutgoingRow) -> Result<Option<i
     Ok(Some(pending))
 }
 
-/// Does what follows from the answers, and writes the row. `first` if a relay has it for the first time, and `end` what
-/// has become of it then, if it is a commit. Gives a commit that nobody has taken and that is on a relay all the same, with
-/// its row: it is settled next.
+/// Carries out the consequences of the answers, and writes the row. `first` if a relay has it for the first time; `end`
+/// is then the end of the commit, if it is one. Returns a commit that nobody has taken and that is on a relay all the
+/// same, with its row: it is settled next.
 pub(crate) fn conclude(
     records: &mut Records<'_>,
     mut row: OutgoingRow,
@@ -124,7 +124,7 @@ pub(crate) fn conclude(
         return Ok(None);
     }
     change.finished = true;
-    // Before what follows: a discarded commit takes its unfinished row with it.
+    // This comes before the consequences: a discarded commit takes its unfinished row with it.
     records.outbox().finish(&mut row)?;
     if row.end == Some(OutgoingEnd::Refused) {
         // rule: OB-7 when every relay has refused for good, nothing is left to hope for

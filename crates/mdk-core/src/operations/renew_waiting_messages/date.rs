@@ -16,7 +16,7 @@ use crate::state_store::late_messages::is_misdated;
 use crate::state_store::records::Records;
 
 // rule: OB-19 what no relay has taken for a day goes out with the time of now, around the same encrypted bytes
-/// Dates anew what is too old or too far ahead, and what waits behind it, so that the order stays.
+/// Dates messages anew that are too old or too far ahead, and the messages behind them, so that the order stays.
 pub(crate) fn date_anew(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
     let mut behind = false;
     for row in records.tx.outgoing_of_group(id)? {

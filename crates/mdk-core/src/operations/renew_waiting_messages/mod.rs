@@ -84,7 +84,7 @@ pub(crate) fn say_again(
     work.records.tx.drop_outgoing(waiting.seq)?;
     let purpose = OutboxPurpose::Message { message_id: row.id };
     let letter = Letter { purpose, group: Some(&row.group), event: &sealed.event, relays: &relays };
-    // (as old as what was said: commits without end put it off no longer, rule: OB-20)
+    // (as old as the message was: commits without end put it off no longer, rule: OB-20)
     work.records.outbox().put_in(&letter, None, waiting.created_at)?;
     Ok(true)
 }
@@ -93,7 +93,7 @@ pub(crate) fn say_again(
 const UNREADABLE: &str = "nobody in the group could read it any more";
 
 // rule: OB-17 what nobody could read any more is encrypted again, or has failed; it is not published
-/// Says again what is too old, and what waits behind it, so that the order stays.
+/// Encrypts messages again that are too old, and the messages behind them, so that the order stays.
 pub(crate) fn renew_stale(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
     if membership::require_active(&work.records.groups().current_row(id)?).is_ok()
         && !may_say_again(work, id)?
@@ -114,7 +114,7 @@ pub(crate) fn renew_stale(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
         let Some(message) = message_of(work.records.tx, &waiting)? else { continue };
         let stale = is_out_of_reach(work.records.groups(), id, &message)?;
         behind |= stale;
-        // Of this state, and perhaps out: it would be read twice.
+        // It is of this state, and perhaps out: it would be read twice.
         let twice = message.authenticator == row.authenticator && waiting.attempts > 0;
         if !behind || twice {
             continue;

@@ -217,7 +217,7 @@ fn keep_own(
         row.content = String::new();
         row.tags = Vec::new();
     }
-    // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
+    // A message of ours cannot be decrypted by us, in any wrapping: its content needs no mark.
     records.tx.mark_seen(row.outer_id.as_bytes(), Seen::OwnEcho)?;
     row.seq = records.tx.insert_message(&row)?;
     order::was_said(records, &row);

@@ -21,7 +21,8 @@ const TRIES: usize = 8;
 /// Groups of which those that the clock has passed are forgotten.
 const MANY_GROUPS: usize = 1_024;
 
-/// Whether apps show this kind in the order of its time: what only says something about a message stands there with it.
+/// Whether apps show this kind in the order of its time: a payload that only says something about a message stands
+/// there with it.
 fn is_shown(kind: u16) -> bool {
     !matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
 }

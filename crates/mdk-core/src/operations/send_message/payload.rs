@@ -46,7 +46,7 @@ pub(crate) fn make_distinct(
     }
 }
 
-/// Whether the payload, `json` when written, may be sent: what no receiver would take must not look sent.
+/// Whether the payload, `json` when written, may be sent: a payload that no receiver would take must not look sent.
 /// `files` of its tags, the last ones, are those of attachments.
 pub(crate) fn check_payload(
     call: Call<'_>,

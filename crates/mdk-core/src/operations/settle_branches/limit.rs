@@ -1,4 +1,4 @@
-//! More rivals than are kept as whole states.
+//! The limit to rivals that are kept as whole states.
 //!
 //! A state takes as much room as the group is large, and members can make any number of valid rivals. Of most of them
 //! only the row is kept, with the key, and the commit that led there. Such a state *sleeps*. It takes part in every
@@ -69,7 +69,7 @@ fn put_to_sleep(tx: &Tx<'_>, call: Call<'_>, id: &GroupId, nodes: &[NodeRow]) ->
     let me = call.me();
     let spoken: BTreeSet<Auth> =
         tx.spoken_in(id, Some(&me), retained_states::fork_history(nodes))?.into_iter().collect();
-    // (what came with an invitation, or is our own, cannot be made again)
+    // (a state that came with an invitation, or is our own, cannot be made again)
     let kept: BTreeSet<ContentId> = tx
         .input_heads(id)?
         .into_iter()

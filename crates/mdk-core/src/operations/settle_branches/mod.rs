@@ -1,7 +1,7 @@
 //! Members that see the same events in different orders end in the same state.
 //!
 //! A commit on the tip applies at once. A commit on any other retained state is tried on a copy and becomes a
-//! *candidate*: a state beside the followed branch, with its key, so that what is said there can be read and counted.
+//! *candidate*: a state beside the followed branch, with its key, so that messages there can be read and counted.
 //! The first commit of either sort opens a *pass*. The pass closes when nothing relevant has come for a while, or after
 //! a while in any case. The tips are compared then (`fork_choice::branch_order`). If another one wins, the group moves
 //! there in one transaction (`switch`). Until then no commit of ours is made.
@@ -34,13 +34,13 @@ pub(crate) fn may_close(groups: Groups<'_>, id: &GroupId) -> Result<bool> {
     Ok(row.pass.opened != 0 && !groups.publishing(&row)? && !row.status.is_stuck())
 }
 
-/// Chooses, and goes to what was chosen.
+/// Chooses, and goes to the chosen branch.
 pub(crate) fn decide_pass(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
     let row = work.records.groups().current_row(id)?;
     if row.pass.contested != 0 {
         decide::decide(work, id, row.pass.base)
     } else if membership::is_out(row.status) {
-        // (what was said before we were out and came since)
+        // (messages from before we were out, which have come since)
         work.records.branch_messages().sort_messages(id)
     } else {
         Ok(())

@@ -74,7 +74,7 @@ pub(crate) fn switch(
     }
     let step = Step {
         digest: tip.commit.ok_or(Error::Internal("a candidate without a commit"))?,
-        // After several commits nobody in particular changed what is different now.
+        // After several commits, no single member made the difference.
         committer: tip.committer.filter(|_| path.len() == 1 && tip.parent.is_some()),
         privileged: tip.privileged,
         left: leavers(work.records.tx, id, nodes, path)?,
@@ -93,7 +93,7 @@ pub(crate) fn switch(
     }
     let parted = look_of_fork(work.copies(), id, nodes, lowest);
     enter_branch(work, &old, row, before, (tip, &step, fork))?;
-    // Whom the former one's people put out among themselves says nothing here.
+    // The members of the former branch put each other out there, which says nothing here.
     if plan.another_invitation {
         undone_removals::forget_removals(work.records.tx, id)
     } else {

@@ -115,7 +115,7 @@ impl Lifecycle {
     /// Reads the component.
     ///
     /// # Errors
-    /// Not exactly one byte, or neither 0 nor 1.
+    /// Not exactly one byte, or a byte other than 0 and 1.
     pub fn decode(data: &[u8]) -> Result<Self, WireError> {
         // rule: 2.2-70
         match data {

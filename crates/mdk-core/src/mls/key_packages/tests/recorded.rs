@@ -66,7 +66,7 @@ fn white_noise() -> GroupView {
     }
 }
 
-/// A KeyPackage without its event: rows 3 to 7 against what the recorded engine said about the bytes.
+/// A KeyPackage without its event: rows 3 to 7 against the recorded engine's verdict on the bytes.
 #[test]
 fn the_bytes_alone() {
     if !recorded_clock() {
