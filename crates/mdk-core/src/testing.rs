@@ -256,7 +256,7 @@ pub struct Stored {
     pub sender: PublicKey,
     /// Epoch it was encrypted in.
     pub epoch: u64,
-    /// When it disappears, Unix seconds.
+    /// The time at which it disappears, Unix seconds.
     pub expires_at: Option<u64>,
 }
 

@@ -1,6 +1,6 @@
 //! The one error type of this crate.
 
-/// Why something could not be read from, or written to, the wire.
+/// The reason for which something could not be read from, or written to, the wire.
 ///
 /// Messages name the rule that was broken and sizes; they never contain keys, ids, URLs or content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

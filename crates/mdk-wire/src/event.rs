@@ -106,7 +106,7 @@ impl Event {
         self.unsigned.pubkey
     }
 
-    /// When the signer says it was made, in Unix seconds.
+    /// The signer's claimed time, in Unix seconds.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
         self.unsigned.created_at

@@ -144,7 +144,7 @@ impl Ctx<'_> {
         match (again, &verdict) {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
                 self.retry_now()?;
-                // (which comes before what this one brings)
+                // (the effects of this retry come before those of the event)
                 let effects = &mut self.work.records.effects;
                 effects.told.append(&mut effects.told_later);
                 self.attempt(event, Due::All)

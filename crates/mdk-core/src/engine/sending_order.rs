@@ -45,7 +45,7 @@ pub(crate) fn sort<T>(said: Vec<(T, Option<Place>)>) -> Vec<T> {
 /// An event of a batch, or why it is none, and its place in the batch.
 pub(crate) type Numbered = (usize, std::result::Result<Event, Rejection>);
 
-/// When an event of a group says that it was sent.
+/// The claimed time of a group's event.
 fn sent_at((_, event): &Numbered) -> Option<u64> {
     let event = event.as_ref().ok()?;
     (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())

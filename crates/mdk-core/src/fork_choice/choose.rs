@@ -12,7 +12,7 @@ use crate::fork_choice::state_tree::Tree;
 pub(crate) struct Choice {
     /// The tip to follow.
     pub(crate) winner: usize,
-    /// Why.
+    /// The rule that decided.
     pub(crate) rule: Rule,
     /// Last epoch that the compared branches share.
     pub(crate) fork_epoch: u64,

@@ -17,7 +17,7 @@ pub(crate) fn removes(node: &NodeRow) -> bool {
 /// The removal of us, on a branch that is not followed, after which a Welcome to `epoch` must have been made, and the
 /// epoch in which that branch left the followed one: nobody who is in a group is invited to it.
 ///
-/// Of that branch no more than the removal can be seen otherwise, so it would be scored too low (H2).
+/// Nothing else of that branch can be seen than the removal, so it would be scored too low (H2).
 pub(crate) fn removal_before(
     tree: &Tree<'_>,
     witnesses: &[WitnessRow],

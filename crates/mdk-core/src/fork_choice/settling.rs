@@ -52,18 +52,18 @@ pub(crate) fn undecided(pass: &PassRow) -> bool {
 
 /// The times that an open pass waits, in milliseconds, and the causes of the wait.
 pub(crate) struct SettlingTimes<'a> {
-    /// Without anything relevant.
+    /// The wait without anything relevant.
     pub(crate) quiet: u64,
-    /// In any case.
+    /// The wait in any case.
     pub(crate) hard: u64,
-    /// Until when a history is being fetched, Unix milliseconds; 0 if none is.
+    /// The end of the fetching of a history, Unix milliseconds; 0 if none is fetched.
     pub(crate) fetching_until: u64,
-    /// When we were at work.
+    /// The times at which we were at work.
     pub(crate) worked: &'a Worked,
 }
 
 impl SettlingTimes<'_> {
-    /// When an open pass is over, in Unix milliseconds. `None`: none is open.
+    /// The end of an open pass, in Unix milliseconds. `None`: none is open.
     ///
     /// Closing lets go of states that the next page of a history may still be read in. So time in which we were at work is
     /// not counted, because nobody could give us that page meanwhile, and while a history is being fetched it waits on.

@@ -89,7 +89,7 @@ pub(crate) fn prepare(work: &mut Work<'_>, mut group: LoadedGroup, plan: &Plan) 
     )?;
     let group_id = group.row.id.clone();
     work.put(group);
-    // To where the source epoch's members listen.
+    // The commit goes to the relays that the source epoch's members read.
     let purpose = OutboxPurpose::Commit { pending: id };
     work.records.outbox().post(&Letter {
         purpose,

@@ -51,7 +51,7 @@ pub(crate) fn on_all_cores<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     });
     match (done, work) {
         (Some(Ok(Some(result))), _) => result,
-        // Without threads to be had it takes longer.
+        // If no threads can be had, it takes longer.
         (_, Some(f)) => f(),
         _ => unreachable!("the work was either done or is still here"),
     }

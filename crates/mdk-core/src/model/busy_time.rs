@@ -1,4 +1,4 @@
-//! When the engine itself was at work: nothing could be given to it then, so no wait counts that time.
+//! The times at which the engine itself was at work: nothing could be given to it then, so no wait counts them.
 
 use std::collections::VecDeque;
 

@@ -83,7 +83,7 @@ pub enum Error {
         reason: &'static str,
         /// Rule id of protocol/key-packages.md A2, or B5 for members.
         rule: &'static str,
-        /// Whose client it is.
+        /// The accounts of these clients.
         who: Vec<PublicKey>,
     },
     /// An event would be over `Config::max_event_bytes`. Remedy: invite fewer members at once, write less, or raise

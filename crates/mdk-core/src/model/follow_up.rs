@@ -16,9 +16,9 @@ pub(crate) enum FollowUp {
     LimitBranches(GroupId),
     /// A leave counts in one epoch: it is asked for again.
     RenewLeave(GroupId),
-    /// Another branch is followed: whom its commits of ours have added is invited.
-    ReleaseWelcomes(GroupId),
     /// Another branch is followed: the members that its commits of ours have added are invited.
+    ReleaseWelcomes(GroupId),
+    /// An end of ours has lost.
     DisbandAgain(GroupId),
     /// Leaves of others may be due.
     AnswerLeaves(GroupId),

@@ -16,6 +16,6 @@ pub(crate) struct Hints {
     pub(crate) invite_limits: HashMap<PublicKey, u64>,
     /// Groups of which more is being fetched, until then at most, in Unix milliseconds.
     pub(crate) more: HashMap<GroupId, u64>,
-    /// When the engine itself was at work.
+    /// The times at which the engine itself was at work.
     pub(crate) worked: Worked,
 }

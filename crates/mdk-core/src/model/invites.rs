@@ -92,7 +92,7 @@ impl Default for Inviters {
 pub(crate) struct Offer {
     pub invite: EventId,
     pub epoch: u64,
-    /// When it says that it was made, Unix seconds.
+    /// The claimed time of its making, Unix seconds.
     pub made: Timestamp,
 }
 

@@ -27,7 +27,7 @@ pub(crate) const MAX_PASSES: usize = 10_000;
 /// win. Nothing advances such a group, so time has to end it.
 pub(crate) const OUT_FOR: u64 = 86_400;
 
-/// When a commit that the clock forbids to judge is tried again, in milliseconds.
+/// The time after which a commit that the clock forbids to judge is tried again, in milliseconds.
 pub(crate) const JUDGE_AGAIN: u64 = 600_000;
 
 /// Welcomes that wait, per group, for the end of a membership that still lasts.

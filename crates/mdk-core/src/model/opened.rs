@@ -12,7 +12,7 @@ pub(crate) struct Opened {
     /// The event, when it is at hand.
     pub(crate) event: Option<Event>,
     pub(crate) event_id: EventId,
-    /// When it says that it was made, Unix seconds.
+    /// The claimed time of its making, Unix seconds.
     pub(crate) sent_at: u64,
     pub(crate) bytes: Zeroizing<Vec<u8>>,
     pub(crate) content_id: ContentId,

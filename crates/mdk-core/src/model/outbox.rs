@@ -49,7 +49,7 @@ pub struct OutboxItem {
     /// The relays for it; empty while they are still to be found out
     /// ([`Engine::set_outbox_relays`](crate::Engine::set_outbox_relays)).
     pub relays: Vec<String>,
-    /// When it was put in, Unix seconds. A message that is encrypted again is as old as it was.
+    /// The time at which it was put in, Unix seconds. A message that is encrypted again is as old as it was.
     pub created_at: u64,
     /// For a message: the time since which its group has been in its present epoch here, Unix milliseconds. 0 for
     /// others.
@@ -96,7 +96,7 @@ pub struct RelayResult {
     pub state: SendState,
     /// The number of attempts.
     pub attempts: u32,
-    /// When it is to be tried again, Unix milliseconds; 0 for at once.
+    /// The time of the next attempt, Unix milliseconds; 0 for at once.
     pub next_at: u64,
     /// Its words, or why it was not reached.
     pub reason: Option<String>,
@@ -121,11 +121,11 @@ pub enum RelayVerdict {
         /// Its words.
         reason: String,
     },
-    /// Nothing final: try again.
+    /// The answer is not final: try again.
     Later {
         /// Its words, or why it was not reached.
         reason: String,
-        /// When, Unix milliseconds.
+        /// The time of the next attempt, Unix milliseconds.
         next_at: u64,
     },
 }

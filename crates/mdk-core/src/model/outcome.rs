@@ -17,7 +17,7 @@ pub enum Verdict {
     Rejected(Rejection),
 }
 
-/// Why an event waits.
+/// The reason for which an event waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeferredReason {
@@ -56,7 +56,7 @@ impl DeferredReason {
     }
 }
 
-/// Why an event was refused: a category, the rule it broke, and a sentence without data.
+/// The reason for which an event was refused: a category, the rule it broke, and a sentence without data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejection {
     /// Category.

@@ -12,7 +12,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Whose ratchet it is in, in one group.
+    /// The owner of the ratchet that it is in, in one group.
     pub(crate) const fn sender(&self) -> (u32, u64) {
         (self.leaf, self.epoch)
     }

@@ -30,7 +30,7 @@ pub enum GroupState {
 /// The delivery of a message of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Delivery {
-    /// Not yet known to be on a relay.
+    /// It is not yet known to be on a relay.
     Queued,
     /// At least one relay has it.
     Accepted,
@@ -245,7 +245,7 @@ pub struct StoreInfo {
     pub size_bytes: u64,
     /// The source of the key; `"none"` in memory.
     pub key_source: &'static str,
-    /// When the database was last encrypted anew with another key, Unix seconds.
+    /// The time at which the database was last encrypted anew with another key, Unix seconds.
     pub rekeyed_at: Option<u64>,
 }
 
@@ -447,9 +447,9 @@ pub enum EventBody {
     HistoryGap {
         /// The number of events; 0 when that is not known.
         count: u64,
-        /// When the first of them says that it was made, Unix seconds.
+        /// The claimed time of the first of them, Unix seconds.
         first: u64,
-        /// When the last of them says that it was made, Unix seconds.
+        /// The claimed time of the last of them, Unix seconds.
         last: u64,
     },
     /// Somebody is back who had been removed, or an admin who had been demoted: another branch won. The group is contested
@@ -462,13 +462,13 @@ pub enum EventBody {
         demoted: bool,
         /// The account that made the first commit of the branch that won.
         by: Option<PublicKey>,
-        /// When, Unix seconds by our clock.
+        /// The time, Unix seconds by our clock.
         at: u64,
     },
     /// There was more of a member, or of the group, than is kept ([`Config`](crate::Config)). The oldest messages went,
     /// of that member or of the member of whom the group had most. Told once for an hour of a group.
     HistoryTrimmed {
-        /// Whose.
+        /// The member whose messages went.
         sender: PublicKey,
     },
     /// A commit came that cannot be judged here, most often because it adds somebody whose KeyPackage has expired since,
@@ -476,10 +476,10 @@ pub enum EventBody {
     /// (rule: F1-12). Told once for each state, and no verdict: any member can send such a commit, and with a clock that
     /// is far ahead every KeyPackage has expired.
     ///
-    /// The second case: a branch removes this account, is not followed here, and events after it cannot be read (rule:
-    /// D8-8). The third case: members that are no admins have made everything here for five epochs, and an event came
-    /// that cannot be read (rule: D8-9). The others may be elsewhere: the group is contested until somebody else is
-    /// heard here.
+    /// The second case: a branch that is not followed here removes this account, and events after it cannot be read
+    /// (rule: D8-8). The third case: members that are no admins have made everything here for five epochs, and an
+    /// event came that cannot be read (rule: D8-9). The others may be elsewhere: the group is contested until
+    /// somebody else is heard here.
     CannotFollow {
         /// The epoch that the group stands in here.
         epoch: u64,

@@ -26,7 +26,8 @@ use crate::state_store::{retained_states, undone_removals};
 /// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
 const FIRST_PAUSE: u64 = 5_000;
 const LONGEST_PAUSE: u64 = 300_000;
-/// Between two commits of a seal, in milliseconds: each is to be settled with everybody before the next one comes.
+/// The pause between two commits of a seal, in milliseconds: each is to be settled with everybody before the next one
+/// comes.
 const SEAL_PAUSE: u64 = 2_000;
 
 // rule: D8-7 who is accepted is not put out by what was made before that, unless a relay has it

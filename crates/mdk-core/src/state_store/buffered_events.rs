@@ -117,7 +117,7 @@ impl BufferedEvents<'_> {
     ///
     /// Anybody may seal noise to a routing id, so without this the group's share would stay full for ever.
     pub(crate) fn drop_old_held(&mut self, id: &GroupId) -> Result<bool> {
-        // To look reads all that is held, and a flood that is refused would make it look for each event.
+        // Each search reads all held events, and a flood that is refused would make it search for each event.
         if !may_be_old(self.buffered, self.call.now(), id) {
             return Ok(false);
         }

@@ -21,7 +21,7 @@ use crate::state_store::held_times::created_at;
 /// Entries of [`Dates`], above twice the number of held events, over which they are made anew.
 const SLACK: u64 = 64;
 
-/// Why an event waits that a key has opened.
+/// The reason for which an event waits that a key has opened.
 enum Wait {
     /// It claims an epoch that is still to come.
     Ahead(u64),
@@ -124,12 +124,12 @@ struct Stamp {
     heard: Option<i64>,
 }
 
-/// When held events of a group were made, and which are Welcomes. It may name some that are held no longer, and misses
-/// none.
+/// The times at which held events of a group were made, and the Welcomes among them. It may name some that are held no
+/// longer, and misses none.
 #[derive(Default)]
 pub(crate) struct Dates {
     unreported: BTreeSet<(Timestamp, EventId)>,
-    /// With how each was last taken up in vain.
+    /// The Welcomes, each with its last vain try.
     welcomes: BTreeMap<EventId, Option<Vain>>,
 }
 
@@ -156,7 +156,7 @@ impl Dates {
 pub(crate) struct BufferedMemory {
     /// The causes for which held events wait: a flood of them is read once, not with every call.
     pub(crate) waits: HashMap<GroupId, Waits>,
-    /// When held events were made.
+    /// The times at which held events were made.
     pub(crate) dates: HashMap<GroupId, Dates>,
     /// The time of the last event that was refused for want of room and that no key opened: it is as much of a sign as
     /// a held one.

@@ -175,7 +175,7 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// When an open pass is over, in Unix milliseconds. `None`: none is open.
+    /// The end of an open pass, in Unix milliseconds. `None`: none is open.
     pub(crate) fn deadline(&self, id: &GroupId, pass: &PassRow) -> Option<u64> {
         self.settling_times(id).deadline(pass)
     }

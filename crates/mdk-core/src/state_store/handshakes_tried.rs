@@ -16,7 +16,7 @@ use crate::model::state_id::Auth;
 /// Tries that are remembered, of all groups together. More are forgotten together, and made again.
 const MOST: usize = 16_384;
 
-/// Why a try on a state came to nothing.
+/// The reason for which a try on a state came to nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vain {
     /// It was not made on that state.

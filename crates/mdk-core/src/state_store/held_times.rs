@@ -21,7 +21,7 @@ pub(crate) fn ours_from(row: &GroupRow) -> Timestamp {
     row.pass.joined_at.saturating_add(u64::from(row.welcome.is_some()))
 }
 
-/// When a held event of a group says that it was made; a Welcome that waits is no part of the history.
+/// The claimed time of a held event of a group; a Welcome that waits is no part of the history.
 pub(crate) fn created_at(held: &HeldRow) -> Option<Timestamp> {
     let event = Event::from_stored_json(held.event_json.as_bytes()).ok()?;
     (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())

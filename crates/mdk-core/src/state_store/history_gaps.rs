@@ -72,9 +72,9 @@ impl HistoryGaps<'_> {
     }
 
     // rule: F1-13 who is led to others that it could not follow is told from when to when something may be missing
-    /// Reports the time between the last event that was heard in a membership and the Welcome that takes its place. No
-    /// key of ours reads messages of that time any more, while we were a member. Their number is not known. Events of
-    /// that time that come later are not told.
+    /// Reports the time between the last event that was heard in a membership and the Welcome that takes its place.
+    /// Messages of that time, while we were a member, are read by no key of ours any more, and their number is not
+    /// known. Events of that time that come later are not told.
     pub(crate) fn report_left_behind(
         &mut self,
         row: &GroupRow,
@@ -132,7 +132,7 @@ pub(crate) fn last_unread(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<Timestam
     Ok(waits.max())
 }
 
-/// When another member was last read.
+/// The time at which another member was last read.
 pub(crate) fn last_heard(tx: &Tx<'_>, me: PublicKey, id: &GroupId) -> Result<Timestamp> {
     let me = Some(me);
     let nodes = tx.nodes(id)?;

@@ -1,4 +1,4 @@
-//! When each KeyPackage of ours is to be replaced.
+//! The times at which our KeyPackages are to be replaced.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const META: &str = "key_package_upkeep";
 /// The plan for a KeyPackage. Times are Unix seconds.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// When it is to be replaced.
+    /// The time at which it is to be replaced.
     pub(crate) rotate_at: u64,
     /// It is to replace another one as soon as a relay has it.
     pub(crate) staged: bool,

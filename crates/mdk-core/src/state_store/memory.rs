@@ -18,9 +18,9 @@ use crate::state_store::witnesses::Speakers;
 /// nothing: then messages do not wait.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Undecided {
-    /// When a branch came last that may still win.
+    /// The time at which the last branch came that may still win.
     pub(crate) rival: u64,
-    /// When a message of ours began to wait last.
+    /// The time at which a message of ours last began to wait.
     pub(crate) silent: u64,
 }
 

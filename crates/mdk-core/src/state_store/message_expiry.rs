@@ -16,7 +16,7 @@ pub(crate) const UNTIL_SENT: u64 = 60;
 
 /// The time for which relays are to keep an event.
 pub(crate) enum Kept {
-    /// As long as its readers do.
+    /// As long as its readers keep it.
     AsReaders,
     /// No longer than it was kept when it was said before.
     AtMost(Option<u64>),
@@ -59,7 +59,7 @@ impl MessageExpiry<'_> {
         if copies.is_empty() {
             return Ok(Kept::AsReaders);
         }
-        // None is for ever.
+        // A copy without an end stays for ever.
         let ends: Option<Vec<u64>> = copies.iter().map(|copy| copy.expires_at).collect();
         Ok(Kept::AsLongAs(ends.and_then(|ends| ends.into_iter().max())))
     }

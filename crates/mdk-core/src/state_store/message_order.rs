@@ -1,4 +1,4 @@
-//! When our messages say that they were made, inside of the encryption.
+//! The times that our messages bear inside of the encryption.
 //!
 //! Apps show a group's messages by that time, in whole seconds, and within one by the message's id, which is chance: ten
 //! parts that are sent at once would stand there in any order, and an answer above its question. So a message of ours is

@@ -172,8 +172,8 @@ pub(crate) fn tip(groups: Groups<'_>, id: &GroupId) -> Result<NodeRow> {
     node.ok_or(Error::Unrecoverable("the current state has no row"))
 }
 
-/// Since when this group has been in its epoch here, Unix milliseconds. When its commit says that it was made tells nothing of
-/// that: it may have waited for a relay, and clocks differ.
+/// The time since which this group has been in its epoch here, Unix milliseconds. The claimed time of its commit tells
+/// nothing of that: it may have waited for a relay, and clocks differ.
 pub(crate) fn epoch_since(groups: Groups<'_>, id: &GroupId) -> Result<u64> {
     let row = groups.current_row(id)?;
     Ok(groups.tx.node_made_at(id, &row.authenticator)?.unwrap_or(0))

@@ -247,7 +247,7 @@ impl Engine {
         })
     }
 
-    /// When something happened in a group last, Unix milliseconds: a commit, or a message.
+    /// The time of the last change in a group, Unix milliseconds: a commit, or a message.
     ///
     /// # Errors
     /// [`Error::GroupNotFound`], [`Error::Store`].

@@ -114,8 +114,9 @@ fn is_left_behind(
 /// that it sees in the group, so the inviter is elsewhere. A member who goes on here shows that not all are. A member
 /// who has missed a commit for good, or cannot judge it, learns of the others by nothing else.
 ///
-/// Messages from before may be read after the Welcome has come, in any order. So the Welcome's own time counts, unless
-/// it lies ahead of ours. As long as things are read, more of them may come, our removal among them.
+/// Messages from before the Welcome may be read after it has come, in any order. So the time of each message itself
+/// counts, unless it lies ahead of our clock. As long as things are read, more of them may come, our removal among
+/// them.
 fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Result<bool> {
     if membership::is_out(row.status)
         || records.groups().publishing(row)?
@@ -145,7 +146,7 @@ fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Re
     Ok(!commits && heard.iter().all(|state| beside.contains(state)))
 }
 
-/// When a Welcome came that waits, in Unix seconds.
+/// The time at which a waiting Welcome came, in Unix seconds.
 fn waits_since(records: &mut Records<'_>, row: &GroupRow, invite: &EventId) -> Result<Option<u64>> {
     let held = records.waiting().held_welcomes(&row.id)?;
     Ok(held.iter().find(|w| w.event_id == *invite).map(|w| w.received_at))
