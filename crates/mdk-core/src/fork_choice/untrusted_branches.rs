@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(tips(&[], &[], &[account(3)]), BTreeSet::new());
     }
 
-    /// Without such a branch, nobody is asked who was there.
+    /// The members of that state are not asked for without such a branch.
     #[test]
     fn what_costs_is_asked_only_when_it_decides() {
         let nodes = [node(1, 10, 0, true), node(2, 11, 1, false)];

@@ -1,4 +1,4 @@
-//! Errors of a call to the engine, sorted by who must act.
+//! Errors of a call to the engine, sorted by the person who must act.
 //!
 //! Input of a *peer* is never an error: it ends as an [`Outcome`](crate::Outcome). The variants here are faults of the
 //! caller, of the group's state, of this machine, or of this crate.
@@ -67,8 +67,8 @@ pub enum Error {
         /// The time to wait.
         millis: u64,
     },
-    /// Somebody who was removed, or an admin who was demoted, is back because another branch won. Remedy: remove or demote them
-    /// again, or say that it is well (`accept_members()`).
+    /// A removed member, or a demoted admin, is back because another branch won. Remedy: remove or demote them again,
+    /// or say that it is well (`accept_members()`).
     #[error("the group is contested: a removal or demotion was undone")]
     Contested,
     /// The commit is not pending any more: another one won, or it was discarded. Remedy: do the operation again. (An automatic

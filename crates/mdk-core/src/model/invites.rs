@@ -33,7 +33,7 @@ pub(crate) struct Earlier {
     pub(crate) description: String,
     pub(crate) admins: Vec<Key>,
     pub(crate) members: Vec<Key>,
-    /// The admins of the last membership whose inviter the membership before it knew as an admin.
+    /// The admins of the last membership whose inviter the membership before it knew as an admin, or of the first one.
     pub(crate) trusted: Vec<Key>,
 }
 

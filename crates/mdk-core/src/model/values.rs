@@ -410,9 +410,9 @@ pub enum EventBody {
     },
     /// The epoch advanced.
     EpochChanged {
-        /// From.
+        /// The epoch before.
         old: u64,
-        /// To.
+        /// The epoch after.
         new: u64,
         /// Digest of the commit.
         commit: Option<ContentId>,
@@ -452,13 +452,13 @@ pub enum EventBody {
         /// The claimed time of the last of them, Unix seconds.
         last: u64,
     },
-    /// Somebody is back who had been removed, or an admin who had been demoted: another branch won. The group is contested
-    /// until the removal holds again, or [`Engine::accept_members`](crate::Engine::accept_members) is called; meanwhile
-    /// nothing can be said in it. An admin who had made the removal makes it again by itself.
+    /// A removed member, or a demoted admin, is back: another branch won. The group is contested until the removal
+    /// holds again, or [`Engine::accept_members`](crate::Engine::accept_members) is called; meanwhile nothing can be
+    /// said in it. An admin who had made the removal makes it again by itself.
     RemovalUndone {
         /// The account.
         account: PublicKey,
-        /// It was a demotion: the account is an admin again.
+        /// The account had been demoted, and is an admin again.
         demoted: bool,
         /// The account that made the first commit of the branch that won.
         by: Option<PublicKey>,

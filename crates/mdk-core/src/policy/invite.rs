@@ -43,7 +43,7 @@ pub(crate) enum Behind {
 pub(crate) enum Maker {
     /// An admin in our view.
     Admin,
-    /// Somebody who was an admin when we came, and is none any more.
+    /// An admin of the time when we came, who is none any more.
     FormerAdmin,
     /// An account that we do not know as an admin.
     Other,

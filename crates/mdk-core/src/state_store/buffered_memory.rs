@@ -21,7 +21,7 @@ use crate::state_store::held_times::created_at;
 /// Entries of [`Dates`], above twice the number of held events, over which they are made anew.
 const SLACK: u64 = 64;
 
-/// The reason for which an event waits that a key has opened.
+/// The reason for which an event waits after a key has opened it.
 enum Wait {
     /// It claims an epoch that is still to come.
     Ahead(u64),

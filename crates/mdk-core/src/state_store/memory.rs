@@ -42,7 +42,7 @@ pub(crate) struct Memory {
     pub(crate) said: Said,
     /// Files that were encrypted and not sent yet.
     pub(crate) recent: Recent,
-    /// Groups in which nobody is back who was put out, as far as it was asked.
+    /// Groups in which no put-out account is back, as far as it was asked.
     pub(crate) uncontested: HashSet<GroupId>,
     /// The relays and filters to listen to may have changed since they were asked for last.
     pub(crate) rerouted: bool,
