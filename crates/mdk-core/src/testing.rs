@@ -206,8 +206,8 @@ pub fn state(engine: &mut Engine, id: &GroupId) -> Result<State> {
     })
 }
 
-/// The GroupContext that a commit leads to from the newest retained state: what a removed member still
-/// computes, although the engine keeps no live state of a group it is no longer in.
+/// The GroupContext that a commit leads to from the newest retained state. A removed member still computes it, although
+/// the engine keeps no live state of a group it is no longer in.
 ///
 /// # Errors
 /// [`Error::EpochUnavailable`] without a retained state; [`Error::Internal`] for a commit that does not
@@ -256,7 +256,7 @@ pub struct Stored {
     pub sender: PublicKey,
     /// Epoch it was encrypted in.
     pub epoch: u64,
-    /// When it disappears, Unix seconds.
+    /// The time at which it disappears, Unix seconds.
     pub expires_at: Option<u64>,
 }
 
@@ -295,7 +295,7 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     })
 }
 
-/// How many rows the history of all groups has, and how many bytes their texts and tags take in memory.
+/// The number of rows in the history of all groups, and the bytes that their texts and tags take in memory.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -308,7 +308,7 @@ pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
     })
 }
 
-/// Who counts as having spoken in the live state of a group.
+/// The accounts that count as having spoken in the live state of a group.
 ///
 /// # Errors
 /// [`Error::GroupNotFound`], [`Error::Store`].
@@ -319,7 +319,7 @@ pub fn speakers(engine: &mut Engine, id: &GroupId) -> Result<Vec<PublicKey>> {
     })
 }
 
-/// What waits in a group: events as they came, and opened handshake messages by the hash of their bytes.
+/// The input that waits in a group: events as they came, and opened handshake messages by the hash of their bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {
     /// Ids of kind-445 events that no key has opened, or that belong to a later epoch.
@@ -328,7 +328,7 @@ pub struct Held {
     pub inputs: BTreeSet<ContentId>,
 }
 
-/// What waits in a group. Input whose bytes do not give its id is not counted.
+/// The input that waits in a group. Input whose bytes do not give its id is not counted.
 ///
 /// # Errors
 /// [`Error::Store`].
@@ -346,7 +346,7 @@ pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
     })
 }
 
-/// The hash of what a kind-445 event carries, if a state that is retained opens it.
+/// The hash of a kind-445 event's content, if a state that is retained opens it.
 ///
 /// # Errors
 /// [`Error::GroupNotFound`], [`Error::Store`].
@@ -385,7 +385,8 @@ pub fn store_steps(engine: &mut Engine) -> Result<u64> {
     engine.look(|ctx| Ok(ctx.work.records.tx.steps()))
 }
 
-/// How often OpenMLS has asked for cryptography in this thread: grows with the MLS messages that engines make and read.
+/// The number of times that OpenMLS has asked for cryptography in this thread. It grows with the MLS messages that
+/// engines make and read.
 #[must_use]
 pub fn mls_steps() -> u64 {
     provider::asked()

@@ -1,7 +1,7 @@
-//! What each peer may cost: the one place of these numbers. `docs/internals/budgets.md` says what each is against and which
-//! test goes over it.
+//! The budget of each peer: the one place of these numbers. `docs/internals/budgets.md` names, for each, the abuse that
+//! it is against and the test that goes over it.
 
-/// A relay, whoever named it.
+/// A relay, no matter who named it.
 pub mod relay {
     use std::time::Duration;
 
@@ -23,38 +23,39 @@ pub mod relay {
 
     /// Relays of one group, beside those that the account's owner named, that are read at one time.
     pub const GROUP_RELAYS: usize = 5;
-    /// How long one of these may be away before another one of the group is read in its place.
+    /// The time that one of these may be away before another one of the group is read in its place.
     pub const ROTATE_AFTER: Duration = Duration::from_secs(30);
-    /// How long the others go before it then.
+    /// The time for which the others go before it then.
     pub const ROTATED_FOR: Duration = Duration::from_secs(600);
     /// Relays on one host, by whatever port or path, that others named.
     pub const HOST_RELAYS: usize = 4;
     /// Connections of a process, however many files it may have open.
     pub const SOCKETS: usize = 1024;
-    /// Of the files that it may have open, one of so many may be a connection.
+    /// The part of the process's open files that may be connections: one of so many.
     pub const SOCKET_SHARE: usize = 2;
-    /// Of these connections, one of so many may be to what others named.
+    /// The part of these connections that may go to relays that others named: one of so many.
     pub const PEER_SHARE: usize = 2;
 
-    /// How long closing the connections of an account takes at most, whatever relays and the engine do; the outbox has what
-    /// is left of it before [`CLOSE_LAST`]. Of the five seconds that closing an account takes the database has the rest.
+    /// The longest time that closing the connections of an account takes, whatever relays and the engine do. The outbox
+    /// has the rest of this time before [`CLOSE_LAST`]. Closing an account takes five seconds, and the database has the
+    /// rest of them.
     pub const CLOSE: Duration = Duration::from_millis(4_500);
-    /// What is left of it, or more if the outbox was given longer, for what runs to come to its end.
+    /// The rest of it, or more if the outbox was given longer, for running work to come to its end.
     pub const CLOSE_LAST: Duration = Duration::from_millis(500);
 
     /// Time within which points are counted.
     pub const WINDOW: Duration = Duration::from_secs(60);
     /// Points within it from which the relay is left alone for the longest pause.
     pub const POINTS: u32 = 20_000;
-    /// Points of what no honest relay sends: forged, unasked for, garbage, larger than it may be.
+    /// Points of a message that no honest relay sends: forged, unasked for, garbage, larger than it may be.
     pub const FALSE_POINTS: u32 = 10;
     /// Points of a notice, a ping or a challenge.
     pub const CHATTER_POINTS: u32 = 2;
-    /// Points of a repetition, and of what comes for a request that is over.
+    /// Points of a repetition, and of a message for a request that is over.
     pub const STRAY_POINTS: u32 = 1;
     /// Bytes of these that are another point each.
     pub const BYTES_PER_POINT: usize = 1024;
-    /// The same of repetitions and of what is late, which honest relays send, too.
+    /// The same of repetitions and of late messages, which honest relays send, too.
     pub const STRAY_BYTES_PER_POINT: usize = 4 * 1024;
     /// A message comes to its end within so many times the bytes of the largest, however small the pieces are.
     pub const WIRE_FACTOR: usize = 2;
@@ -68,7 +69,7 @@ pub mod inviter {
     pub const MAX_OF_ONE: usize = 16;
     /// Invites of all strangers that wait for an answer.
     pub const MAX_WAITING: usize = 256;
-    /// How long an invite waits, in seconds.
+    /// The time for which an invite waits, in seconds.
     pub const MAX_AGE: u64 = 30 * 86_400;
 }
 
@@ -80,8 +81,8 @@ pub mod member {
     pub const MAX_EDITS: usize = 16;
     /// Deletions of one message by one member that are kept.
     pub const MAX_DELETIONS: usize = 4;
-    /// Bytes in memory that the tags of a reaction, an edit or a deletion may take; of more the one is kept that names
-    /// the message.
+    /// Bytes in memory that the tags of a reaction, an edit or a deletion may take. If there are more, only the tag
+    /// that names the message is kept.
     pub const MAX_TAGS_ABOUT_BYTES: usize = 2_048;
     /// Messages that go at once when there are more of a member than are kept.
     pub const MAX_CUT_AT_ONCE: u32 = 1_024;

@@ -41,7 +41,7 @@ pub(crate) fn verify(
         .map_err(|_| WireError::InvalidSignature("Schnorr signature does not verify"))
 }
 
-/// What the library signs with: for keys that sign once, or for the time of one signature.
+/// The key that the library signs with: for keys that sign once, or for the time of one signature.
 pub(crate) struct Pair(LockedBox<ffi::Keypair>);
 
 impl Pair {

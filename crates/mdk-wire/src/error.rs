@@ -1,6 +1,6 @@
 //! The one error type of this crate.
 
-/// Why something could not be read from, or written to, the wire.
+/// The reason for which something could not be read from, or written to, the wire.
 ///
 /// Messages name the rule that was broken and sizes; they never contain keys, ids, URLs or content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +143,7 @@ pub enum WireError {
     BrokenRandom,
 }
 
-/// What a peer's input broke: the rule, and how.
+/// A rule that a peer's input broke, and the error.
 ///
 /// Remedy: that of [`error`](Self::error).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -151,7 +151,7 @@ pub enum WireError {
 pub struct Broken {
     /// Id of the rule of the protocol.
     pub rule: &'static str,
-    /// How it was broken.
+    /// The error that it caused.
     pub error: WireError,
 }
 
@@ -181,7 +181,7 @@ pub enum Category {
 }
 
 impl WireError {
-    /// The limit that was passed and what was met, if it is a matter of size.
+    /// The limit that was passed and the size that was met, if it is a matter of size.
     #[must_use]
     pub fn measured(&self) -> Option<(usize, usize)> {
         match *self {

@@ -106,7 +106,7 @@ impl Event {
         self.unsigned.pubkey
     }
 
-    /// When the signer says it was made, in Unix seconds.
+    /// The signer's claimed time, in Unix seconds.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
         self.unsigned.created_at
@@ -178,7 +178,7 @@ impl UnsignedEvent {
 
     /// Signs with auxiliary randomness from the operating system.
     ///
-    /// The author becomes the key's account, whatever `pubkey` was.
+    /// The author becomes the key's account, in place of `pubkey`.
     #[must_use]
     pub fn sign(self, keys: &Keys) -> Event {
         self.sign_with(keys, &mut OsRandom)

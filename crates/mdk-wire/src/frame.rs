@@ -1,12 +1,12 @@
-//! A first look at a message of a relay (NIP-01): what it is, and whether it is small enough to be read.
+//! A first look at a message of a relay (NIP-01): its kind, and whether it is small enough to be read.
 
 use crate::budget::relay::{EVENT_FRAME_BYTES, FRAME_STRINGS, OTHER_FRAME_BYTES};
 use crate::limits::MAX_TAGS;
 
-/// How deep the arrays are that are an event's tags: message, event, list of tags, tag.
+/// The depth of the arrays that are an event's tags: message, event, list of tags, tag.
 const TAG_DEPTH: usize = 4;
 
-/// What one pass over a message says of it. It ends where a bound is passed, and nothing is allocated for it.
+/// The result of one pass over a message. The pass ends where a bound is passed, and nothing is allocated for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look<'t> {
     /// The first string of the array, as it is written; empty when there is none.
@@ -28,14 +28,14 @@ pub fn look(text: &str) -> Look<'_> {
     Look { label, second, fits: text.len() <= most && is_small(text) }
 }
 
-/// The string that the text begins with, and what follows it.
+/// The string that the text begins with, and the rest.
 fn first_string(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start().strip_prefix('"')?;
     let end = string_end(text)?;
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// Where the quote is that ends a string, whose first quote is not part of `text`.
+/// The position of the quote that ends a string, whose first quote is not part of `text`.
 fn string_end(text: &str) -> Option<usize> {
     let mut from = 0;
     loop {
@@ -104,7 +104,7 @@ mod tests {
         let over = event(&tags(MAX_TAGS + 1), "");
         assert_eq!(look(&over), Look { label: "EVENT", second: "s1", fits: false });
         assert!(!look(&event(&tags(380_000), "")).fits);
-        // What only looks like tags is content.
+        // Text that only looks like tags is content.
         assert!(look(&event("", &"[".repeat(MAX_TAGS + 1))).fits);
         assert!(look(&event("", &"\\\"[[[[".repeat(MAX_TAGS + 1))).fits);
     }

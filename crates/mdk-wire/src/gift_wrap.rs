@@ -19,7 +19,7 @@ pub const MAX_BACKDATE: u32 = 2 * 24 * 60 * 60;
 /// The JSON of a wrap beside its content stays below this.
 const ENVELOPE_BYTES: usize = 1024;
 
-/// What a gift wrap held.
+/// The content of a gift wrap.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Unwrapped {
     /// The author of the seal, equal to the author of the rumor.
@@ -95,8 +95,8 @@ fn wrap_for(
 /// # Errors
 ///
 /// [`WireError::WrongRecipient`] if `p` names another account; [`WireError::TransportRejected`] for a
-/// wrong kind, tag or author; [`WireError::DecryptionFailed`]; and whatever [`Event::from_json`] and
-/// [`Payload::parse`](crate::Payload::parse) say about seal and rumor. Each with the rule.
+/// wrong kind, tag or author; [`WireError::DecryptionFailed`]; and the errors of [`Event::from_json`] and
+/// [`Payload::parse`](crate::Payload::parse) for seal and rumor. Each with the rule.
 pub fn unwrap(event: &Event, recipient: &Keys) -> Result<Unwrapped, Broken> {
     if event.kind() != kind::GIFT_WRAP {
         return Err(breaks("2.4-11")(WireError::TransportRejected("kind is not 1059")));

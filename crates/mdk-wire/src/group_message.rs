@@ -76,8 +76,8 @@ impl GroupMessage {
         open(&self.sealed, key)
     }
 
-    /// What is sealed in an event of this kind that [`Event::to_json`] has written, without reading the rest of it: for
-    /// whoever tries a key on many. `None` for other text.
+    /// Returns the sealed bytes of an event of this kind that [`Event::to_json`] has written, without reading the rest
+    /// of it: for a caller who tries a key on many. `None` for other text.
     #[must_use]
     pub fn sealed_in(json: &str) -> Option<Vec<u8>> {
         // (within a string a quotation mark is escaped, so only the member's own name reads like this)
@@ -86,7 +86,7 @@ impl GroupMessage {
     }
 }
 
-/// The MLSMessage bytes of what is [`GroupMessage::sealed`], if `key` is the one it was sealed under.
+/// The MLSMessage bytes inside the bytes that are [`GroupMessage::sealed`], if `key` is the one that sealed them.
 #[must_use]
 pub fn open(sealed: &[u8], key: &Secret<32>) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, ciphertext) = sealed.split_at_checked(NONCE)?;

@@ -24,7 +24,7 @@ pub(crate) struct Fields {
     pub(crate) sig: Option<[u8; 64]>,
 }
 
-/// What a member is that an event does not have, or has already.
+/// The error of a member that an event does not have, or has already.
 pub(crate) const STRANGE_MEMBER: WireError =
     WireError::InvalidEncoding("a member that an event does not have, or has once");
 
@@ -187,7 +187,7 @@ impl<'de> Visitor<'de> for TagsSeed<'_> {
     }
 }
 
-/// How many elements there are behind the limit, for whoever has to make them fewer; nothing of them is kept.
+/// The number of elements behind the limit, for a caller who has to make them fewer; none of them is kept.
 fn rest<'de, A: SeqAccess<'de>>(seq: &mut A) -> usize {
     std::iter::from_fn(|| seq.next_element::<IgnoredAny>().ok().flatten()).count()
 }
@@ -223,7 +223,7 @@ impl<'de> Visitor<'de> for TagSeed<'_> {
     }
 }
 
-/// Where JSON is written to: bytes, or straight into the hash that makes the event id.
+/// The sink for JSON: bytes, or straight into the hash that makes the event id.
 pub(crate) trait Sink {
     fn put(&mut self, bytes: &[u8]);
 }

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 
 /// A Nostr secret key with its public key. Wiped on drop; `Debug` shows neither.
 ///
-/// The secret is there once for all clones, in locked memory; what the curve's library needs is made for each signature.
+/// The secret is there once for all clones, in locked memory; the curve library's copy is made for each signature.
 #[derive(Clone)]
 pub struct Keys {
     secret: Arc<Secret<32>>,
@@ -102,7 +102,7 @@ impl Keys {
         self.public
     }
 
-    /// The NIP-19 form `nsec1…`: whoever reads it owns the account.
+    /// The NIP-19 form `nsec1…`: a reader of it owns the account.
     #[must_use]
     pub fn reveal_nsec(&self) -> Zeroizing<String> {
         match self.to_nostr().to_bech32() {

@@ -30,7 +30,7 @@ pub const POLL: u16 = 1068;
 pub const STREAM_START: u16 = 1200;
 /// Relay list (NIP-65).
 pub const RELAY_LIST: u16 = 10002;
-/// Inbox relay list: where gift wraps go (NIP-17).
+/// Inbox relay list: the relays for gift wraps (NIP-17).
 pub const INBOX_RELAYS: u16 = 10050;
 /// KeyPackage.
 pub const KEY_PACKAGE: u16 = 30443;

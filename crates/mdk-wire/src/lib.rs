@@ -1,4 +1,4 @@
-//! What travels: pure codecs, identifiers, limits and secret types of Marmot v2.
+//! The wire format: pure codecs, identifiers, limits and secret types of Marmot v2.
 //!
 //! No I/O and no state. Time and randomness are arguments. Every decoder is strict,
 //! bounded (see [`limits`]) and free of panics for any input.

@@ -1,4 +1,4 @@
-//! Every limit on what is read or written, each with its own [`WireError`](crate::WireError) variant.
+//! Every limit on reading or writing, each with its own [`WireError`](crate::WireError) variant.
 
 /// Largest Nostr event read, as JSON, in bytes. Error: `EventTooLarge`.
 pub const MAX_EVENT_BYTES: usize = 1 << 20;

@@ -1,8 +1,8 @@
 //! Memory for secrets: pages that the system neither swaps out nor writes into core dumps, handed out in slots.
 //!
-//! A slot is zero before it is handed out and is wiped when it comes back; what needs more has several in a row. The
+//! A slot is zero before it is handed out and is wiped when it comes back; a larger value has several in a row. The
 //! bookkeeping is a few atomic words, so no lock can be left behind by a thread that a `fork()` did not copy. A child
-//! inherits the pages, not their locking: what it makes itself goes to pages of its own.
+//! inherits the pages, but not their locking: its own values go to pages of its own.
 //!
 //! This file is the only one of this crate with `unsafe` code.
 
@@ -94,8 +94,8 @@ impl Row {
 
 impl Drop for Row {
     fn drop(&mut self) {
-        // SAFETY: `size` bytes are mapped there for ever and initialized. Their bits are ours, and what referred to them
-        // is gone.
+        // SAFETY: `size` bytes are mapped there for ever and initialized. Their bits are ours, and no reference to them
+        // is left.
         unsafe { std::slice::from_raw_parts_mut(self.at.as_ptr(), self.size()) }.zeroize();
         self.used.fetch_and(!self.bits, Ordering::Release);
     }
@@ -138,7 +138,7 @@ unsafe impl<T: Send> Send for LockedBox<T> {}
 unsafe impl<T: Sync> Sync for LockedBox<T> {}
 
 impl<T> LockedBox<T> {
-    /// Takes the value that `make` returns. What that leaves on the stack is overwritten.
+    /// Takes the value that `make` returns. The copies that `make` leaves on the stack are overwritten.
     #[must_use]
     pub fn new(make: impl FnOnce() -> T) -> Self {
         apart(|| Self::of(make))
@@ -211,13 +211,13 @@ impl<T> fmt::Debug for LockedBox<T> {
 fn claim(used: &AtomicU64, count: usize) -> Option<u64> {
     let mut now = used.load(Ordering::Relaxed);
     loop {
-        // Where a row of that length begins.
+        // The first slot of a row of that length.
         let free = (1..count).fold(!now, |free, n| free & (!now >> n));
         if free == 0 {
             return None;
         }
         let bits = (u64::MAX >> (ROW - count)) << free.trailing_zeros();
-        // Acquire: what the last user wiped must be seen as wiped.
+        // Acquire: the last user's wipe must be visible.
         match used.compare_exchange_weak(now, now | bits, Ordering::Acquire, Ordering::Relaxed) {
             Ok(_) => return Some(bits),
             Err(found) => now = found,

@@ -8,8 +8,8 @@ use crate::ids::{EventId, PublicKey, Timestamp};
 use crate::json;
 use crate::limits::MAX_PAYLOAD_BYTES;
 
-/// What one member said. Built with [`UnsignedEvent::to_json`]; the caller must still compare `pubkey`
-/// with the account of the MLS sender.
+/// A message of one member. Built with [`UnsignedEvent::to_json`]; the caller must still compare `pubkey` with the
+/// account of the MLS sender.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload {
     /// NIP-01 id, equal to the hash of the other members.

@@ -1,4 +1,4 @@
-//! Which relay URLs may appear on the wire.
+//! The relay URLs that may appear on the wire.
 
 use crate::error::WireError;
 use crate::limits::MAX_RELAY_URL_BYTES;

@@ -11,8 +11,8 @@ pub use crate::stack::{apart, wipe_stack};
 
 /// `N` secret bytes.
 ///
-/// Up to 64 bytes lie in pages that the system does not swap out and leaves out of core dumps, where it can be told to;
-/// where it cannot, one warning per process says so. Moving the value moves no byte of the secret.
+/// Up to 64 bytes lie in pages that the system does not swap out and leaves out of core dumps. If the system cannot be
+/// told so, one warning per process says that. Moving the value moves no byte of the secret.
 pub struct Secret<const N: usize>(Memory<N>);
 
 enum Memory<const N: usize> {

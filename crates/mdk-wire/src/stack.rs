@@ -1,9 +1,9 @@
-//! What returned calls leave on the stack.
+//! The remains of returned calls on the stack.
 
 use std::hint::black_box;
 
-/// Runs `f` below a frame of its own, and overwrites what it has left on the stack. Called in any other way it
-/// may be made a part of its caller, whose frame is out of reach of [`wipe_stack`] until that returns, too.
+/// Runs `f` below a frame of its own, and overwrites what `f` has left on the stack. A plain call of `f` may be made a
+/// part of its caller, whose frame is out of reach of [`wipe_stack`] until that returns, too.
 pub fn apart<T>(f: impl FnOnce() -> T) -> T {
     #[inline(never)]
     fn call<T>(f: impl FnOnce() -> T) -> T {
@@ -19,8 +19,8 @@ pub fn apart<T>(f: impl FnOnce() -> T) -> T {
 const STACK: usize = if cfg!(debug_assertions) { 384 * 1024 } else { 96 * 1024 };
 
 /// Overwrites the part of this thread's stack that returned calls have used: ciphers, hashes and moved values leave
-/// copies of secrets there which no destructor reaches. Takes about 2 µs. Where a whole operation ends, see
-/// [`apart`].
+/// copies of secrets there which no destructor reaches. Takes about 2 µs. See [`apart`] for the end of a whole
+/// operation.
 #[inline(never)]
 pub fn wipe_stack() {
     // Words, because they are written faster than bytes; opaque, because nobody reads them.

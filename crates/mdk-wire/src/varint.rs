@@ -4,7 +4,7 @@
 use crate::error::WireError;
 use crate::limits::MAX_VECTOR_BYTES;
 
-/// Reads a byte string front to back; every read is checked against what is left.
+/// Reads a byte string front to back; every read is checked against the bytes that are left.
 #[derive(Clone)]
 pub struct Reader<'a> {
     rest: &'a [u8],
@@ -232,7 +232,7 @@ impl Writer {
         Ok(self.varint(bytes.len())?.bytes(bytes))
     }
 
-    /// What was written.
+    /// The written bytes.
     #[must_use]
     pub fn into_vec(self) -> Vec<u8> {
         self.bytes

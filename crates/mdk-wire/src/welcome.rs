@@ -25,7 +25,7 @@ pub struct WelcomeRumor {
     pub created_at: Timestamp,
     /// The kind 30443 event said to be consumed; informative.
     pub key_package_event: EventId,
-    /// Where the group is said to be: 1 to 16 URLs.
+    /// The stated relays of the group: 1 to 16 URLs.
     pub relays: Vec<String>,
     /// MLSMessage(Welcome).
     pub mls_message: Vec<u8>,
@@ -41,7 +41,7 @@ impl fmt::Debug for WelcomeRumor {
 ///
 /// # Errors
 ///
-/// Whatever [`parse`] would refuse.
+/// The errors of [`parse`].
 pub fn rumor(
     sender: PublicKey,
     mls_welcome: &[u8],
@@ -194,10 +194,10 @@ pub fn recipients(mls_welcome_message: &[u8]) -> Result<Vec<KeyPackageRef>, Wire
     Ok(framing.secrets.iter().map(|(r, _)| *r).collect())
 }
 
-/// What a Welcome is known by: the hash of its encrypted GroupInfo, which is the same for all whom one commit adds.
+/// The id of a Welcome: the hash of its encrypted GroupInfo, which is the same for all accounts that one commit adds.
 ///
-/// The secrets for its recipients, which stand before that, are authenticated for whom they are meant and nobody else:
-/// anybody who has a Welcome can change those of others, leave them out (RFC 9420, section 12.4.3.1) or add to them.
+/// The secrets for the recipients stand before it, and each is authenticated for its own recipient only. Anybody who
+/// has a Welcome can change the secrets of others, leave them out (RFC 9420, section 12.4.3.1) or add to them.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! One event, or one of several: refused, it leaves nothing behind. What is buffered is tried until nothing more opens.
+//! One event, or one of several: a refused one leaves nothing behind. Buffered events are tried until no more open.
 
 use mdk_store::{InputClass, InputRow, InputState, NodeRow};
 use mdk_wire::{Event, GroupId, kind};
@@ -15,7 +15,7 @@ use crate::operations::{join, receive, retry_buffered};
 use crate::state_store::{buffered_events, buffered_memory, key_package_plans};
 
 impl Ctx<'_> {
-    /// Processes one verified event of any kind, and what it makes due as far as `due`.
+    /// Processes one verified event of any kind, and its follow-ups as far as `due`.
     pub(crate) fn process_event(&mut self, event: Event, due: Due) -> Result<Verdict, Halt> {
         match event.kind() {
             kind::GROUP_MESSAGE => self.process_group_message(event, due),
@@ -139,8 +139,8 @@ impl Ctx<'_> {
     // rule: D5-2 held input is tried again when the state changes
     /// Tries everything that waits for the group until a whole round changes nothing.
     ///
-    /// Within a round what was said in an epoch goes before the commit that would leave it (rule: F1-3), because each
-    /// round runs against one tip: a commit that applies ends the round.
+    /// Within a round, messages of an epoch go before the commit that would leave it (rule: F1-3), because each round
+    /// runs against one tip: a commit that applies ends the round.
     pub(crate) fn retry_held(&mut self, id: &GroupId) -> Result<()> {
         if self.work.records.input.batching {
             self.drain.entry(id.clone()).or_default();
@@ -152,18 +152,18 @@ impl Ctx<'_> {
         self.retry_rounds(id)?;
         let effects = &mut self.work.records.effects;
         effects.told_later.extend(effects.told.drain(own.min(effects.told.len())..));
-        // The rounds go on until nothing opens, and whoever began them closes: what they have made due is done. (What they
-        // have made due in another group is done with its next event, or tick.)
+        // The rounds go on until nothing opens, and the caller that began them closes: their follow-ups are done.
+        // (Follow-ups in another group are done with its next event, or tick.)
         self.work.records.effects.follow_ups = due;
         Ok(())
     }
 
-    /// As `retry_held`, for whom time passes: mostly nothing has changed since, and nothing is read.
+    /// As `retry_held`, for the passing of time: mostly nothing has changed since, and nothing is read.
     pub(crate) fn retry_if_moved(&mut self, id: &GroupId) -> Result<()> {
         if self.has_moved(id)? { self.retry_held(id) } else { Ok(()) }
     }
 
-    /// Whether something may have become of what waits since all of it was tried in vain.
+    /// Whether a waiting event may have a new result since all of them were tried in vain.
     pub(crate) fn has_moved(&self, id: &GroupId) -> Result<bool> {
         let fresh = self.work.records.effects.new_states.iter().any(|(group, _)| group == id);
         Ok(fresh
@@ -229,7 +229,8 @@ impl Ctx<'_> {
         }
     }
 
-    /// Tries what waits for a state on a state that is new, or that a proposal was made on. True when something moved.
+    /// Tries inputs that wait for a state on a state that is new, or that got a proposal. Returns true when something
+    /// moved.
     fn try_waiting(&mut self, id: &GroupId, auth: &Auth) -> Result<bool> {
         let mut moved = false;
         for class in [InputClass::Proposal, InputClass::Commit] {
@@ -239,7 +240,7 @@ impl Ctx<'_> {
                 return Ok(moved);
             };
             for head in waiting {
-                // (what another one has changed meanwhile is tried as it is now)
+                // (an input that another one has changed meanwhile is tried as it is now)
                 let Some(input) = self.work.records.tx.input(id, &head)? else { continue };
                 if input.state == InputState::Waiting {
                     moved |= self.try_handshake(&input, &node)?;

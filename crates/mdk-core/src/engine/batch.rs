@@ -1,7 +1,7 @@
 //! From an event that anyone can send to an outcome: open, classify, apply.
 //!
 //! Each stage consumes the type of the one before, so nothing unverified can be applied. Everything runs in
-//! the caller's savepoint: what ends as `Halt` leaves no trace.
+//! the caller's savepoint: an event that ends as `Halt` leaves no trace.
 
 use mdk_wire::{Event, GroupId};
 
@@ -21,7 +21,7 @@ pub enum Incoming<'a> {
     Verified(Event),
 }
 
-/// A verdict with the events it brought about and what is to be published.
+/// A verdict with the events that it brought about, and the events to publish.
 pub(crate) type Judged = (Result<Verdict, Rejection>, Vec<EngineEvent>, Vec<Event>);
 
 impl Ctx<'_> {
@@ -100,7 +100,7 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// A commit of a batch may be what earlier events of it wait for: they come before what follows.
+    /// Earlier events of a batch may wait for a commit of it: they come before the events after it.
     fn retry_between(&mut self, verdict: Option<Verdict>) -> Result<(), Error> {
         if !self.work.records.input.batching
             || verdict != Some(Verdict::Applied)
@@ -116,7 +116,7 @@ impl Ctx<'_> {
         if moved { self.retry_now() } else { Ok(()) }
     }
 
-    /// What is held is tried as if the batch were at its end.
+    /// Tries held events as if the batch were at its end.
     fn retry_now(&mut self) -> Result<(), Error> {
         self.work.records.input.parked = false;
         self.work.records.input.batching = false;
@@ -136,15 +136,15 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// One event of a batch. Where there is no room for it, commits that were left for the end of the batch are not left
-    /// any longer: what they lead to may be what it needs.
+    /// Processes one event of a batch. If there is no room for it, commits that were left for the end of the batch are
+    /// tried now: the event may need the states that they lead to.
     fn attempt_with_room(&mut self, event: Event) -> Result<Result<Verdict, Rejection>, Error> {
         let again = self.work.records.input.parked.then(|| event.clone());
         let verdict = self.attempt(event, Due::All)?;
         match (again, &verdict) {
             (Some(event), Ok(Verdict::Deferred(DeferredReason::ResourceRefused))) => {
                 self.retry_now()?;
-                // (which comes before what this one brings)
+                // (the effects of this retry come before those of the event)
                 let effects = &mut self.work.records.effects;
                 effects.told.append(&mut effects.told_later);
                 self.attempt(event, Due::All)

@@ -1,4 +1,4 @@
-//! The context of one engine call: the transaction, who we are, the time, and what it brings about.
+//! The context of one engine call: the transaction, our identity, the time, and the effects.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub(crate) struct Ctx<'a> {
     pub(crate) work: Work<'a>,
     /// Held events as they were parsed, with the keys that were tried on them.
     pub(crate) drain: HashMap<GroupId, Drain>,
-    /// How a refused event is undone when others share its transaction.
+    /// The way to undo a refused event when others share its transaction.
     pub(crate) undo: Undo,
 }
 

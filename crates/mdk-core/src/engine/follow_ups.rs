@@ -17,7 +17,7 @@ use crate::operations::{
     repeat_undone_removals,
 };
 
-/// How far what is due is worked off.
+/// The extent to which due work is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     /// Follow-ups that belong to the event that made them due. The call that reads on sees to the rest.
@@ -26,7 +26,7 @@ pub(crate) enum Due {
 }
 
 impl Ctx<'_> {
-    /// Does what is due, the smallest first, until nothing is.
+    /// Does the due work, the smallest first, until nothing is due.
     pub(crate) fn work_off(&mut self, due: Due) -> Result<()> {
         let wanted = |next: &FollowUp| due == Due::All || next.is_at_once();
         while self.work.records.effects.follow_ups.first().is_some_and(wanted) {
@@ -66,7 +66,7 @@ impl Ctx<'_> {
         }
     }
 
-    /// Takes up Welcomes that waited for what has gone.
+    /// Takes up Welcomes that waited for something that has gone.
     fn take_up_welcomes(&mut self, due: Due) -> Result<()> {
         for held in std::mem::take(&mut self.work.records.effects.welcomes) {
             if let Ok(event) = Event::from_stored_json(held.event_json.as_bytes()) {
@@ -107,7 +107,7 @@ impl Ctx<'_> {
         if active { self.close_due(id) } else { Ok(()) }
     }
 
-    /// What time has decided is decided before a message of ours is said, where it would wait for it.
+    /// Applies what time has decided before a message of ours is said, if the message would wait for it.
     pub(crate) fn close_to_speak(&mut self, id: &GroupId) -> Result<()> {
         let Some(row) = self.work.records.tx.group(id)? else { return Ok(()) };
         let waits = membership::require_active(&row).is_ok()
@@ -115,9 +115,9 @@ impl Ctx<'_> {
         if waits { self.close_due(id) } else { Ok(()) }
     }
 
-    /// Closes passes until none is open: what was held may open another.
+    /// Closes passes until none is open: held events may open another.
     pub(crate) fn close_all(&mut self, id: &GroupId) -> Result<()> {
-        // Each pass advances the group or is the last one; the number bounds what cannot happen.
+        // Each pass advances the group or is the last one; the number bounds a loop that cannot happen.
         for _ in 0..MAX_PASSES {
             let row = self.work.records.groups().current_row(id)?;
             if row.pass.opened == 0 || self.work.records.groups().publishing(&row)? {
@@ -128,20 +128,21 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// Ends a pass that was opened for what had been held, if there was nothing in it to choose.
+    /// Ends a pass that was opened for held events, if there was nothing in it to choose.
     pub(crate) fn close_unless_moved(&mut self, id: &GroupId, tip: Auth) -> Result<()> {
         let row = self.work.records.groups().current_row(id)?;
         let still = row.authenticator == tip && row.pass.contested == 0;
         if still && row.status != GroupStatus::Disbanding { self.close_pass(id) } else { Ok(()) }
     }
 
-    /// Chooses, applies the choice, lets go of what was kept for it, and takes up what had waited for that.
+    /// Chooses, applies the choice, lets go of the states that were kept for it, and takes up events that had waited
+    /// for it.
     fn close_pass(&mut self, id: &GroupId) -> Result<()> {
         if !settle_branches::may_close(self.work.records.groups(), id)? {
             return Ok(());
         }
         settle_branches::decide_pass(&mut self.work, id)?;
-        // (whom the winner has added is invited before the commits are let go)
+        // (members that the winner has added are invited before the commits are let go)
         self.work_off(Due::AtOnce)?;
         let goes_on = settle_branches::end_pass(&mut self.work.records, id)?;
         self.work_off(Due::AtOnce)?;

@@ -44,9 +44,9 @@ pub struct Engine {
     memory: Memory,
     /// Effects of buffered messages outside a `process` call; reported by the next that changes something.
     backlog: Effects,
-    /// Whether what was left by an earlier process, or by a caller that gave up, has been handed out again.
+    /// Whether events that an earlier process, or a caller that gave up, has left were handed out again.
     resumed: bool,
-    /// What is to be published is put into the outbox.
+    /// Events to publish are put into the outbox.
     outbox: bool,
     /// Whether the database came from a backup; that does not change while it is open.
     restored: bool,
@@ -90,7 +90,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let account = keys.public_key();
-        // What can fail comes before the first write to a new database: until then it can be taken back.
+        // Calls that can fail come before the first write to a new database: until then it can be taken back.
         let known = after_restore::note_restore(&mut store).and_then(|restored| {
             let (identity, made) = Self::identity(&mut store, keys, clock.now())?;
             Ok((restored, identity, made))
@@ -119,7 +119,7 @@ impl Engine {
             hints: Hints::default(),
         };
         match if made { Ok(()) } else { engine.expire() } {
-            // Where there is no room to write it down, each read leaves it out.
+            // Without room to write the expiry down, each read leaves expired messages out.
             Err(Error::Store(StoreError::DiskFull)) => {}
             expired => expired?,
         }
@@ -190,8 +190,8 @@ impl Engine {
         std::mem::replace(&mut self.clock, clock)
     }
 
-    /// As [`Engine::look`], after what has had its time is taken away. Where that cannot be written down, on a full disk, it is
-    /// done for this one read alone.
+    /// As [`Engine::look`], after expired messages are taken away. If that cannot be written down, on a full disk, it
+    /// is done for this one read alone.
     pub(crate) fn look_now<T>(&mut self, f: impl FnOnce(&mut Ctx<'_>) -> Result<T>) -> Result<T> {
         if self.expire().is_ok() {
             return self.look(f);
@@ -209,7 +209,7 @@ impl Engine {
         }
     }
 
-    /// What a transaction works with, apart from the transaction.
+    /// The parts of a transaction, apart from the transaction itself.
     fn parts(&mut self, reading: bool) -> (&mut Store, Parts<'_>) {
         let parts = Parts {
             identity: &self.identity,
@@ -229,7 +229,7 @@ impl Engine {
         (&mut self.store, parts)
     }
 
-    /// One write transaction. On success the cache is kept, on failure what it touched is forgotten.
+    /// One write transaction. The cache is kept on success; on failure, groups that it touched are forgotten.
     pub(crate) fn write<T>(
         &mut self,
         f: impl FnOnce(&mut Ctx<'_>) -> Result<T>,
@@ -258,8 +258,8 @@ impl Engine {
         result
     }
 
-    /// A write of the caller's own, with what it makes due: what it does is in its result, and in the log. What it set free
-    /// among held events is reported by the next `process` that changes something, or `tick`.
+    /// A write of the caller's own, with its follow-ups. Its effects are in its result, and in the log. Held events
+    /// that it set free are reported by the next `process` that changes something, or `tick`.
     pub(crate) fn act<T>(&mut self, f: impl FnOnce(&mut Ctx<'_>) -> Result<T>) -> Result<T> {
         let (value, effects) = self.write(|ctx| {
             let value = f(ctx)?;
@@ -270,7 +270,7 @@ impl Engine {
         Ok(value)
     }
 
-    /// As [`Engine::act`], for a commit of ours: what time has decided in its group is decided first.
+    /// As [`Engine::act`], for a commit of ours: the pass of its group is closed first if it is due.
     pub(crate) fn commit<T>(
         &mut self,
         id: &GroupId,
@@ -299,7 +299,7 @@ impl Engine {
         self.backlog.publish.extend(effects.publish);
     }
 
-    /// What is in memory of a group that was deleted goes, too.
+    /// Forgets the memory of a group that was deleted.
     pub(crate) fn let_go(&mut self, id: &GroupId, routes: &[NostrGroupId]) {
         self.memory.recent.forget_group(id);
         self.hints.more.remove(id);
@@ -328,7 +328,7 @@ impl Engine {
         reply: Vec<Event>,
     ) -> Outcome {
         let verdict = verdict.unwrap_or_else(Verdict::Rejected);
-        // What says that nothing changed brings no news of something else.
+        // A verdict that nothing changed brings no news of something else.
         let (mut all, mut replies) = match verdict {
             Verdict::Applied => {
                 (std::mem::take(&mut self.backlog.told), std::mem::take(&mut self.backlog.publish))
@@ -341,8 +341,8 @@ impl Engine {
         Outcome { verdict, events: all, reply: replies }
     }
 
-    /// Takes away what has had its time, so that nobody reads it between two ticks. (rule: 2.9-5) A read has no outcome:
-    /// the next one tells of it.
+    /// Takes away messages whose time has come, so that nobody reads them between two ticks. (rule: 2.9-5) A read has
+    /// no outcome: the next outcome tells of it.
     pub(crate) fn expire(&mut self) -> Result<()> {
         if self
             .look(|ctx| Ok(ctx.work.records.tx.expired(ctx.work.records.now(), 1)?.is_empty()))?
@@ -357,7 +357,7 @@ impl Engine {
     }
 }
 
-/// Says what became of an event: names of states and rules, never what is in it.
+/// Logs the result of an event: names of states and rules, never its content.
 fn log(verdict: &Verdict, events: usize) {
     match verdict {
         Verdict::Applied => tracing::debug!(events, "an event was applied"),

@@ -1,4 +1,5 @@
-//! What follows from a relay's answer: in the middle of it a commit of ours may become true, with all that follows from that.
+//! The consequences of a relay's answer. In the middle of it a commit of ours may become true, with all that follows
+//! from that.
 
 use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
@@ -8,7 +9,7 @@ use crate::operations::record_relay_answer::noted::Noted;
 use crate::operations::{confirm_commit, record_relay_answer};
 
 impl Ctx<'_> {
-    /// Does what follows from an answer that was taken down.
+    /// Does the work that follows from a noted answer.
     pub(crate) fn follow_answer(&mut self, noted: Noted) -> Result<OutboxChange> {
         let mut change = OutboxChange::default();
         let (row, first) = match noted {

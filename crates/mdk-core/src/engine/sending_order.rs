@@ -1,7 +1,7 @@
 //! The order of sending, where relays do not keep it.
 //!
-//! A relay sorts by whole seconds, and what is of one second by the event's id, which is chance. The order of one
-//! sender's messages stands in the messages themselves: epoch, and generation of the sender's ratchet.
+//! A relay sorts by whole seconds, and events of one second by their ids, which is chance. The order of one sender's
+//! messages stands in the messages themselves: epoch, and generation of the sender's ratchet.
 
 use std::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::model::sending_position::Place;
 use crate::operations::receive::peek;
 use crate::operations::receive::peek::Peeked;
 
-/// How often what is left of a second is looked at anew because a commit has taken effect.
+/// The number of times that the rest of a second is looked at anew because a commit has taken effect.
 const ROUNDS: usize = 32;
 
-/// Sorts what one sender said into the places that its messages have in the list; everything else stays where it is.
+/// Sorts one sender's messages into the places that they have in the list; everything else stays where it is.
 pub(crate) fn sort<T>(said: Vec<(T, Option<Place>)>) -> Vec<T> {
     let mut slots: BTreeMap<(GroupId, u32), Vec<usize>> = BTreeMap::new();
     let mut turns = Vec::with_capacity(said.len());
@@ -45,7 +45,7 @@ pub(crate) fn sort<T>(said: Vec<(T, Option<Place>)>) -> Vec<T> {
 /// An event of a batch, or why it is none, and its place in the batch.
 pub(crate) type Numbered = (usize, std::result::Result<Event, Rejection>);
 
-/// When an event of a group says that it was sent.
+/// The claimed time of a group's event.
 fn sent_at((_, event): &Numbered) -> Option<u64> {
     let event = event.as_ref().ok()?;
     (event.kind() == kind::GROUP_MESSAGE).then(|| event.created_at())
@@ -53,18 +53,18 @@ fn sent_at((_, event): &Numbered) -> Option<u64> {
 
 // rule: F1-8 of what is given at once the oldest is taken up first, whatever way a relay's page is turned
 // rule: F1-9 of what is given at once Welcomes are taken up first: what they open may stand before them
-/// Numbers the events of a batch, and sorts them: first what is of no group, as it was given, then by time what is. A page
-/// of a relay begins with the newest, and whoever reads that first has no keys any more for what was said long before it.
-/// A gift wrap's own time is made up, so it can be sorted by nothing; a Welcome that comes too early waits (B4-15), but
-/// what comes before its Welcome is refused.
+/// Numbers the events of a batch, and sorts them: first events of no group, as they were given, then events of groups
+/// by time. A page of a relay begins with the newest event. A member who reads that first has no keys any more for
+/// messages from long before it. A gift wrap's own time is made up, so it can be sorted by nothing. A Welcome that
+/// comes too early waits (B4-15), but an event that comes before its Welcome is refused.
 pub(crate) fn oldest_first(events: Vec<std::result::Result<Event, Rejection>>) -> Vec<Numbered> {
     let mut events: Vec<Numbered> = events.into_iter().enumerate().collect();
-    // (it keeps the order of what is equal, and nothing is less than any time)
+    // (the sort keeps the order of equal events, and `None` is less than any time)
     events.sort_by_key(sent_at);
     events
 }
 
-/// How many of `events`, from the first on, are of one second and of groups.
+/// The number of `events`, from the first on, that are of one second and of groups.
 pub(crate) fn same_second(events: &[Numbered]) -> usize {
     match events.first().and_then(sent_at) {
         Some(second) => events.iter().take_while(|event| sent_at(event) == Some(second)).count(),
@@ -74,8 +74,8 @@ pub(crate) fn same_second(events: &[Numbered]) -> usize {
 
 impl Ctx<'_> {
     // rule: F1-4 of one sender everything is taken up in the order of sending, whatever order a relay gives it in
-    /// Judges the events of one second: what can be read in the order in which each sender said it, then what ends the
-    /// epoch, then what that made readable.
+    /// Judges the events of one second: first readable messages, in the order in which each sender sent them, then
+    /// commits that end the epoch, then messages that those made readable.
     pub(crate) fn judge_second(
         &mut self,
         mut left: Vec<(usize, Event)>,
@@ -113,7 +113,7 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// Events that waited and can be read now, by epoch, and what one sender said in the order of sending.
+    /// Returns events that waited and can be read now, by epoch, and messages of one sender in the order of sending.
     pub(crate) fn in_order(
         &mut self,
         mut events: Vec<(u64, Event)>,

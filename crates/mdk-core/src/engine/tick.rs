@@ -1,4 +1,4 @@
-//! What time brings about.
+//! The work that time makes due.
 
 use mdk_store::{InputClass, InputRow};
 use mdk_wire::{Event, GroupId, NostrGroupId};
@@ -20,7 +20,7 @@ use crate::operations::{
 
 impl Engine {
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
-    /// complete. Reports what turns out to be lost.
+    /// complete. Reports the events that turn out to be lost.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -40,8 +40,8 @@ impl Engine {
         Ok(self.outcome(Ok(Verdict::Applied), events, effects.publish))
     }
 
-    /// Routing ids of groups of which something waits that cannot be read, and is not known to be lost: what it waits for
-    /// has not come.
+    /// Routing ids of groups with a waiting event that cannot be read and is not known to be lost: the event that it
+    /// waits for has not come.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -57,12 +57,13 @@ impl Engine {
         })
     }
 
-    /// Does what time has made due: chooses between branches, answers leaves, retries held events, expires messages and
-    /// KeyPackages, and tells of what was dropped unread after thirty days. What was deleted since the last call, by whatever
-    /// call, is taken out of the write-ahead log of the file, too.
+    /// Does the work that time has made due: chooses between branches, answers leaves, retries held events, expires
+    /// messages and KeyPackages, and tells of events that were dropped unread after thirty days. Messages that any call
+    /// has deleted since the last tick are taken out of the file's write-ahead log, too.
     ///
-    /// The first call, and the first after [`Engine::hand_out_again`], hands out again what may not have been published:
-    /// automatic commits, leave proposals, and the Welcomes of confirmed commits. Sending those twice does no harm.
+    /// The first call, and the first after [`Engine::hand_out_again`], hands out again all events that may not have
+    /// been published: automatic commits, leave proposals, and the Welcomes of confirmed commits. Sending those twice
+    /// does no harm.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -99,7 +100,7 @@ impl Engine {
         })?;
         self.resumed = true;
         if let Err(error) = self.store.forget_erased() {
-            // What was done stands; the next call tries this again.
+            // The work stands; the next call tries this again.
             tracing::warn!(%error, "what was deleted is still in the log");
         }
         let events = [effects.told, effects.told_later].concat();
@@ -129,7 +130,7 @@ impl Ctx<'_> {
         Ok(())
     }
 
-    /// What a timer wakes: leaves to be answered, commits to be judged again.
+    /// Does the work that a timer wakes: leaves to be answered, commits to be judged again.
     fn wake_inputs(&mut self) -> Result<()> {
         let due = self.work.records.tx.due_inputs(self.work.records.call.now_millis)?;
         let (commits, leaves): (Vec<InputRow>, Vec<InputRow>) =

@@ -1,6 +1,6 @@
-//! Which of several branches wins. Pure: branches in, the winner and the deciding rule out.
+//! The order of branches. Pure: branches in, the winner and the deciding rule out.
 //!
-//! Every member that knows the same branches chooses the same one, whatever came first: no time, no transport id
+//! Every member that knows the same branches chooses the same one, in any order of arrival: no time, no transport id
 //! and no order of arrival takes part (protocol/branches.md E4).
 
 use std::cmp::{Ordering, Reverse};
@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The numbers of the policy. The protocol fixes one set of them: [`POLICY`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
-    /// How far back, from the epoch in which the choice began, a branch may leave the one that is followed.
+    /// The number of commits that a branch may go back, from the epoch in which the choice began, to leave the followed
+    /// one.
     pub(crate) max_rewind_commits: u64,
     /// Epochs behind the tip of its branch after which a message no longer counts.
     pub(crate) witness_window: u64,
@@ -39,11 +40,11 @@ pub(crate) struct Branch<S> {
     pub(crate) tip_epoch: u64,
     /// Its newest commit needed an admin.
     pub(crate) privileged: bool,
-    /// Key bytes of whoever made that commit.
+    /// Key bytes of the member who made that commit.
     pub(crate) committer: Vec<u8>,
     /// SHA-256 of that commit's MLSMessage.
     pub(crate) digest: Vec<u8>,
-    /// Who said something in which epoch of the branch.
+    /// The members heard on the branch, each with the epoch.
     pub(crate) witnesses: BTreeSet<(u64, S)>,
 }
 
@@ -66,7 +67,7 @@ pub(crate) enum Rule {
     Digest,
 }
 
-/// What a branch weighs: compared field by field, the greater one wins.
+/// The weight of a branch. Weights are compared field by field, and the greater one wins.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Weight<'a> {
     depth: u64,
@@ -112,7 +113,7 @@ pub(crate) fn witnessed<S: Ord>(branch: &Branch<S>, policy: &Policy) -> (bool, u
     (weight.quorum, weight.score)
 }
 
-/// The order of two branches, the better one greater, and what told them apart. (rule: E4-4)
+/// The order of two branches, the better one greater, and the rule that told them apart. (rule: E4-4)
 pub(crate) fn compare<S: Ord>(a: &Branch<S>, b: &Branch<S>, policy: &Policy) -> (Ordering, Rule) {
     let (a, b) = (a.weight(policy), b.weight(policy));
     let rule = if a.depth != b.depth {
@@ -141,7 +142,7 @@ pub(crate) fn eligible(divergence: u64, base: u64, policy: &Policy) -> bool {
     base.saturating_sub(divergence) <= policy.max_rewind_commits
 }
 
-/// The winner's place among the branches, and what told it from the next best. `None` without branches.
+/// The winner's place among the branches, and the rule that told it from the next best. `None` without branches.
 pub(crate) fn choose<S: Ord>(branches: &[Branch<S>], policy: &Policy) -> Option<(usize, Rule)> {
     let mut ranked: Vec<usize> = (0..branches.len()).collect();
     ranked.sort_by(|&a, &b| compare(&branches[b], &branches[a], policy).0);

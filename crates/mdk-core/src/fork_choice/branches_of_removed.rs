@@ -1,4 +1,5 @@
-//! Branches that whoever came first to another one can never choose, and that nobody but those whom it put out has made. Pure.
+//! Branches made by put-out accounts alone, beside a branch that put them out. A member who came first to the latter
+//! can never choose them. Pure.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +13,15 @@ use crate::model::settings::Settings;
 use crate::model::state_id::Auth;
 
 // rule: D8-6 who gets a removal that is out of reach, and at once what the removed one made instead, stays with the removal
-/// Tips that do not count beside another one: that one has left them by more commits than any choice goes back, and all
-/// that was done and said on them since was so by accounts that it removed or demoted.
+/// Tips that do not count beside another one. That other tip has left them by more commits than any choice goes back.
+/// All commits and messages on them since are by accounts that it removed or demoted.
 ///
-/// Whoever came first to the longer one has settled it, and the protocol forbids to leave it then. Who gets both in one
-/// pass may take them in either order: this is the order in which the removal came first, and the removed one can make
-/// no other. Where two branches have put each other's makers out the order of branches decides, as it always does.
+/// A member who came first to the longer one has settled it, and the protocol forbids to leave it then. A member who
+/// gets both in one pass may take them in either order. This is the order in which the removal came first, and the
+/// removed one can make no other. If two branches have put each other's makers out, the order of branches decides, as
+/// it always does.
 ///
-/// `look` reads who is in a state, and is asked only of branches that left another one so far behind.
+/// `look` reads the members of a state. It is asked only for branches that left another one so far behind.
 pub(crate) fn of_the_put_out(
     tree: &Tree<'_>,
     witnesses: &[WitnessRow],
@@ -59,7 +61,7 @@ fn is_put_out(
         || was.admins.contains(who) && !is.admins.contains(who)
 }
 
-/// Who has committed or spoken on a branch since a state of it; `None` if that is not known of a commit.
+/// The accounts that have committed or spoken on a branch since a state of it; `None` if that is not known of a commit.
 fn heard_on(
     tree: &Tree<'_>,
     tip: usize,

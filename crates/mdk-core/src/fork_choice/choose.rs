@@ -8,11 +8,11 @@ use crate::fork_choice::branch_order;
 use crate::fork_choice::branch_order::{POLICY, Rule};
 use crate::fork_choice::state_tree::Tree;
 
-/// What was chosen.
+/// The choice, and its reasons.
 pub(crate) struct Choice {
     /// The tip to follow.
     pub(crate) winner: usize,
-    /// Why.
+    /// The rule that decided.
     pub(crate) rule: Rule,
     /// Last epoch that the compared branches share.
     pub(crate) fork_epoch: u64,
@@ -47,7 +47,8 @@ impl Tree<'_> {
     }
 
     /// The last epoch that some states share, by their paths from the oldest state on, all of which are the same before
-    /// `shared`. What we were invited to and nothing else that we know of has parted before any of it (rule: B4-17).
+    /// `shared`. Paths that share no state begin at states that we were invited to: they have parted before the lowest
+    /// of those (rule: B4-17).
     fn parted(&self, paths: &[Vec<usize>], shared: usize) -> u64 {
         let epoch = |place: Option<&usize>| place.map(|place| self.nodes[*place].epoch);
         match shared.checked_sub(1).and_then(|last| epoch(paths.first()?.get(last))) {
@@ -62,9 +63,9 @@ impl Tree<'_> {
     // rule: E4-6 branches are compared from where they part: of those that part later the better one stands for them
     /// The best of some states, which part after `shared` states of their paths.
     ///
-    /// What counts of a branch in a comparison is what it has not in common with the other one. To count all of them from
-    /// where the first one parted would let a branch that has lost long ago decide between two others, by making what both
-    /// of these have in common count for each; and not every member knows that branch, or still has it.
+    /// A branch is compared by the part that it has not in common with the other one. To count all of them from where
+    /// the first one parted would let a branch that has lost long ago decide between two others: the part that these
+    /// two have in common would count for each. Not every member knows that branch, or still has it.
     fn contest(
         &self,
         paths: &[Vec<usize>],
@@ -97,7 +98,7 @@ impl Tree<'_> {
         let (place, rule) = branch_order::choose(&branches, &POLICY)?;
         let (quorum, score) = branch_order::witnessed(&branches[place], &POLICY);
         let best = best.into_iter().nth(place)?;
-        // What is told is what the winner has won by at last.
+        // The reported reason is the one by which the winner has won at last.
         Some(match best.rule {
             Rule::Alone => Choice { winner: best.winner, rule, fork_epoch, quorum, score },
             _ => best,
@@ -128,8 +129,8 @@ mod tests {
     use crate::fork_choice::state_tree::tests::said;
 
     // shows: E4-6
-    /// Between two branches it counts what each has said since they parted, whether or not a branch that parted earlier and
-    /// lost is still retained, and in whichever epoch the choice began.
+    /// Messages since two branches parted count between them. An earlier branch that lost changes nothing, retained or
+    /// not, and neither does the epoch in which the choice began.
     #[test]
     fn branches_are_compared_from_where_they_part() {
         let mut nodes = vec![

@@ -1,4 +1,4 @@
-//! Which branch of a group is followed. Pure: rows in, a choice out.
+//! The choice of the branch that a group follows. Pure: rows in, a choice out.
 
 pub(crate) mod branch_order;
 pub(crate) mod branches_of_removed;

@@ -1,4 +1,4 @@
-//! How far the removals of others are that hold.
+//! Removals of others, and the epoch from which no branch may leave before one.
 
 use mdk_store::RemovalRow;
 
@@ -15,7 +15,7 @@ pub(crate) fn sealing(rows: &[RemovalRow], epoch: u64) -> u64 {
     open.map(|row| out_of_reach(row).saturating_sub(epoch)).max().unwrap_or(0)
 }
 
-/// Whether somebody is back who was put out.
+/// Whether an account is back that was put out.
 pub(crate) fn contested(rows: &[RemovalRow]) -> bool {
     rows.iter().any(|row| row.undone_at != 0)
 }

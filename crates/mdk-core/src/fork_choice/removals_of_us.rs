@@ -17,7 +17,7 @@ pub(crate) fn removes(node: &NodeRow) -> bool {
 /// The removal of us, on a branch that is not followed, after which a Welcome to `epoch` must have been made, and the
 /// epoch in which that branch left the followed one: nobody who is in a group is invited to it.
 ///
-/// Of that branch no more than the removal can be seen otherwise, so it would be scored too low (H2).
+/// Nothing else of that branch can be seen than the removal, so it would be scored too low (H2).
 pub(crate) fn removal_before(
     tree: &Tree<'_>,
     witnesses: &[WitnessRow],
@@ -45,9 +45,9 @@ pub(crate) fn is_invitation(node: &NodeRow) -> bool {
 }
 
 // rule: B4-23 a removal that comes when what leads on from it was taken up already is put before that
-/// States that we were invited to, each with the removal of us that it must have been made after. Who had waited for that
-/// removal in vain (B4-22) took them for another branch from before our membership began, on which nothing counts of what
-/// was said in it.
+/// States that we were invited to, each with the removal of us that it must have been made after. A member who had
+/// waited for that removal in vain (B4-22) took such a state for another branch from before our membership began.
+/// Messages in the state did not count there.
 pub(crate) fn led_on(tree: &Tree<'_>, witnesses: &[WitnessRow]) -> Vec<(usize, usize)> {
     let nodes = tree.nodes;
     let removal_of = |later: &NodeRow| {

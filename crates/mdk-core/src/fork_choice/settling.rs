@@ -1,4 +1,4 @@
-//! The window in which branches compete: how it opens, how long it stays, how far it reaches.
+//! The window in which branches compete: its opening, its length and its reach.
 
 use mdk_store::{GroupRow, PassRow};
 
@@ -27,13 +27,13 @@ pub(crate) fn base_for_rival(row: &GroupRow) -> u64 {
     }
 }
 
-/// Whether a commit leads further than the open pass reaches: what lies beyond is for the next one, and what was said
+/// Whether a commit leads further than the open pass reaches. Such a commit is for the next pass, and messages from
 /// before can still come meanwhile. (rule: E5-7)
 ///
-/// A pass without rivals has nothing to choose, so a line of commits is followed as far as it goes (rule: E5-8). With
-/// rivals it reaches as far from the fork, or from its opening, as branches may differ: a member that waited with the
-/// whole line would open its pass there. `early` says that rivals may be among what is still to be read in this call:
-/// then the line is left to the end of it, when everything is taken up by epochs and no rival is passed by.
+/// A pass without rivals has nothing to choose, so a line of commits is followed as far as it goes (rule: E5-8). A pass
+/// with rivals reaches as far from the fork, or from its opening, as branches may differ: a member that waited with the
+/// whole line would open its pass there. `early` says that rivals may be among events that are still to be read in this
+/// call. Then the line is left to the end of it, when everything is taken up by epochs and no rival is passed by.
 pub(crate) fn beyond(pass: &PassRow, epoch: u64, early: bool) -> bool {
     let from = match pass.contested {
         _ if pass.opened == 0 => return false,
@@ -50,20 +50,20 @@ pub(crate) fn undecided(pass: &PassRow) -> bool {
     pass.opened != 0 || pass.contested != 0
 }
 
-/// How long an open pass waits, in milliseconds, and what it waits for.
+/// The times that an open pass waits, in milliseconds, and the causes of the wait.
 pub(crate) struct SettlingTimes<'a> {
-    /// Without anything relevant.
+    /// The wait without anything relevant.
     pub(crate) quiet: u64,
-    /// In any case.
+    /// The wait in any case.
     pub(crate) hard: u64,
-    /// Until when a history is being fetched, Unix milliseconds; 0 if none is.
+    /// The end of the fetching of a history, Unix milliseconds; 0 if none is fetched.
     pub(crate) fetching_until: u64,
-    /// When we were at work.
+    /// The times at which we were at work.
     pub(crate) worked: &'a Worked,
 }
 
 impl SettlingTimes<'_> {
-    /// When an open pass is over, in Unix milliseconds. `None`: none is open.
+    /// The end of an open pass, in Unix milliseconds. `None`: none is open.
     ///
     /// Closing lets go of states that the next page of a history may still be read in. So time in which we were at work is
     /// not counted, because nobody could give us that page meanwhile, and while a history is being fetched it waits on.

@@ -35,7 +35,7 @@ impl<'a> Tree<'a> {
         let mut path = vec![node];
         let mut at = node;
         while let Some(parent) = self.parent(at) {
-            // Epochs fall strictly, whatever a damaged row says.
+            // Epochs fall strictly, even in a damaged row.
             if self.nodes[parent].epoch >= self.nodes[at].epoch {
                 break;
             }
@@ -81,9 +81,9 @@ impl<'a> Tree<'a> {
         tips
     }
 
-    /// Whether a tip is where we were taken out after an invitation to an earlier epoch than another one's. That is the
-    /// membership before the other one as well as a branch beside it, and where we are out nothing could tell them apart:
-    /// who was invited after all is not taken out by it. (rule: B4-17)
+    /// Whether a tip is where we were taken out after an invitation to an earlier epoch than another one's. Such a tip
+    /// is the membership before the other one as well as a branch beside it, and nothing could tell them apart where we
+    /// are out. A member who was invited after all is not taken out by it. (rule: B4-17)
     fn is_former(&self, tip: usize) -> bool {
         let node = &self.nodes[tip];
         let out = node.commit.is_some_and(|commit| node.authenticator == removed_by(&commit));
@@ -121,9 +121,9 @@ impl<'a> Tree<'a> {
     // rule: E3-5 of what one account made of one state the lowest digests count, whatever came first and was said there
     /// States beyond the share that an account has of the children of a state, with all that builds on them.
     ///
-    /// Whoever keeps to the protocol makes one commit of a state. Of a flood something has to be let go of, and every
-    /// member lets go of the same: neither what came before nor what was said there decides, since who has let go of a
-    /// state before it was spoken in could not hear it.
+    /// A member who keeps to the protocol makes one commit of a state. Some states of a flood have to go, and every
+    /// member lets go of the same ones. The order of arrival and the messages there do not decide: a member who has let
+    /// go of a state before it was spoken in could not hear it.
     pub(crate) fn surplus(&self) -> BTreeSet<usize> {
         let mut makers: HashMap<_, Vec<usize>> = HashMap::new();
         for (place, node) in self.nodes.iter().enumerate() {
@@ -146,7 +146,8 @@ impl<'a> Tree<'a> {
 
     // rule: E3-6 of too many rivals of all members together those go first of which one account has the most
     /// The tip to let go of when there are too many states beside the followed branch: the farthest one of the account
-    /// that has the most states. Whoever floods the group pushes out its own, and not another's that may still grow.
+    /// that has the most states. A member who floods the group pushes out its own states, and not another's that may
+    /// still grow.
     pub(crate) fn excess(&self) -> Option<usize> {
         let mut counts: HashMap<Option<PublicKey>, usize> = HashMap::new();
         for node in self.nodes.iter().filter(|n| !n.canonical) {
@@ -175,8 +176,8 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The epoch that our membership began in on the branch that is followed: the last one, where that branch took us out and in
-/// again. What its live rows know begins there.
+/// The first epoch of our membership on the branch that is followed. If that branch took us out and in again, the last
+/// such epoch counts. The live rows know of nothing before it.
 pub(crate) fn began(states: &States) -> Option<u64> {
     let removals: Vec<&NodeRow> = states.iter().filter(|n| n.removed).collect();
     let out = |auth: &Auth| removals.iter().any(|n| n.authenticator == *auth);
@@ -244,7 +245,7 @@ pub(crate) mod tests {
         assert_eq!(Tree::new(&nodes).anchor(3), Some(9));
         let choice = Tree::new(&nodes).choose(10, &[], &BTreeSet::new()).expect("two tips");
         assert_eq!((choice.winner, choice.rule, choice.fork_epoch), (3, Rule::Committer, 9));
-        // What was said in the followed one's first epoch counts.
+        // Messages in the followed one's first epoch count.
         let said = [said(3, 10, 4)];
         let choice = Tree::new(&nodes).choose(10, &said, &BTreeSet::new()).expect("two tips");
         assert_eq!((choice.winner, choice.rule), (1, Rule::WitnessScore));
@@ -259,8 +260,8 @@ pub(crate) mod tests {
     }
 
     // shows: E3-5
-    /// An account has its share of the children of a state, by their digests. What lies beyond takes no part in the
-    /// choice, with all that builds on it, though it is followed and was spoken in.
+    /// An account has its share of the children of a state, by their digests. A state beyond the share takes no part in
+    /// the choice, with all that builds on it, though it is followed and was spoken in.
     #[test]
     fn an_account_has_a_share_of_the_children_of_a_state() {
         let share = u8::try_from(MAX_OF_ONE).expect("few");
@@ -283,13 +284,13 @@ pub(crate) mod tests {
     }
 
     // shows: E3-6
-    /// Who has made most of the states loses one of them, though all of them are better than another's.
+    /// The account with most of the states loses one of them, though all of them are better than another's.
     #[test]
     fn who_has_the_most_states_loses_the_last_of_them() {
         let mut nodes = vec![node(9, 10, 0, true), node(8, 11, 9, true), node(7, 11, 9, false)];
         nodes.extend((1..4).map(of_one));
         assert_eq!(Tree::new(&nodes).excess(), Some(5));
-        // What something builds on is no tip.
+        // A state that something builds on is no tip.
         nodes.push(node(6, 12, 3, false));
         assert_eq!(Tree::new(&nodes).excess(), Some(4));
         nodes.truncate(2);
@@ -305,7 +306,7 @@ pub(crate) mod tests {
         assert!(Tree::new(&nodes).choose(11, &[], &BTreeSet::new()).is_none());
         assert_eq!(Tree::new(&nodes).anchor(2), None);
         assert_eq!(Tree::new(&nodes).anchor(1), Some(11));
-        // What stands on the tip has no rival but is not followed yet.
+        // A state on the tip has no rival but is not followed yet.
         nodes.push(node(4, 12, 2, false));
         let choice = Tree::new(&nodes).choose(11, &[], &BTreeSet::new()).expect("one tip");
         assert_eq!((choice.winner, choice.rule), (3, Rule::Alone));

@@ -1,15 +1,15 @@
-//! What it means to follow another branch: what is withdrawn, and how the group's row stands there. Pure.
+//! The plan to follow another branch: the changes that are withdrawn, and the group's row there. Pure.
 
 use mdk_store::{GroupRow, NodeRow};
 use mdk_wire::{ContentId, PublicKey};
 
-/// What changes when another branch is followed, as far as the retained states tell.
+/// The changes when another branch is followed, as far as the retained states tell.
 pub(crate) struct SwitchPlan<'n> {
     /// States of the followed branch that are left.
     pub(crate) left: Vec<&'n NodeRow>,
     /// Commits that led to them. The Welcome that we came by is no change that could be withdrawn.
     pub(crate) withdrawn: Vec<ContentId>,
-    /// The group's row with what the tree says of it.
+    /// The group's row with the facts that the tree has of it.
     pub(crate) row: GroupRow,
     /// Whether our membership rests on another invitation there.
     pub(crate) another_invitation: bool,
@@ -24,7 +24,7 @@ pub(crate) fn plan_switch<'n>(
 ) -> Option<SwitchPlan<'n>> {
     let (tip, lowest) = (&nodes[*path.first()?], &nodes[*path.last()?]);
     // rule: E5-6 the commits of the followed branch since then are withdrawn, our own ones too
-    // (of another invitation than the one followed so far all of it, where it began earlier too)
+    // (if it comes from another invitation than the followed branch: all of that branch, where it began earlier, too)
     let invited = lowest.parent.is_none();
     let left: Vec<&NodeRow> =
         nodes.iter().filter(|n| n.canonical && (invited || n.epoch >= lowest.epoch)).collect();

@@ -1,4 +1,4 @@
-//! Branches that we know of by nothing but the word of somebody whom our own has put out. Pure.
+//! Branches that we know only by the word of an account that our own branch has put out. Pure.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use crate::model::error::Result;
 use crate::model::state_id::Auth;
 
 // rule: B4-38 nobody is led by the word alone of one whom its branch has put out: somebody else was heard there
-/// Tips of branches that begin with a Welcome whose maker is no admin on ours (any more), and on which nobody else was
-/// heard who was there when we came in.
+/// Tips of branches that begin with a Welcome whose maker is no admin on ours (any more), and on which no other member
+/// was heard who was there when we came in.
 ///
-/// Such a branch may be the one that all others follow (B4-37). It may also be a copy that its maker made for us alone, as
-/// long as he liked, to read what we say. What others have signed there, he could not make.
+/// Such a branch may be the one that all others follow (B4-37). It may also be a copy that its maker made for us alone,
+/// as long as he liked, to read our messages. He could not make messages or commits that others have signed there.
 ///
 /// `admins` are those of our branch; `known` gives who was there when we came in, and is asked only if there is such a branch.
 pub(crate) fn of_one_word(
@@ -58,8 +58,8 @@ mod tests {
     use crate::fork_choice::state_tree::tests::{account, node, said};
 
     // shows: B4-38
-    /// A branch that begins with the Welcome of one who is no admin here counts when somebody else was heard there who was
-    /// there when we came in; neither its maker, nor we, nor a stranger to that state can vouch for it.
+    /// A branch begins with a Welcome of an account that is no admin here. It counts when another member was heard
+    /// there who was there when we came in. Its maker, our account and a stranger to that state cannot vouch for it.
     #[test]
     fn a_branch_needs_another_voice() {
         let nodes = [
@@ -79,11 +79,11 @@ mod tests {
             let heard = tips(&[said(3, 11, voice)], &[], &known);
             assert_eq!(heard.is_empty(), counts, "{voice}");
         }
-        // Who commits there is heard as well.
+        // A committer there is heard as well.
         assert_eq!(tips(&[], &[], &[account(3)]), BTreeSet::new());
     }
 
-    /// Where there is no such branch, nobody is asked who was there.
+    /// The members of that state are not asked for without such a branch.
     #[test]
     fn what_costs_is_asked_only_when_it_decides() {
         let nodes = [node(1, 10, 0, true), node(2, 11, 1, false)];

@@ -22,9 +22,9 @@ pub(crate) const ENCRYPTED_MEDIA: &[u8] = b"encrypted-media";
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EncryptedMedia {
-    /// The ciphertext: what is uploaded.
+    /// The ciphertext to upload.
     pub data: Vec<u8>,
-    /// What the message is to carry; it still lacks the places where the ciphertext lies.
+    /// The attachment for the message; it still lacks the places where the ciphertext lies.
     pub attachment: Attachment,
     /// The epoch in which the message has to be sent.
     pub epoch: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Ready {
     attachment: Attachment,
 }
 
-/// Checks a file that is to be sent, and takes out of a picture what says where, when and by whom it was made.
+/// Checks a file to send, and takes the place, the time and the maker out of a picture.
 pub(crate) fn ready(
     config: &Config,
     data: &[u8],
@@ -109,7 +109,7 @@ impl Ready {
     }
 }
 
-/// Opens what was fetched for an attachment, with the keys that messages brought for it.
+/// Opens the fetched bytes of an attachment, with the keys that messages brought for it.
 pub(crate) fn decrypt(
     config: &Config,
     group: &GroupId,

@@ -1,4 +1,4 @@
-//! What a file is: told by the caller, by its first bytes, or by the ending of its name.
+//! The type of a file: told by the caller, by its first bytes, or by the ending of its name.
 
 use mdk_wire::v2::{limits, media_type};
 

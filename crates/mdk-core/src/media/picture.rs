@@ -1,4 +1,4 @@
-//! Pictures that are to be sent: without what the camera wrote into them, with their size and a tiny preview.
+//! Pictures to send: without the camera's additions, with their size and a tiny preview.
 
 use std::io::Cursor;
 
@@ -15,7 +15,7 @@ use crate::model::error::{Error, Result};
 const MAX_PIXELS: u64 = 50_000_000;
 /// Most bytes that its pixels take.
 const MAX_DECODED_BYTES: u64 = 256 << 20;
-/// Longest side of what a preview is made of.
+/// The longest side of the picture that a preview is made of.
 const PREVIEW_SIDE: u32 = 100;
 
 /// A file that may be a picture, ready to be encrypted.
@@ -26,9 +26,10 @@ pub(crate) struct Prepared {
     pub(crate) thumbhash: Option<String>,
 }
 
-/// Looks at a file. What is no picture passes as it is.
+/// Looks at a file. A file that is no picture passes as it is.
 ///
-/// The first bytes decide what it is: who sends a photograph as a nameless file does not mean its place to go along.
+/// The first bytes decide the type: a user who sends a photograph as a nameless file does not mean to send its place,
+/// too.
 pub(crate) fn prepare(data: &[u8], mime_type: &str, strip: bool) -> Result<Prepared> {
     let format = Format::of(data);
     let cleanable = match format {
@@ -88,7 +89,7 @@ fn look(data: &[u8], format: ImageFormat, orientation: Orientation) -> Result<Op
             | Orientation::Rotate270FlipH
     );
     let shown = if turned { (height, width) } else { (width, height) };
-    // What cannot be decoded has no preview.
+    // A picture that cannot be decoded has no preview.
     let thumbhash = DynamicImage::from_decoder(decoder).ok().map(|mut picture| {
         if width > PREVIEW_SIDE || height > PREVIEW_SIDE {
             picture = picture.thumbnail(PREVIEW_SIDE, PREVIEW_SIDE);

@@ -8,7 +8,8 @@ use mdk_wire::{GroupId, Secret};
 /// Files encrypted by us of which the key is remembered until a message carries them.
 pub(crate) const MOST_RECENT: usize = 256;
 
-/// Keys of files that were encrypted here and that no message carries yet. In memory only: who restarts encrypts again.
+/// Keys of files that were encrypted here and that no message carries yet. In memory only: after a restart the file is
+/// encrypted again.
 #[derive(Default)]
 pub(crate) struct Recent(VecDeque<(GroupId, [u8; 32], Secret<32>)>);
 

@@ -22,8 +22,8 @@ pub(crate) fn admin_policy(mut admins: Vec<PublicKey>) -> Result<(u16, Option<Ve
     Ok((component_id::ADMIN_POLICY, Some(data)))
 }
 
-/// The components that change with the picture of a group. Of the two kinds of picture one would hide the other, so what is
-/// set takes the other away.
+/// The components that change with the picture of a group. Of the two kinds of picture one would hide the other, so
+/// setting one takes the other away.
 pub(crate) fn updates(
     settings: &Settings,
     image: Option<Option<Image>>,

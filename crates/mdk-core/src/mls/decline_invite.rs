@@ -1,4 +1,4 @@
-//! Declining an invite: what came with it goes, and the group is asked to let us go.
+//! Declining an invite: the data that came with it goes, and the group is asked to let us go.
 
 use mdk_store::GroupRow;
 use mdk_wire::{Event, EventId};

@@ -5,7 +5,7 @@ use openmls::prelude::{ContentType, MlsMessageIn, ProtocolMessage, WireFormat};
 
 use crate::model::outcome::{RejectCode, Rejection};
 
-/// Whether the framing (RFC 9420, 6: version, then wire format) is that of a PublicMessage. A hint before decoding.
+/// Whether the framing (RFC 9420, 6: version, then wire format) is a PublicMessage's. It is a hint before decoding.
 pub(crate) fn is_handshake(bytes: &[u8]) -> bool {
     const PUBLIC_MESSAGE: [u8; 2] = [0, 1];
     bytes.get(2..4) == Some(&PUBLIC_MESSAGE)
@@ -26,7 +26,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<ProtocolMessage, Rejection> {
     }
 }
 
-/// Whether what was opened is a commit, and the epoch that it claims.
+/// Whether the opened bytes are a commit, and the epoch that they claim.
 pub(crate) fn claims(bytes: &[u8]) -> (bool, u64) {
     decode(bytes).map_or((false, 0), |message| {
         (message.content_type() == ContentType::Commit, message.epoch().as_u64())

@@ -11,7 +11,7 @@ use crate::state_store::{competing_invites, retained_states};
 /// A commit of ours was made by another copy of the database.
 pub(crate) const OWN_COMMIT_LOST: &str = "own_commit_lost";
 
-/// A needed state is gone: nothing is guessed, nothing is sent, what came is kept. (rule: E6-1)
+/// A needed state is gone: nothing is guessed, nothing is sent, and input that has come is kept. (rule: E6-1)
 pub(crate) fn give_up(records: &mut Records<'_>, id: &GroupId, reason: &'static str) -> Result<()> {
     let row = records.groups().current_row(id)?;
     if row.status.is_stuck() {

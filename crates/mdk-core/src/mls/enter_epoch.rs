@@ -66,7 +66,7 @@ pub(crate) fn finish_epoch(
     Ok(())
 }
 
-/// Copies what `groups()` shows from the group's settings.
+/// Copies the fields that `groups()` shows from the group's settings.
 pub(crate) fn apply_settings(row: &mut GroupRow, settings: &Settings) {
     row.name.clone_from(&settings.name);
     row.description.clone_from(&settings.description);

@@ -1,4 +1,4 @@
-//! How large an event of ours may be.
+//! The largest size of an event of ours.
 
 use mdk_wire::{Event, PublicKey};
 
@@ -9,7 +9,7 @@ pub(crate) fn check_event_size(call: Call<'_>, event: &Event) -> Result<()> {
     check_size(event, call.config.max_event_bytes)
 }
 
-/// As [`check_event_size`], also by what the invitee's relays take: before anything is published.
+/// As [`check_event_size`], also by the limit of the invitee's relays: before anything is published.
 pub(crate) fn check_invite_size(call: Call<'_>, event: &Event, invitee: &PublicKey) -> Result<()> {
     let limit = call.hints.invite_limits.get(invitee).copied().unwrap_or(u64::MAX);
     check_size(event, call.config.max_event_bytes.min(limit))

@@ -1,4 +1,4 @@
-//! Who we are: the Nostr account and the one MLS signature key of this device.
+//! Our identity: the Nostr account and the one MLS signature key of this device.
 
 use mdk_store::Tx;
 use mdk_wire::v2::IdentityProof;

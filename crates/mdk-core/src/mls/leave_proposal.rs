@@ -88,7 +88,7 @@ pub(crate) fn store_leaves(
 const ANSWER_DELAY_MILLIS: u64 = 500;
 
 // rule: 2.7-4 the lowest remaining leaf answers a leave at once, the others only if it does not
-/// When this member should answer the leave of `leaving`, in Unix milliseconds.
+/// The time at which this member should answer the leave of `leaving`, in Unix milliseconds.
 pub(crate) fn answer_time(call: Call<'_>, group: &LoadedGroup, leaving: u32) -> u64 {
     let own = group.mls.own_leaf_index().u32();
     let rank = group

@@ -1,6 +1,6 @@
 //! Loaded groups, kept between calls.
 //!
-//! The database is the truth; what is here mirrors the last committed transaction. A group is *taken* while
+//! The database is the truth; the memory here mirrors the last committed transaction. A group is *taken* while
 //! it is worked on and *put* back only on success, so that every error path drops the possibly diverged copy.
 
 use std::collections::HashMap;
@@ -49,9 +49,9 @@ impl LoadedGroup {
     /// A commit was merged that was to lead to `judged`.
     ///
     /// # Errors
-    /// [`Error::Internal`]: it has led elsewhere. What was written is undone with its transaction.
+    /// [`Error::Internal`]: it has led elsewhere. Its writes are undone with its transaction.
     pub(crate) fn merged(&mut self, judged: Arc<GroupView>) -> Result<()> {
-        // Who was removed has the state before, with the new context.
+        // A removed member has the state before, with the new context.
         self.view = Some(if self.mls.is_active() {
             let merged = views::view_of_merged(&self.mls, &judged);
             Arc::new(merged.map_err(|_| Error::Internal("a merged state is not what was judged"))?)
@@ -67,7 +67,7 @@ impl LoadedGroup {
     }
 }
 
-/// What stays in memory of a group, apart from its row.
+/// The parts of a group that stay in memory, apart from its row.
 struct Loaded {
     mls: MlsGroup,
     view: Option<Arc<GroupView>>,
@@ -95,7 +95,7 @@ impl LoadedGroups {
         self.0.peek(id).map(|loaded| &loaded.mls)
     }
 
-    /// For what leaves no trace in the group.
+    /// Lends a group for work that leaves no trace in it.
     pub(crate) fn peek_mut(&mut self, rows: &GroupRows, id: &GroupId) -> Option<&mut MlsGroup> {
         rows.get(id)?;
         self.0.peek_mut(id).map(|loaded| &mut loaded.mls)
@@ -112,7 +112,7 @@ impl LoadedGroups {
         }
     }
 
-    /// A transaction has ended: what was forgotten meanwhile does not stay in memory.
+    /// A transaction has ended: groups that were forgotten meanwhile do not stay in memory.
     pub(crate) fn let_go(&mut self, rows: &mut GroupRows) {
         for id in rows.take_gone() {
             self.0.pop(&id);

@@ -65,7 +65,7 @@ pub(crate) fn media_secret_now(work: &mut Work<'_>, id: &GroupId) -> Result<(u64
 }
 
 // rule: 2.10-17 a file's secret is that of the state in which its message was said
-/// Keeps the keys of what a message carries, with the secret of the state `auth` that it was said in.
+/// Keeps the keys of a message's files, with the secret of the state `auth` that it was said in.
 pub(crate) fn keep_file_keys(work: &mut Work<'_>, row: &MessageRow, auth: &Auth) -> Result<()> {
     if !has_imeta(row) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What a commit changed, told to the user.
+//! The changes by a commit, told to the user.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::state_store::log_entry::{SETTINGS, Stored};
 use crate::state_store::records::Records;
 
 // rule: D7-3 what only takes back a change that was withdrawn is nobody's deed
-/// Tells what is different from what was shown last. `base` is what the step was made on, if it can be read: what is
-/// no change from there was not made by the committer, and is told by itself.
+/// Tells the differences from the state that was shown last. `base` is the state that the step was made on, if it can
+/// be read: a difference that is no change from there was not made by the committer, and is told by itself.
 pub(crate) fn emit_changes(
     records: &mut Records<'_>,
     old: &GroupRow,

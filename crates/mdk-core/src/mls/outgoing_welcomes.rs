@@ -1,6 +1,6 @@
 //! Gift wraps of Welcomes: made once, and made again byte for byte.
 //!
-//! The wraps of one commit repeat its Welcome for every invitee, encrypted twice. What is stored instead is the
+//! The wraps of one commit repeat its Welcome for every invitee, encrypted twice. Instead, two things are stored: the
 //! Welcome, once, and per invitee the seed of all randomness in the wrap.
 
 use mdk_store::{PendingRow, Tx, WelcomeRow};
@@ -19,8 +19,8 @@ use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::state_store::records::Records;
 
-/// How long the Welcomes of a confirmed commit are handed out again after a restart, in seconds. Nobody tells the
-/// engine that one was sent, and sending one twice does no harm.
+/// The time for which the Welcomes of a confirmed commit are handed out again after a restart, in seconds. The engine
+/// is not told that one was sent, and sending one twice does no harm.
 pub(crate) const RESEND_FOR: u64 = 3 * 86_400;
 
 /// All that a wrap is made from, beside the commit's Welcome and relays.
@@ -64,7 +64,7 @@ impl Recipe {
 /// Makes and stores the wraps for a commit's invitees.
 ///
 /// # Errors
-/// `GroupTooLarge` when one is over `Config::max_event_bytes`, or over what its recipient's relays take.
+/// `GroupTooLarge` when one is over `Config::max_event_bytes`, or over the limit of its recipient's relays.
 pub(crate) fn wrap_welcomes(
     tx: &Tx<'_>,
     call: Call<'_>,

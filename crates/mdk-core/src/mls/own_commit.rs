@@ -49,7 +49,7 @@ pub(crate) fn take_unpending(work: &mut Work<'_>, id: &GroupId) -> Result<Loaded
     Ok(group)
 }
 
-/// Stages, signs and stores a commit; hands out what is to be published (C1 steps 7 and 8).
+/// Stages, signs and stores a commit; hands out the events to publish (C1 steps 7 and 8).
 pub(crate) fn prepare(work: &mut Work<'_>, mut group: LoadedGroup, plan: &Plan) -> Result<Pending> {
     if !plan.automatic {
         work.records.outbox().require_outbox_room()?;
@@ -89,7 +89,7 @@ pub(crate) fn prepare(work: &mut Work<'_>, mut group: LoadedGroup, plan: &Plan) 
     )?;
     let group_id = group.row.id.clone();
     work.put(group);
-    // To where the source epoch's members listen.
+    // The commit goes to the relays that the source epoch's members read.
     let purpose = OutboxPurpose::Commit { pending: id };
     work.records.outbox().post(&Letter {
         purpose,

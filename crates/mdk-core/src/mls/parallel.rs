@@ -16,8 +16,8 @@ const PER_THREAD: usize = 8;
 /// More threads than this would crowd out the rest of the process.
 const MAX_THREADS: usize = 8;
 
-/// So many threads get a pool of their own: rayon keeps what belongs to one (18 kB) when the thread has ended.
-/// A program with more of them works as if this were not here.
+/// The number of threads that get a pool of their own: rayon keeps the data of a pool (18 kB) when its thread has
+/// ended. A program with more of them works as if this were not here.
 const MAX_POOLS: usize = 256;
 
 static POOLS: AtomicUsize = AtomicUsize::new(0);
@@ -26,7 +26,7 @@ thread_local! {
     static HERE: OnceCell<Option<ThreadPool>> = const { OnceCell::new() };
 }
 
-/// From now on this thread does itself what OpenMLS gives to rayon.
+/// From now on this thread does itself the work that OpenMLS gives to rayon.
 pub(crate) fn work_here() {
     HERE.with(|pool| {
         pool.get_or_init(|| {
@@ -40,7 +40,7 @@ pub(crate) fn work_here() {
     });
 }
 
-/// Runs `f` where what OpenMLS gives to rayon is done on as many cores as there are. The threads are gone when it returns.
+/// Runs `f` so that the work that OpenMLS gives to rayon is done on all cores. The threads are gone when it returns.
 pub(crate) fn on_all_cores<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     let threads = cores();
     let mut work = Some(f);
@@ -51,7 +51,7 @@ pub(crate) fn on_all_cores<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     });
     match (done, work) {
         (Some(Ok(Some(result))), _) => result,
-        // Without threads to be had it takes longer.
+        // If no threads can be had, it takes longer.
         (_, Some(f)) => f(),
         _ => unreachable!("the work was either done or is still here"),
     }
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
 
-    /// Where the two halves of a join run.
+    /// The threads on which the two halves of a join run.
     fn halves() -> (ThreadId, ThreadId) {
         let here = || {
             // The other half waits long enough to be taken by an idle thread, if there is one.

@@ -1,4 +1,4 @@
-//! What OpenMLS works with: its cryptography, and our storage inside the current transaction.
+//! The provider for OpenMLS: its cryptography, and our storage inside the current transaction.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ thread_local! {
     static ASKED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How often OpenMLS has asked for cryptography in this thread: tests count it instead of judging time.
+/// The number of times that OpenMLS has asked for cryptography in this thread: tests count it instead of judging time.
 pub(crate) fn asked() -> u64 {
     ASKED.get()
 }

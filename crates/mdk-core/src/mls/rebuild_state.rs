@@ -48,8 +48,9 @@ impl<'a> Copies<'a> {
     }
 
     // rule: E3-7 a rival that was let sleep is made again from its parent and its commit
-    /// The rows of a state that sleeps, as they were before anything was said there. What was valid is not judged again;
-    /// but OpenMLS compares the lifetime of an added KeyPackage with the clock: then there is `None`, until it fits.
+    /// The rows of a state that sleeps, as they were before anything was said there. A valid commit is not judged
+    /// again. But OpenMLS compares the lifetime of an added KeyPackage with the clock: the result is `None` until it
+    /// fits.
     pub(crate) fn made_again(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {
         let Some(at) = self.stepped_again(id, node)? else { return Ok(None) };
         if authenticator(&at.mls)? != node.authenticator {
@@ -58,7 +59,8 @@ impl<'a> Copies<'a> {
         Ok(Some(at.provider.storage().dump(id)?))
     }
 
-    /// The state that a commit leads to from its parent, if both are kept; that of one that takes us out, too.
+    /// The state that a commit leads to from its parent, if both are kept. It may also be the state of a commit that
+    /// takes us out.
     pub(crate) fn stepped_again(
         &self,
         id: &GroupId,
@@ -70,7 +72,7 @@ impl<'a> Copies<'a> {
             return Ok(None);
         };
         let below = self.groups.tx.nodes(id)?.into_iter().find(|n| n.authenticator == parent);
-        // (epochs fall strictly, whatever a damaged row says)
+        // (epochs fall strictly, even in a damaged row)
         let Some(below) = below.filter(|n| n.epoch < node.epoch) else { return Ok(None) };
         let Some(state) = self.state_of(id, &below)? else { return Ok(None) };
         let Ok(message) = decode::decode(&input.bytes) else { return Ok(None) };
@@ -104,7 +106,7 @@ pub(crate) struct Replica<'a> {
 }
 
 impl<'a> Copies<'a> {
-    /// The rows of a state: the live ones if it is the tip, else what was retained.
+    /// The rows of a state: the live ones if it is the tip, else the retained ones.
     pub(crate) fn state_of(&self, id: &GroupId, node: &NodeRow) -> Result<Option<SecretVec>> {
         if node.removed {
             return Ok(None);
@@ -140,7 +142,7 @@ impl<'a> Copies<'a> {
     ) -> Result<Replica<'a>> {
         let mut at = self.replica(id, state)?;
         let Replica { provider, mls } = &mut at;
-        // What a commit of our own left pending in the copy says nothing about others'.
+        // Our own pending commit in the copy says nothing about others' commits.
         mls.clear_pending_commit(provider.storage())?;
         mls.clear_pending_proposals(provider.storage())?;
         load_proposals(self.groups.tx, provider, mls, id, auth)?;

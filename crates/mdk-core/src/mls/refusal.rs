@@ -1,4 +1,4 @@
-//! What an error of OpenMLS says about a message.
+//! The meaning of an OpenMLS error for a message.
 
 use mdk_wire::PublicKey;
 use openmls::framing::errors::{MessageDecryptionError, SecretTreeError};
@@ -13,7 +13,7 @@ use crate::mls::capabilities;
 use crate::model::error::Error;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection};
 
-/// Why OpenMLS did not process a message.
+/// The reason for which OpenMLS did not process a message.
 pub(crate) enum Refusal {
     /// It was made in another state of its epoch, or of another epoch.
     Elsewhere,

@@ -22,7 +22,7 @@ use crate::model::state_id::{ended_by, removed_by};
 use crate::policy;
 use crate::policy::ProposalView;
 
-/// What became of a commit on a state.
+/// The result of a commit on a state.
 pub(crate) enum Edge {
     /// It was not made on this state.
     Elsewhere,
@@ -30,13 +30,13 @@ pub(crate) enum Edge {
     Missing,
     /// It was made on this state, and cannot be judged yet.
     Wait(DeferredReason),
-    /// It is our own, and what would realise it is lost.
+    /// It is our own, and the data to realise it is lost.
     OwnLost,
     /// It leads to this state.
     Made(Box<NodeRow>),
 }
 
-/// What became of a proposal on a state.
+/// The result of a proposal on a state.
 pub(crate) enum Proposed {
     /// It was not made on this state.
     Elsewhere,
@@ -46,7 +46,7 @@ pub(crate) enum Proposed {
     Made { sender: Option<PublicKey>, view: ProposalView },
 }
 
-/// What a message said in a state.
+/// The content of a message in a state.
 pub(crate) enum Said {
     /// It does not open there, and never will.
     Nothing,
@@ -54,7 +54,7 @@ pub(crate) enum Said {
     NotYet,
     /// It claims to be our own.
     Own,
-    /// By whom, and what.
+    /// The sender, and the bytes.
     Content(PublicKey, Vec<u8>),
 }
 
@@ -73,7 +73,7 @@ impl Copies<'_> {
         Ok(is_admin_of(&at.mls, &settings.admins, leaf))
     }
 
-    /// What a retained state says of the group, and its accounts.
+    /// The look of the group in a retained state, with its accounts.
     pub(crate) fn look_of(&self, id: &GroupId, node: &NodeRow) -> Result<Option<Look>> {
         let at = match self.state_of(id, node)? {
             Some(state) => Some(self.replica(id, &state)?),
@@ -87,7 +87,7 @@ impl Copies<'_> {
         Ok(Some((settings, views::view_of_group(&at.mls).accounts().into_iter().collect())))
     }
 
-    /// How a group looks in a state that we have no leaf in: as its commit left it, or at least without us.
+    /// The look of a group in a state that we have no leaf in: as its commit left it, or at least without us.
     pub(crate) fn look_without_us(
         &self,
         id: &GroupId,

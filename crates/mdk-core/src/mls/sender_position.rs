@@ -1,8 +1,8 @@
-//! Where a message stands in its sender's ratchet, without decrypting it.
+//! The position of a message in its sender's ratchet, without decrypting it.
 //!
-//! A PrivateMessage names its sender's leaf and generation in its encrypted sender data (RFC 9420, 6.3.2). OpenMLS opens
-//! them first and tells nobody. So it is given a cryptography that notes what the first decryption brings and then fails
-//! it: OpenMLS stops there, before it touches a ratchet.
+//! A PrivateMessage names its sender's leaf and generation in its encrypted sender data (RFC 9420, 6.3.2). OpenMLS
+//! opens them first and shows them to nobody. So it gets a cryptography that notes the result of the first decryption
+//! and then fails it: OpenMLS stops there, before it touches a ratchet.
 
 use std::sync::OnceLock;
 

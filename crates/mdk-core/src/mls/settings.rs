@@ -138,7 +138,8 @@ fn entries(settings: &Settings) -> Result<BTreeMap<u16, Vec<u8>>, WireError> {
     Ok(entries)
 }
 
-/// Where files go as long as nobody in the group says otherwise: what other apps found their groups with, in their order.
+/// The servers for files as long as nobody in the group names any: those of groups that other apps found, in their
+/// order.
 const DEFAULT_SERVERS: [&str; 3] =
     ["https://blossom.divine.video/", "https://blossom.ditto.pub/", "https://cdn.hzrd149.com/"];
 
@@ -196,7 +197,7 @@ fn read<T>(
     })
 }
 
-/// Which settings differ, by the names of [`EventBody::GroupUpdated`](crate::EventBody::GroupUpdated).
+/// The settings that differ, by the names of [`EventBody::GroupUpdated`](crate::EventBody::GroupUpdated).
 pub(crate) fn diff(before: &Settings, after: &Settings) -> BTreeSet<&'static str> {
     let mut changed = BTreeSet::new();
     let mut note = |differs: bool, name| {
@@ -227,7 +228,7 @@ pub(crate) fn diff(before: &Settings, after: &Settings) -> BTreeSet<&'static str
     changed
 }
 
-/// What the AppDataUpdate proposals of one commit make of the dictionary; `None` when there are none.
+/// The dictionary's changes by the AppDataUpdate proposals of one commit; `None` when there are none.
 ///
 /// For the commit builder and for `resolve_app_data_commit`. This list is the only place where a duplicate
 /// shows: OpenMLS merges equal proposals of a staged commit, and lets the last of several updates win.

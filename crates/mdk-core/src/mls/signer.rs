@@ -108,7 +108,7 @@ impl Entity<CURRENT_VERSION> for LeafSigner {}
 
 impl traits::SignatureKeyPair<CURRENT_VERSION> for LeafSigner {}
 
-/// Under what it is stored: the public key, a fixed label and the scheme.
+/// The key that it is stored under: the public key, a fixed label and the scheme.
 #[derive(Serialize)]
 struct KeyId {
     value: Vec<u8>,

@@ -26,7 +26,7 @@ pub(crate) fn require_admin(call: Call<'_>, group: &LoadedGroup) -> Result<()> {
     if group.row.admins.contains(&call.me()) { Ok(()) } else { Err(Error::NotAdmin) }
 }
 
-/// What a commit of ours is to contain.
+/// The planned content of a commit of ours.
 #[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) adds: Vec<ValidKeyPackage>,

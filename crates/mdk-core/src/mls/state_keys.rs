@@ -1,4 +1,4 @@
-//! What is derived from the secrets of a state.
+//! Keys that are derived from the secrets of a state.
 
 use mdk_wire::{Secret, SecretVec};
 use openmls::group::MlsGroup;

@@ -226,10 +226,11 @@ fn is_proven(parent: &GroupView, group: &MlsGroup, index: u32, leaf: &LeafNode) 
 }
 
 // rule: D4-8
-/// A state after the commit was merged that was to lead to `judged`: the same leaves, and what holds in every epoch.
+/// The state after a commit was merged that was to lead to `judged`: with the same leaves, and the invariants of every
+/// epoch.
 ///
 /// # Errors
-/// The library has made something else of the commit than what was judged.
+/// The library has made a state of the commit that differs from the judged one.
 pub(crate) fn view_of_merged(group: &MlsGroup, judged: &GroupView) -> Result<GroupView, Rejection> {
     // (an account that was lifted to the curve once is compared by its bytes)
     let as_judged = |(index, leaf): (LeafNodeIndex, &LeafNode)| {

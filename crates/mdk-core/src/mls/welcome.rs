@@ -23,7 +23,7 @@ use crate::state_store::removals_of_us;
 /// A Welcome, opened and closed again.
 pub(crate) struct Glance {
     pub(crate) said: Beside,
-    /// Whether its maker is an admin in what we have of the group.
+    /// Whether its maker is an admin in the group's row.
     pub(crate) vouched: bool,
     /// Whether its maker is an admin by our own account.
     pub(crate) known: bool,
@@ -71,7 +71,7 @@ fn read_welcome(
     let inviter = inviter.ok_or_else(unsigned)?;
     let known = match earlier(work.records.tx, row)?.filter(|before| !before.knows(row.welcomer)) {
         _ if membership::is_over(row.status) => row.admins.contains(&inviter),
-        // Whom the maker of an invitation calls an admin there is nobody to us.
+        // An admin by the word of an invitation's maker alone is no admin to us.
         Some(before) => before.knows(Some(inviter)) || !is_invited(row.status) && vouched,
         None => vouched,
     };

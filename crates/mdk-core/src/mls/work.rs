@@ -1,4 +1,4 @@
-//! What works with OpenMLS: who we are, the groups that are loaded, and the records that go with them.
+//! The context for work with OpenMLS: our identity, the groups that are loaded, and the records that go with them.
 
 use mdk_store::{GroupRow, Tx};
 use mdk_wire::GroupId;

@@ -19,7 +19,7 @@ pub(crate) fn check_text(field: &'static str, text: &str, limit: usize) -> Resul
     if text.len() > limit { Err(Error::too_large(field, limit, text.len())) } else { Ok(()) }
 }
 
-/// Where the files of a group go.
+/// Checks the servers for a group's files.
 pub(crate) fn check_media_servers(given: &[String]) -> Result<Vec<Endpoint>> {
     pub(crate) const FIELD: &str = "media_servers";
     if given.len() > MAX_MEDIA_SERVERS {

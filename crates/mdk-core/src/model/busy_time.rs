@@ -1,4 +1,4 @@
-//! When the engine itself was at work: nothing could be given to it then, so no wait counts that time.
+//! The times at which the engine itself was at work: nothing could be given to it then, so no wait counts them.
 
 use std::collections::VecDeque;
 
@@ -8,8 +8,8 @@ const SHORTEST: u64 = 5;
 /// Spans that are remembered: more than a wait can have in it, unless it is work without end.
 const MOST_SPANS: usize = 1024;
 
-/// Milliseconds that a wait is made longer by at most. A clock that is set forward during a call looks like work, and
-/// whoever floods us is not to keep a choice open for ever.
+/// The most milliseconds that a wait is made longer by. A clock that is set forward during a call looks like work. A
+/// member who floods us must not keep a choice open for ever.
 const MOST: u64 = 20_000;
 
 /// Spans of work in Unix milliseconds, the newest last; they do not overlap.
@@ -20,7 +20,7 @@ impl Worked {
     /// A call began and ended.
     pub(crate) fn note(&mut self, from: u64, to: u64) {
         if self.0.back().is_some_and(|(_, end)| from < *end) {
-            // The clock went back: what was noted lies in a time that may come again.
+            // The clock went back: the noted times may come again.
             self.0.clear();
         }
         if to.saturating_sub(from) < SHORTEST {

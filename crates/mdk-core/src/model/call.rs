@@ -1,4 +1,4 @@
-//! Who we are, when it is, and what was told to the engine: the same for all that one call does.
+//! The account, the time, and the caller's hints: the same for all work of one call.
 
 use mdk_wire::{Keys, PublicKey};
 
@@ -17,7 +17,7 @@ pub(crate) struct Call<'a> {
     pub(crate) restored: bool,
     /// Nothing can be written.
     pub(crate) reading: bool,
-    /// What is to be published is put into the outbox.
+    /// Events to publish are put into the outbox.
     pub(crate) outbox: bool,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Where the engine learns the time. Unix seconds and, for short waits, milliseconds.
+/// The engine's source of time: Unix seconds and, for short waits, milliseconds.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch.
     fn now_millis(&self) -> u64;
@@ -29,7 +29,7 @@ impl Clock for SystemClock {
 
 /// A clock that stands still until it is set.
 ///
-/// OpenMLS checks KeyPackage lifetimes against the system clock whatever this says.
+/// OpenMLS checks KeyPackage lifetimes against the system clock all the same.
 #[derive(Debug, Clone, Default)]
 pub struct ManualClock(Arc<AtomicU64>);
 

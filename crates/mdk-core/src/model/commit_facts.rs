@@ -1,4 +1,4 @@
-//! What a commit was, for whoever is told of it.
+//! The facts of a commit, for the readers of its events.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,6 @@ pub(crate) struct Step {
     pub(crate) privileged: bool,
     /// Accounts whose leaves went by SelfRemove.
     pub(crate) left: BTreeSet<PublicKey>,
-    /// When its event says that it was made, Unix seconds.
+    /// The claimed time of its event, Unix seconds.
     pub(crate) sent_at: u64,
 }

@@ -1,8 +1,8 @@
-//! What commits of ours are for, beyond what their proposals say.
+//! The purposes of our commits, beyond their proposals.
 
-/// What the row of a commit says that it is for.
+/// The commit ends the group.
 pub(crate) const PURPOSE_DISBAND: u8 = 1;
-/// Whom it puts out is to stay out: see `operations/repeat_undone_removals.rs`.
+/// The accounts that it puts out are to stay out: see `operations/repeat_undone_removals.rs`.
 pub(crate) const PURPOSE_SEAL: u8 = 2;
-/// It makes again what another branch has undone, and was not sealed.
+/// It makes a removal again that another branch has undone, and was not sealed.
 pub(crate) const PURPOSE_AGAIN: u8 = 3;

@@ -4,19 +4,20 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Past epochs whose message keys the live state of a group has, 1 to 5. The states of the last five epochs are retained
-    /// whatever this says, with their keys, since branches are chosen among them (protocol/branches.md E2-2): what was
-    /// said in them is read in any case. With a lower number the live state is smaller, and what comes late takes
+    /// Past epochs whose message keys the live state of a group has, 1 to 5. The states of the last five epochs are
+    /// retained in any case, with their keys, since branches are chosen among them (protocol/branches.md E2-2):
+    /// messages in them are read in any case. With a lower number the live state is smaller, and late messages take
     /// longer to read.
     pub max_past_epochs: u32,
-    /// How far behind the newest generation a message may come in its sender's ratchet.
+    /// The generations that a message may be behind the newest one in its sender's ratchet.
     pub out_of_order_tolerance: u32,
-    /// How far ahead a message may be in its sender's ratchet.
+    /// The generations that a message may be ahead in its sender's ratchet.
     pub maximum_forward_distance: u32,
     /// Lifetime of a new KeyPackage, at most 84 days (protocol/key-packages.md A1-5).
     pub key_package_lifetime: u64,
-    /// Whether `tick` replaces KeyPackages that were used or come to their end. It hands the events out; who publishes
-    /// them gives them back as relays do, or calls [`Engine::published_key_package`](crate::Engine::published_key_package).
+    /// Whether `tick` replaces KeyPackages that were used or come to their end. It hands the events out. Their
+    /// publisher gives them back as relays do, or calls
+    /// [`Engine::published_key_package`](crate::Engine::published_key_package).
     pub rotate_key_packages: bool,
     /// Age of our leaf after which `needs_self_update` names the group.
     pub self_update_every: u64,
@@ -26,16 +27,17 @@ pub struct Config {
     pub max_message_bytes: u64,
     /// Largest file of a message, and largest group image, in bytes before encryption.
     pub max_media_bytes: u64,
-    /// Whether pictures lose what says where, when and by whom they were made before they are encrypted.
+    /// Whether pictures lose the place, the time and the maker of the picture before they are encrypted.
     pub strip_image_metadata: bool,
     /// Undecryptable events held per group. Their bytes are limited too ([`mdk_store::MAX_HELD_BYTES`]).
     pub max_held_events: u32,
-    /// Messages of every kind that are kept of one member of a group. What the account itself says is not counted. Of who
-    /// has more the oldest go, and of nobody else.
+    /// Messages of every kind that are kept of one member of a group. The account's own messages are not counted. If a
+    /// member has more, that member's oldest messages go, and nobody else's.
     pub max_sender_messages: u64,
     /// Bytes that the messages of one member may take: their texts and tags, and [`mdk_store::ROW_BYTES`] for each.
     pub max_sender_bytes: u64,
-    /// Messages that are kept of all members of a group together. Of more the oldest go of who has most.
+    /// Messages that are kept of all members of a group together. If there are more, the oldest go of the member with
+    /// most.
     pub max_group_messages: u64,
     /// Bytes that the messages of all members of a group may take together.
     pub max_group_bytes: u64,

@@ -1,4 +1,4 @@
-//! What one call brings about, beside what it writes.
+//! The effects of one call, beside its writes.
 
 use std::collections::BTreeSet;
 
@@ -9,30 +9,31 @@ use crate::model::follow_up::FollowUp;
 use crate::model::state_id::Auth;
 use crate::model::values::EngineEvent;
 
-/// What became true, and what is to be published.
+/// News, and events to publish.
 #[derive(Default)]
 pub(crate) struct Effects {
-    /// What became true, in order; in the log already.
+    /// The news, in order; in the log already.
     pub(crate) told: Vec<EngineEvent>,
     /// Effects of buffered events that took effect because of this call.
     pub(crate) told_later: Vec<EngineEvent>,
     /// Events for the caller to publish.
     pub(crate) publish: Vec<Event>,
-    /// What is not to be published any more, also of what other calls, or other events of this one, have left for it.
+    /// Events that are not to be published any more, including those that other calls, or other events of this one,
+    /// have left to publish.
     pub(crate) withheld: Vec<EventId>,
-    /// What is due because of it.
+    /// The follow-ups that are due because of it.
     pub(crate) follow_ups: BTreeSet<FollowUp>,
-    /// States that came to be, or got a proposal, in this order: what waits is to be tried on them.
+    /// States that came to be, or got a proposal, in this order: waiting input is to be tried on them.
     pub(crate) new_states: Vec<(GroupId, Auth)>,
     /// Welcomes that are taken up by [`FollowUp::TakeUpWelcomes`].
     pub(crate) welcomes: Vec<HeldRow>,
 }
 
-/// How much there was at some time.
+/// The size of the effects at some time.
 pub(crate) struct EffectsMark([usize; 6], BTreeSet<FollowUp>);
 
 impl Effects {
-    /// Until [`Effects::merge`] or [`Effects::undo_to`] only what comes from here on is due.
+    /// Until [`Effects::merge`] or [`Effects::undo_to`] only follow-ups from here on are due.
     pub(crate) fn mark(&mut self) -> EffectsMark {
         let due = std::mem::take(&mut self.follow_ups);
         let Self { told, told_later, publish, withheld, new_states, welcomes, .. } = self;
@@ -40,7 +41,7 @@ impl Effects {
         EffectsMark([lens[0], lens[1], lens[2], lens[3], new_states.len(), welcomes.len()], due)
     }
 
-    /// What was due before is due again, with what has come since.
+    /// Makes the follow-ups of before due again, beside those that have come since.
     pub(crate) fn merge(&mut self, mark: EffectsMark) {
         self.follow_ups.extend(mark.1);
     }
@@ -50,13 +51,13 @@ impl Effects {
         self.follow_ups.insert(next);
     }
 
-    /// Welcomes that waited for what has gone are taken up.
+    /// Takes up Welcomes that waited for something that has gone.
     pub(crate) fn take_up(&mut self, welcomes: Vec<HeldRow>) {
         self.welcomes.extend(welcomes);
         self.follow(FollowUp::TakeUpWelcomes);
     }
 
-    /// Forgets what has come since.
+    /// Forgets the effects that have come since.
     pub(crate) fn undo_to(&mut self, mark: EffectsMark) {
         let EffectsMark([told, told_later, publish, withheld, new_states, welcomes], due) = mark;
         self.told.truncate(told);

@@ -1,7 +1,7 @@
-//! What can go wrong in a call to the engine, sorted by who must act.
+//! Errors of a call to the engine, sorted by the person who must act.
 //!
-//! Whatever a *peer* sends is never an error: it ends as an [`Outcome`](crate::Outcome). The variants here
-//! are faults of the caller, of the group's state, of this machine, or of this crate.
+//! Input of a *peer* is never an error: it ends as an [`Outcome`](crate::Outcome). The variants here are faults of the
+//! caller, of the group's state, of this machine, or of this crate.
 
 use mdk_store::{OpenError, StoreError, VaultError};
 use mdk_wire::{PublicKey, WireError};
@@ -18,9 +18,9 @@ pub enum Error {
     InvalidInput {
         /// The argument's name.
         field: &'static str,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: &'static str,
-        /// The limit that was passed, if it is a matter of size: the least for what is too small.
+        /// The limit that was passed, if it is a matter of size. For a value that is too small it is the least size.
         limit: Option<u64>,
         /// The size that was given.
         actual: Option<u64>,
@@ -64,26 +64,26 @@ pub enum Error {
     /// Commits of others came just now, and another one may still win. Remedy: try again after so many milliseconds.
     #[error("the group is settling: try again in {millis} ms")]
     Settling {
-        /// How long to wait.
+        /// The time to wait.
         millis: u64,
     },
-    /// Somebody who was removed, or an admin who was demoted, is back because another branch won. Remedy: remove or demote them
-    /// again, or say that it is well (`accept_members()`).
+    /// A removed member, or a demoted admin, is back because another branch won. Remedy: remove or demote them again,
+    /// or say that it is well (`accept_members()`).
     #[error("the group is contested: a removal or demotion was undone")]
     Contested,
     /// The commit is not pending any more: another one won, or it was discarded. Remedy: do the operation again. (An automatic
     /// one that a relay has may win yet, and is done by itself where it is needed.)
     #[error("this commit is no longer pending")]
     CommitLost,
-    /// The client of an invitee, or of a member of whom more is to be required, cannot be in this group. Remedy: another
-    /// KeyPackage, or another group; a member updates the client, or is removed.
+    /// The client of an invitee cannot be in this group, or that of a member on whom more requirements are to be put.
+    /// Remedy: another KeyPackage, or another group; a member updates the client, or is removed.
     #[error("a client does not fit into the group: {reason}")]
     IncompatibleMember {
-        /// Which check failed.
+        /// The check that failed.
         reason: &'static str,
         /// Rule id of protocol/key-packages.md A2, or B5 for members.
         rule: &'static str,
-        /// Whose client it is.
+        /// The accounts of these clients.
         who: Vec<PublicKey>,
     },
     /// An event would be over `Config::max_event_bytes`. Remedy: invite fewer members at once, write less, or raise
@@ -107,7 +107,7 @@ pub enum Error {
         "this account seems to run elsewhere: a commit of it is not in this database; go on with the other copy"
     )]
     RunsElsewhere,
-    /// The outbox has as many events as it takes. Remedy: let it empty, or cancel what is not needed.
+    /// The outbox has as many events as it takes. Remedy: let it empty, or cancel events that are not needed.
     #[error("the outbox is full: {limit} events wait to be published")]
     OutboxFull {
         /// Most events that it takes.
@@ -116,14 +116,14 @@ pub enum Error {
     /// A file is over a limit. Remedy: send a smaller one, or raise `Config::max_media_bytes`.
     #[error("the file is too large: {actual} {what}, the limit is {limit}")]
     MediaTooLarge {
-        /// What is counted.
+        /// The things that are counted.
         what: &'static str,
         /// Most that is taken.
         limit: u64,
-        /// What there is.
+        /// The actual size or number.
         actual: u64,
     },
-    /// A file is not what its message, or a picture not what its group, says. Remedy: fetch it from another place.
+    /// A file does not match its message, or a picture does not match its group. Remedy: fetch it from another place.
     #[error("the file is corrupt: {0}")]
     MediaCorrupt(&'static str),
     /// A file was encrypted for another epoch of the group than the present one, or before a restart: nobody could open
@@ -145,7 +145,7 @@ pub enum Error {
     /// Reading or writing the database failed; nothing was changed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// An operation on the whole database failed; what stood before still stands.
+    /// An operation on the whole database failed; the data from before still stands.
     #[error(transparent)]
     Vault(VaultError),
     /// The database was restored from a backup, and our leaf in this group has not been renewed since: the copy that was

@@ -1,22 +1,22 @@
-//! What one thing makes due elsewhere.
+//! Follow-ups: work that one thing makes due elsewhere.
 
 use mdk_wire::GroupId;
 
 use crate::model::state_id::Auth;
 
-/// What an operation has made due. The smallest is done first, equal ones once: what is read comes before what is let go
-/// (rule: F1-3), and what a group owes to its members before what it reads.
+/// Work that an operation has made due. The smallest is done first, equal ones once: reading comes before letting go
+/// (rule: F1-3), and a group's duties to its members come before reading.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FollowUp {
     /// A commit of ours, by its row, whose end a relay has told.
     SettleOwnCommit(i64, Published),
-    /// A candidate on the tip of what is followed: nothing competes with it.
+    /// A candidate on the followed tip: nothing competes with it.
     FollowBranch(GroupId, Auth),
     /// Branches may be more than are kept.
     LimitBranches(GroupId),
     /// A leave counts in one epoch: it is asked for again.
     RenewLeave(GroupId),
-    /// Another branch is followed: whom its commits of ours have added is invited.
+    /// Another branch is followed: the members that its commits of ours have added are invited.
     ReleaseWelcomes(GroupId),
     /// An end of ours has lost.
     DisbandAgain(GroupId),
@@ -24,19 +24,20 @@ pub(crate) enum FollowUp {
     AnswerLeaves(GroupId),
     /// Removals may have to be made again, or sealed.
     WorkOffRemovals(GroupId),
-    /// Welcomes that waited for what has gone are taken up.
+    /// Welcomes that waited for something that has gone are taken up.
     TakeUpWelcomes,
     /// Handshakes that wait are tried on every state that they were not tried on yet.
     TryHandshakes(GroupId),
-    /// From here on: what is read, and then let go. What has waited may open now.
+    /// From here on: reading, then letting go. Events that have waited may open now.
     RetryBuffered(GroupId),
-    /// A pass that was opened for what came while a commit of ours was being published, which led to this state.
+    /// A pass that was opened for events that came while a commit of ours, which led to this state, was being
+    /// published.
     EndHold(GroupId, Auth),
     /// The pass may be over.
     CloseIfDue(GroupId),
 }
 
-/// What is known of a commit of ours that was published.
+/// The known end of a commit of ours that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Published {
     /// A relay has it.
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     // shows: F1-3
-    /// What is at once comes before what is read, and that before what is let go.
+    /// Immediate work comes before reading, and reading before letting go.
     #[test]
     fn what_is_read_comes_before_what_is_let_go() {
         let id = || GroupId::from_bytes(&[9; 16]).expect("a group id");

@@ -1,4 +1,4 @@
-//! Why the processing of an incoming event stopped without taking effect.
+//! The reasons for which the processing of an incoming event stopped without taking effect.
 
 use mdk_store::StoreError;
 use mdk_wire::{Broken, WireError};

@@ -1,4 +1,4 @@
-//! What no row says: what the caller has told of the world outside, and when the engine was at work.
+//! Facts that no row has: the caller's news of the world outside, and the times at which the engine was at work.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use crate::model::invites::Inviters;
 /// Hints for all calls of one engine. They do not outlive it.
 #[derive(Default)]
 pub(crate) struct Hints {
-    /// Whose invites are taken.
+    /// The accounts whose invites are taken.
     pub(crate) inviters: Inviters,
     /// Largest events that the relays of these accounts take.
     pub(crate) invite_limits: HashMap<PublicKey, u64>,
     /// Groups of which more is being fetched, until then at most, in Unix milliseconds.
     pub(crate) more: HashMap<GroupId, u64>,
-    /// When the engine itself was at work.
+    /// The times at which the engine itself was at work.
     pub(crate) worked: Worked,
 }

@@ -1,10 +1,10 @@
-//! How what is given to a call comes, and what becomes of the event that is being processed.
+//! The manner in which input of a call comes, and the facts of the event that is being processed.
 
 use mdk_wire::{GroupId, Timestamp};
 
 #[derive(Default)]
 pub(crate) struct Input {
-    /// Several events are processed: what waits is tried when all of them are there.
+    /// Several events are processed: waiting input is tried when all of them are there.
     pub(crate) batching: bool,
     /// Everything that waits is tried, however much it is.
     pub(crate) thorough: bool,
@@ -12,9 +12,9 @@ pub(crate) struct Input {
     pub(crate) parked: bool,
     /// The event that is being processed was kept as it came.
     pub(crate) kept_raw: bool,
-    /// Where, and when, a message was said that was just refused because its key is gone.
+    /// The group and the time of a message that was just refused because its key is gone.
     pub(crate) behind: Option<(GroupId, Timestamp)>,
-    /// Why the Welcome that is processed leads nowhere, if it is for want of a sign of the others: one that was made at
-    /// this time, Unix seconds, or later.
+    /// The Welcome that is processed leads nowhere for want of a sign of the others: a sign that was made at this time,
+    /// Unix seconds, or later.
     pub(crate) wants_sign: Option<u64>,
 }

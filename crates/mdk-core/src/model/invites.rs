@@ -1,4 +1,4 @@
-//! What is known of an invite, and whose invites are taken.
+//! The facts of an invite, and the accounts whose invites are taken.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::error::{Error, Result};
 
-/// What an invitation says that waits beside another one.
+/// An invitation that waits beside another one.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Beside {
     pub(crate) welcome: Key,
@@ -33,13 +33,13 @@ pub(crate) struct Earlier {
     pub(crate) description: String,
     pub(crate) admins: Vec<Key>,
     pub(crate) members: Vec<Key>,
-    /// The admins of the last membership that was not begun by somebody whom the one before did not know as one.
+    /// The admins of the last membership whose inviter the membership before it knew as an admin, or of the first one.
     pub(crate) trusted: Vec<Key>,
 }
 
 impl Earlier {
-    /// What is kept of a membership that another invitation takes the place of.
-    /// `before` is the one that this one has taken the place of.
+    /// Keeps the facts of a membership that another invitation takes the place of. `before` is the membership that this
+    /// one has taken the place of.
     pub(crate) fn of(before: Option<Self>, row: &GroupRow) -> Self {
         let before = before.filter(|before| !before.knows(row.welcomer));
         let admins = keys(&row.admins);
@@ -61,7 +61,7 @@ impl Earlier {
     }
 
     // rule: B4-31 who declines an invitation is what it was before it
-    /// Puts back what a later invitation has changed.
+    /// Puts back the fields that a later invitation has changed.
     pub(crate) fn restores(self, row: &mut GroupRow) -> Result<()> {
         row.admins = accounts(&self.admins)?;
         row.members = accounts(&self.members)?;
@@ -72,7 +72,8 @@ impl Earlier {
     }
 }
 
-/// Whose invites are taken. An invite counts as that of the account that sent it, whoever signed what is in it.
+/// The accounts whose invites are taken. An invite counts as that of the account that sent it, no matter who signed its
+/// content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inviters {
     /// Accounts that are no strangers, besides those that are in a group with us.
@@ -87,11 +88,11 @@ impl Default for Inviters {
     }
 }
 
-/// What a Welcome for a group that we are in is.
+/// A Welcome for a group that we are in.
 pub(crate) struct Offer {
     pub invite: EventId,
     pub epoch: u64,
-    /// When it says that it was made, Unix seconds.
+    /// The claimed time of its making, Unix seconds.
     pub made: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! Limits and times of our own, beyond what the protocol fixes.
+//! Limits and times of our own, beyond those of the protocol.
 
 /// Rivals of one account on one state.
 pub(crate) const MAX_OF_ONE: usize = 8;
@@ -6,33 +6,34 @@ pub(crate) const MAX_OF_ONE: usize = 8;
 /// States beside the followed branch, per group, and commits that led there.
 pub(crate) const MAX_BESIDE: usize = 256;
 
-/// Bytes of those commits, per group, of which a line that is followed may take its part.
+/// Bytes of those commits, per group. A line that is followed may take its part of them.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 /// Candidate tips whose states are kept whole, per group: of more, the worst sleep (`operations::settle_branches::limit`).
 pub(crate) const MAX_RIVALS: usize = 8;
 
-/// States that an open pass retains of a line that it follows: what was said in them, and rivals of them, may still come.
-/// As many as commits of a group wait at most, so that those that came before what they lead on from lose nothing.
+/// States that an open pass retains of a line that it follows: messages in them, and rivals of them, may still come.
+/// The number equals the most commits of a group that wait, so commits that came before the ones they lead on from lose
+/// nothing.
 pub(crate) const MAX_LINE: u64 = 256;
 
-/// How long a history that is being fetched keeps a pass open at most, in milliseconds: our own commits wait for it.
+/// The longest time that the fetching of a history keeps a pass open, in milliseconds: our own commits wait for it.
 pub(crate) const MOST_FETCHED: u64 = 20_000;
 
 /// Passes that one call closes for a group.
 pub(crate) const MAX_PASSES: usize = 10_000;
 
-/// How long the states of a group that we are out of are kept, in seconds: a branch that keeps us may still win. Nothing
-/// advances such a group, so the time has to end it.
+/// The time for which the states of a group that we are out of are kept, in seconds: a branch that keeps us may still
+/// win. Nothing advances such a group, so time has to end it.
 pub(crate) const OUT_FOR: u64 = 86_400;
 
-/// When a commit that the clock forbids to judge is tried again, in milliseconds.
+/// The time after which a commit that the clock forbids to judge is tried again, in milliseconds.
 pub(crate) const JUDGE_AGAIN: u64 = 600_000;
 
 /// Welcomes that wait, per group, for the end of a membership that still lasts.
 pub(crate) const MAX_WELCOMES: usize = 4;
 
-/// How long a Welcome waits for a removal before it counts as one from a branch that we cannot see, in seconds.
+/// The time that a Welcome waits for a removal before it counts as one from a branch that we cannot see, in seconds.
 pub(crate) const PATIENCE: u64 = 120;
 
 /// Verified proposals kept of one account in one epoch.
@@ -44,8 +45,9 @@ pub(crate) const MAX_INPUTS: u32 = 256;
 /// Milliseconds.
 pub(crate) const MINUTE: u64 = 60_000;
 
-/// By how much a clock may be behind for what it dates to count as ours all the same, in seconds. Relays may give what
-/// is older than our membership at any time; what claims to be older than that by more is taken for it.
+/// The error of a clock up to which its dates count as ours, in seconds. Relays may give events from before our
+/// membership at any time. An event counts as one of those if it claims to be older than our membership by more than
+/// this.
 pub(crate) const CLOCKS: u64 = 86_400;
 
 /// Seconds.

@@ -1,4 +1,4 @@
-//! What a message of each kind is about, and what may be done to it.
+//! The target of a message of each kind, and the changes that it allows.
 
 use mdk_store::MessageRow;
 use mdk_wire::{EventId, kind};
@@ -22,7 +22,7 @@ pub(crate) fn can_be_deleted(row: &MessageRow) -> bool {
     row.kind != kind::DELETE
 }
 
-/// Whether it is a deletion of which nothing is left but what it deletes.
+/// Whether it is a deletion of which nothing but its target is left.
 pub(crate) fn is_bare(row: &MessageRow) -> bool {
     row.kind == kind::DELETE && row.tags.is_empty() && row.target.is_some()
 }
@@ -30,7 +30,7 @@ pub(crate) fn is_bare(row: &MessageRow) -> bool {
 /// Longest content of a reaction, in characters.
 pub(crate) const MAX_REACTION_CHARS: usize = 64;
 
-/// What only says something about a message has no text that could be replaced (rule: 2.4-9).
+/// A message that only says something about another one has no text that could be replaced (rule: 2.4-9).
 pub(crate) fn can_be_edited(kind: u16) -> bool {
     !matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
 }
@@ -55,7 +55,7 @@ pub(crate) fn expiry(created_at: u64, retention: u64) -> Option<u64> {
     if retention == 0 { None } else { created_at.checked_add(retention) }
 }
 
-/// How many characters the longest emoji has that is one sign: a kiss of two people with their skin tones.
+/// The characters of the longest emoji that is one sign: a kiss of two people with their skin tones.
 pub(crate) const LONGEST_SIGN: usize = 10;
 
 /// Whether a reaction is one sign, in which nothing can be written: `+`, `-`, a flag, or pictures that are joined to one.

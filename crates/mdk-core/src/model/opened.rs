@@ -1,4 +1,4 @@
-//! What a key has opened.
+//! Input that a key has opened.
 
 use mdk_store::{GroupRow, InputClass, InputRow, InputState};
 use mdk_wire::{ContentId, Event, EventId};
@@ -6,13 +6,13 @@ use zeroize::Zeroizing;
 
 use crate::model::state_id::Auth;
 
-/// What a known key opened: a kind-445 event just now, or an input that has waited since.
+/// Input that a known key opened: a kind-445 event just now, or an input that has waited since.
 pub(crate) struct Opened {
     pub(crate) row: GroupRow,
     /// The event, when it is at hand.
     pub(crate) event: Option<Event>,
     pub(crate) event_id: EventId,
-    /// When it says that it was made, Unix seconds.
+    /// The claimed time of its making, Unix seconds.
     pub(crate) sent_at: u64,
     pub(crate) bytes: Zeroizing<Vec<u8>>,
     pub(crate) content_id: ContentId,

@@ -1,11 +1,11 @@
-//! What the outbox hands out and takes back.
+//! The items of the outbox, and the answers to them.
 
 use mdk_store::SendState;
 use mdk_wire::{EventId, GroupId, PublicKey};
 
 use crate::model::values::Delivery;
 
-/// What an event on its way out is.
+/// The purpose of an event on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutboxPurpose {
@@ -28,7 +28,7 @@ pub enum OutboxPurpose {
     Proposal,
     /// A KeyPackage of ours.
     KeyPackage,
-    /// Anything else: what [`Engine::enqueue`](crate::Engine::enqueue) was given.
+    /// Anything else: an event given to [`Engine::enqueue`](crate::Engine::enqueue).
     List,
 }
 
@@ -36,9 +36,9 @@ pub enum OutboxPurpose {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxItem {
-    /// Its place: what is lower is published first. Never given twice.
+    /// Its place: the lower one is published first. Never given twice.
     pub seq: i64,
-    /// What it is.
+    /// Its purpose.
     pub purpose: OutboxPurpose,
     /// The group that it is about.
     pub group: Option<GroupId>,
@@ -46,12 +46,13 @@ pub struct OutboxItem {
     pub event: String,
     /// Its id.
     pub event_id: EventId,
-    /// Where it is to go; empty when that is still to be found out
+    /// The relays for it; empty while they are still to be found out
     /// ([`Engine::set_outbox_relays`](crate::Engine::set_outbox_relays)).
     pub relays: Vec<String>,
-    /// When it was put in, Unix seconds. A message that is encrypted again is as old as it was.
+    /// The time at which it was put in, Unix seconds. A message that is encrypted again is as old as it was.
     pub created_at: u64,
-    /// Of a message: since when its group has been in its present epoch here, Unix milliseconds. 0 of anything else.
+    /// For a message: the time since which its group has been in its present epoch here, Unix milliseconds. 0 for
+    /// others.
     pub epoch_since: u64,
     /// Attempts at all relays.
     pub attempts: u32,
@@ -75,7 +76,7 @@ impl OutboxItem {
     }
 }
 
-// Neither the event nor its relays belong in a log.
+// The event and its relays stay out of logs.
 impl std::fmt::Debug for OutboxItem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OutboxItem")
@@ -85,17 +86,17 @@ impl std::fmt::Debug for OutboxItem {
     }
 }
 
-/// How far one relay is with an event.
+/// The progress of one relay with an event.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayResult {
     /// Its URL.
     pub relay: String,
-    /// What it said.
+    /// The answer of the relay.
     pub state: SendState,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// When it is to be tried again, Unix milliseconds; 0 for at once.
+    /// The time of the next attempt, Unix milliseconds; 0 for at once.
     pub next_at: u64,
     /// Its words, or why it was not reached.
     pub reason: Option<String>,
@@ -110,7 +111,7 @@ impl std::fmt::Debug for RelayResult {
     }
 }
 
-/// What came of one attempt at one relay. Words of a relay are cut after 512 bytes.
+/// The result of one attempt at one relay. Words of a relay are cut after 512 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub enum RelayVerdict {
     /// It has the event.
@@ -120,11 +121,11 @@ pub enum RelayVerdict {
         /// Its words.
         reason: String,
     },
-    /// Nothing final: try again.
+    /// The answer is not final: try again.
     Later {
         /// Its words, or why it was not reached.
         reason: String,
-        /// When, Unix milliseconds.
+        /// The time of the next attempt, Unix milliseconds.
         next_at: u64,
     },
 }
@@ -139,7 +140,7 @@ impl std::fmt::Debug for RelayVerdict {
     }
 }
 
-/// What an answer of a relay changed.
+/// The change that an answer of a relay made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct OutboxChange {
@@ -147,11 +148,11 @@ pub struct OutboxChange {
     pub finished: bool,
     /// The new delivery state of the message, if it changed.
     pub delivery: Option<Delivery>,
-    /// What became of the commit, if that was decided now.
+    /// The end of the commit, if that was decided now.
     pub commit: Option<CommitEnd>,
 }
 
-/// What became of a commit.
+/// The end of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommitEnd {
     /// A relay has it: it is true.
@@ -162,7 +163,7 @@ pub enum CommitEnd {
     Lost,
 }
 
-/// How a commit of ours stands.
+/// The state of a commit of ours.
 #[derive(Clone, PartialEq, Eq)]
 pub enum CommitState {
     /// No relay has answered for good.
@@ -173,7 +174,7 @@ pub enum CommitState {
     Lost,
     /// Every relay refused it.
     Refused {
-        /// Relay URL, and what it said.
+        /// Relay URL, and the relay's words.
         reasons: Vec<(String, String)>,
     },
 }

@@ -1,4 +1,4 @@
-//! What the engine made of one incoming event. Routine outcomes are values, never errors.
+//! The verdict on one incoming event. Routine outcomes are values, never errors.
 
 use mdk_wire::Event;
 
@@ -17,7 +17,7 @@ pub enum Verdict {
     Rejected(Rejection),
 }
 
-/// Why an event waits.
+/// The reason for which an event waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeferredReason {
@@ -25,7 +25,7 @@ pub enum DeferredReason {
     Undecryptable,
     /// It belongs to an epoch that has not been reached.
     FutureEpoch,
-    /// It is too far ahead of what its sender's earlier messages allow to read.
+    /// It is farther ahead than its sender's earlier messages allow to read.
     FutureGeneration,
     /// A commit or proposal it builds on has not arrived.
     MissingParent,
@@ -56,14 +56,14 @@ impl DeferredReason {
     }
 }
 
-/// Why an event was refused: a category, the rule it broke, and a sentence without data.
+/// The reason for which an event was refused: a category, the rule it broke, and a sentence without data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejection {
     /// Category.
     pub code: RejectCode,
     /// Id of the rule, e.g. `D4-2`.
     pub rule: &'static str,
-    /// What was wrong.
+    /// The problem.
     pub reason: &'static str,
 }
 
@@ -117,12 +117,12 @@ impl RejectCode {
     }
 }
 
-/// A verdict with what followed from it.
+/// A verdict with its consequences.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The verdict.
     pub verdict: Verdict,
-    /// What became true, this event's effects and those of events that had waited for it.
+    /// The news: this event's effects and those of events that had waited for it.
     pub events: Vec<EngineEvent>,
     /// Events the caller should publish: the commit that answers a leave, a renewed leave proposal.
     pub reply: Vec<Event>,

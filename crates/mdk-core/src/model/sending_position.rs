@@ -1,4 +1,4 @@
-//! Where a sender's message stands among his others.
+//! The place of a message among its sender's others.
 
 use mdk_wire::GroupId;
 
@@ -12,7 +12,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Whose ratchet it is in, in one group.
+    /// The owner of the ratchet that it is in, in one group.
     pub(crate) const fn sender(&self) -> (u32, u64) {
         (self.leaf, self.epoch)
     }

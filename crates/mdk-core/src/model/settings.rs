@@ -1,4 +1,4 @@
-//! A group's settings, whatever form they have on the wire.
+//! A group's settings, in whatever form they have on the wire.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use mdk_wire::{NostrGroupId, PublicKey};
 
 pub(crate) use mdk_wire::v2::components::{Endpoint, Lifecycle};
 
-/// How the servers of a group are spoken to (Blossom).
+/// The protocol that a group's servers speak (Blossom).
 pub(crate) const MEDIA_KIND: &str = "blossom-v1";
 
-/// A group's settings, whatever form they have on the wire.
+/// A group's settings, in whatever form they have on the wire.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) name: String,
@@ -24,7 +24,8 @@ pub(crate) struct Settings {
     pub(crate) retention: u64,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) has_image: bool,
-    /// Where files of a group that is yet to be founded go, if its founder says so; what a group says is in `components`.
+    /// The servers for files of a group that is yet to be founded, if its founder names any; a group's own are in
+    /// `components`.
     pub(crate) media: Vec<Endpoint>,
     /// The entries these were read from, raw; empty for a group that is yet to be founded.
     pub(crate) components: BTreeMap<u16, Vec<u8>>,
@@ -33,7 +34,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// What a new group starts with. `admins` and `relays` need not be sorted.
+    /// The settings of a new group. `admins` and `relays` need not be sorted.
     pub(crate) fn founding(
         name: String,
         description: String,
@@ -60,5 +61,5 @@ impl Settings {
     }
 }
 
-/// What is shown of a group: its settings, and its accounts.
+/// The public look of a group: its settings, and its accounts.
 pub(crate) type Look = (Settings, Vec<PublicKey>);

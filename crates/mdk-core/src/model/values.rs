@@ -7,7 +7,7 @@ use mdk_wire::v2::Attachment;
 use mdk_wire::v2::components::Image;
 use mdk_wire::{ContentId, Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
 
-/// Where a group stands, for its user.
+/// The state of a group, for its user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GroupState {
@@ -27,10 +27,10 @@ pub enum GroupState {
     Unrecoverable,
 }
 
-/// How far a message of ours got.
+/// The delivery of a message of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Delivery {
-    /// Not yet known to be on a relay.
+    /// It is not yet known to be on a relay.
     Queued,
     /// At least one relay has it.
     Accepted,
@@ -70,7 +70,7 @@ pub struct GroupInfo {
     pub member_count: usize,
     /// Current epoch.
     pub epoch: u64,
-    /// Where the group stands.
+    /// The state of the group.
     pub state: GroupState,
     /// Seconds after which messages disappear; `None` when off.
     pub retention: Option<u64>,
@@ -78,8 +78,9 @@ pub struct GroupInfo {
     pub has_image: bool,
     /// Commits that are missing until removals of ours that are to be sealed cannot be undone any more; 0 when none is.
     pub sealing: u64,
-    /// Somebody is back who had been removed or demoted ([`EventBody::RemovalUndone`]): nothing can be said until that is
-    /// settled. Or the others may be on another branch ([`EventBody::CannotFollow`]); then it ends when one is heard here.
+    /// An account is back that had been removed or demoted ([`EventBody::RemovalUndone`]): nothing can be said until
+    /// that is settled. The state is also set if the others may be on another branch ([`EventBody::CannotFollow`]);
+    /// then it ends when one of them is heard here.
     pub contested: bool,
     /// Messages of others after the last one marked read.
     pub unread_count: u64,
@@ -92,7 +93,7 @@ pub struct GroupInfo {
 pub struct Reaction {
     /// The message reacted to.
     pub message_id: EventId,
-    /// Who reacted.
+    /// The account that reacted.
     pub sender: PublicKey,
     /// The reaction's content, at most 64 characters.
     pub emoji: String,
@@ -131,7 +132,7 @@ pub struct Message {
     pub invalidated: bool,
     /// Whether we sent it.
     pub is_mine: bool,
-    /// How far it got, for our own.
+    /// The delivery, for our own messages.
     pub delivery: Delivery,
     /// Tags of the inner event.
     pub tags: Vec<Vec<String>>,
@@ -150,7 +151,7 @@ pub struct KeyPackageInfo {
     pub created_at: u64,
     /// End of its lifetime, Unix seconds.
     pub expires_at: u64,
-    /// Where it is to be published; of those of others nothing says where they are.
+    /// The relays to publish it at; unknown for KeyPackages of other accounts.
     pub relays: Vec<String>,
     /// Whether it may be used by several Welcomes.
     pub last_resort: bool,
@@ -205,16 +206,16 @@ pub struct Outgoing {
     pub event: Event,
     /// The message as stored in the history.
     pub message: Message,
-    /// Where to publish it.
+    /// The relays to publish it at.
     pub relays: Vec<String>,
 }
 
-/// What to subscribe to.
+/// The filter to subscribe to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interest {
     /// NIP-01 filter as JSON.
     pub filter: String,
-    /// Where; empty means the account's inbox relays (kind 10050), which the caller knows.
+    /// The relays; empty means the account's inbox relays (kind 10050), which the caller knows.
     pub relays: Vec<String>,
 }
 
@@ -227,7 +228,7 @@ pub struct Unpaged {
     pub first: u64,
     /// The last of them.
     pub last: u64,
-    /// What it gives of them; none if that says nothing.
+    /// The events that it gives of them; empty if they prove nothing.
     pub events: Vec<EventId>,
 }
 
@@ -242,13 +243,13 @@ pub struct StoreInfo {
     pub sqlcipher_version: String,
     /// Size of the database file.
     pub size_bytes: u64,
-    /// Which source the key came from; `"none"` in memory.
+    /// The source of the key; `"none"` in memory.
     pub key_source: &'static str,
-    /// When the database was last encrypted anew with another key, Unix seconds.
+    /// The time at which the database was last encrypted anew with another key, Unix seconds.
     pub rekeyed_at: Option<u64>,
 }
 
-/// What a new group starts with.
+/// The settings of a new group.
 #[derive(Debug, Clone, Default)]
 pub struct NewGroup {
     /// Name, at most 256 bytes of UTF-8.
@@ -294,7 +295,8 @@ pub struct GroupUpdate {
     pub media_servers: Option<Vec<String>>,
 }
 
-/// What a group is to ask of its members' clients besides what it asks now. Ids as they are registered for MLS and Marmot.
+/// Requirements of a group on its members' clients, beside those that it has now. Ids are those that are registered for
+/// MLS and Marmot.
 #[derive(Debug, Clone, Default)]
 pub struct RequirementsUpdate {
     /// Components of the group that become required. One that the group does not have begins with its empty state.
@@ -303,7 +305,7 @@ pub struct RequirementsUpdate {
     pub extensions: Vec<u16>,
     /// MLS proposals that become required.
     pub proposals: Vec<u16>,
-    /// Components that the group gives up: what they say, and that they are required.
+    /// Components that the group gives up: their settings go, and they are required no more.
     pub remove: Vec<u16>,
 }
 
@@ -322,14 +324,14 @@ pub struct NewMessage {
     pub attachments: Vec<Attachment>,
 }
 
-/// What happened, in the order it became true. `cursor` is durable.
+/// An event of the log, in the order in which it became true. `cursor` is durable.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineEvent {
     /// Position in the event log.
     pub cursor: i64,
     /// The group it concerns.
     pub group_id: Option<GroupId>,
-    /// What.
+    /// The content of the event.
     pub body: EventBody,
 }
 
@@ -375,7 +377,7 @@ pub enum EventBody {
     },
     /// Our last leaf is gone: removed by an admin, or a leave was answered.
     Removed {
-        /// Who committed it.
+        /// The account that committed it.
         by: Option<PublicKey>,
         /// Whether we had asked for it.
         left: bool,
@@ -390,8 +392,8 @@ pub enum EventBody {
         removed: BTreeSet<PublicKey>,
         /// Accounts that left by themselves.
         left: BTreeSet<PublicKey>,
-        /// The committer. None if nobody in particular did it: it came with several commits, or only takes back what was
-        /// withdrawn.
+        /// The committer. None if no single member did it: it came with several commits, or only takes back a withdrawn
+        /// change.
         by: Option<PublicKey>,
         /// Digest of the commit.
         commit: Option<ContentId>,
@@ -399,7 +401,7 @@ pub enum EventBody {
     /// Settings changed: names among name, description, relays, admins, retention, image, avatar, media,
     /// agent_stream, required, other.
     GroupUpdated {
-        /// Which.
+        /// The changed settings.
         changed: BTreeSet<&'static str>,
         /// The committer, or None as in `MembersChanged`.
         by: Option<PublicKey>,
@@ -408,9 +410,9 @@ pub enum EventBody {
     },
     /// The epoch advanced.
     EpochChanged {
-        /// From.
+        /// The epoch before.
         old: u64,
-        /// To.
+        /// The epoch after.
         new: u64,
         /// Digest of the commit.
         commit: Option<ContentId>,
@@ -420,50 +422,53 @@ pub enum EventBody {
         /// Their ids.
         message_ids: Vec<EventId>,
     },
-    /// A change that was reported is not true after all: another branch won. Of its events, all that name this commit.
-    /// Nothing is to be undone for it: what follows is the difference from what was shown before. What this change and the
-    /// winner both did is not told again, and what the winner did not do but only takes back has no `by`. A disband of ours
-    /// is made again by itself as long as we are an admin on the winner; otherwise this is its failure.
+    /// A change that was reported is not true after all: another branch won. All events of the change name this commit.
+    /// The reader need undo nothing: the events that follow are the difference from the state that was shown before. A
+    /// change that both this commit and the winner made is not told again. A difference that only takes this change
+    /// back has no `by`. A disband of ours is made again by itself as long as we are an admin on the winner; otherwise
+    /// this is its failure.
     ChangeWithdrawn {
         /// Digest of the commit.
         commit: ContentId,
     },
-    /// Events came when nothing could open them any more, or were held so long, thirty days or until the group ended, that
-    /// they were dropped. It is told by `settle`, when all that there is has been given, or when they are dropped. What was said before we joined
-    /// is none, as far as that can be told: not by what was held while all states of ours were there, nor by what claims
-    /// to be of more than a day before.
+    /// Events came when nothing could open them any more, or they were dropped after a long wait: thirty days, or until
+    /// the group ended. It is told by `settle`, when everything that there is has been given, or when they are dropped.
+    /// Messages from before we joined do not count, as far as they can be told apart: an event that was held while all
+    /// states of ours were there does not count, and an event that claims to be more than a day older than our joining
+    /// does not either.
     ///
-    /// Or a relay has more events of one second than it gives at one time, and they were not there before: nobody can ask
-    /// for the rest. Then the count is 0, because nobody knows it; another relay may have given them. It is told by
-    /// [`Engine::report_unpaged`](crate::Engine::report_unpaged), once for an hour of a group.
+    /// The second case: a relay has more events of one second than it gives at one time, and they were not there
+    /// before. Nobody can ask for the rest. The count is 0 then, because nobody knows it; another relay may have given
+    /// them. It is told by [`Engine::report_unpaged`](crate::Engine::report_unpaged), once for an hour of a group.
     ///
-    /// Or we could not follow the group, and an invite led us to where the others are (`Unrecoverable` for `left_behind`):
-    /// what was said from when we last heard of them to the invite may be missing, and the count is 0 as well.
+    /// The third case: we could not follow the group, and an invite led us to the others (`Unrecoverable` for
+    /// `left_behind`). Messages may be missing from the time we last heard of them to the invite, and the count is 0 as
+    /// well.
     HistoryGap {
-        /// How many; 0 when that is not known.
+        /// The number of events; 0 when that is not known.
         count: u64,
-        /// When the first of them says that it was made, Unix seconds.
+        /// The claimed time of the first of them, Unix seconds.
         first: u64,
-        /// When the last of them says that it was made, Unix seconds.
+        /// The claimed time of the last of them, Unix seconds.
         last: u64,
     },
-    /// Somebody is back who had been removed, or an admin who had been demoted: another branch won. The group is contested
-    /// until the removal holds again, or [`Engine::accept_members`](crate::Engine::accept_members) is called; meanwhile
-    /// nothing can be said in it. An admin who had made the removal makes it again by itself.
+    /// A removed member, or a demoted admin, is back: another branch won. The group is contested until the removal
+    /// holds again, or [`Engine::accept_members`](crate::Engine::accept_members) is called; meanwhile nothing can be
+    /// said in it. An admin who had made the removal makes it again by itself.
     RemovalUndone {
-        /// Who.
+        /// The account.
         account: PublicKey,
-        /// It was a demotion: the account is an admin again.
+        /// The account had been demoted, and is an admin again.
         demoted: bool,
-        /// Who made the first commit of the branch that won.
+        /// The account that made the first commit of the branch that won.
         by: Option<PublicKey>,
-        /// When, Unix seconds by our clock.
+        /// The time, Unix seconds by our clock.
         at: u64,
     },
-    /// There was more of a member, or of the group, than is kept ([`Config`](crate::Config)), and the oldest messages of
-    /// that member went, of whom the group had most. Told once for an hour of a group.
+    /// There was more of a member, or of the group, than is kept ([`Config`](crate::Config)). The oldest messages went,
+    /// of that member or of the member of whom the group had most. Told once for an hour of a group.
     HistoryTrimmed {
-        /// Whose.
+        /// The member whose messages went.
         sender: PublicKey,
     },
     /// A commit came that cannot be judged here, most often because it adds somebody whose KeyPackage has expired since,
@@ -471,23 +476,24 @@ pub enum EventBody {
     /// (rule: F1-12). Told once for each state, and no verdict: any member can send such a commit, and with a clock that
     /// is far ahead every KeyPackage has expired.
     ///
-    /// Or a branch removes this account that is not followed here, and what comes after it cannot be read (rule: D8-8). Or
-    /// here all was done for five epochs by members that are no admins, and something came that cannot be read (rule: D8-9).
-    /// The others may be elsewhere: the group is contested until somebody else is heard here.
+    /// The second case: a branch that is not followed here removes this account, and events after it cannot be read
+    /// (rule: D8-8). The third case: members that are no admins have made everything here for five epochs, and an
+    /// event came that cannot be read (rule: D8-9). The others may be elsewhere: the group is contested until
+    /// somebody else is heard here.
     CannotFollow {
         /// The epoch that the group stands in here.
         epoch: u64,
     },
     /// State that the group needs is lost: only a new invite, or a backup, helps.
     Unrecoverable {
-        /// `retained_state_lost`, `own_commit_lost`; or `joined_on_a_lost_branch`: the branch that we were invited on has
-        /// lost, or `left_behind`: the others have gone on where we could not follow. To the latter two the invitation of
-        /// those who went on follows at once.
+        /// `retained_state_lost`, `own_commit_lost`; or `joined_on_a_lost_branch`: the branch that we were invited on
+        /// has lost; or `left_behind`: the others have gone on where we could not follow. After the latter two, the
+        /// others' invitation follows at once.
         reason: String,
     },
     /// The group was ended by an admin.
     Disbanded {
-        /// Who.
+        /// The account.
         by: Option<PublicKey>,
     },
     /// The delivery state of a message of ours changed.
@@ -496,17 +502,17 @@ pub enum EventBody {
         message_id: EventId,
         /// The new state.
         delivery: Delivery,
-        /// Relay URL, and what it said against the message.
+        /// Relay URL, and the relay's words against the message.
         errors: Vec<(String, String)>,
     },
     /// An invite of ours is refused by every relay and is tried again (queued), reached one after that (accepted), or was
     /// given up (failed). Nothing is said of one that goes its way.
     InviteDeliveryChanged {
-        /// Who was invited.
+        /// The account that was invited.
         account: PublicKey,
         /// The new state.
         delivery: Delivery,
-        /// Relay URL, and what it said against the invite.
+        /// Relay URL, and the relay's words against the invite.
         errors: Vec<(String, String)>,
     },
 }

@@ -14,8 +14,8 @@ use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 use crate::state_store::{competing_invites, declined_invites, history};
 
-/// Answers an invitation beside what we have of its group with yes: that goes, and this is joined next. Gives
-/// its event and the Welcomes that waited beside both.
+/// Answers an invitation beside the row of its group with yes: the row goes, and this group is joined next. Returns the
+/// invitation's event and the Welcomes that waited beside both.
 pub(crate) fn turn_to(
     records: &mut Records<'_>,
     welcome: &EventId,
@@ -38,7 +38,7 @@ pub(crate) fn turn_to(
     Ok((event, rest))
 }
 
-/// What came of joining by it.
+/// Returns an error unless the account has joined by this invite.
 pub(crate) fn turned_to(
     tx: &Tx<'_>,
     welcome: &EventId,
@@ -53,7 +53,8 @@ pub(crate) fn turned_to(
     }
 }
 
-/// Invites that wait for an answer, oldest first; of what came together, what waits beside another one after that.
+/// Invites that wait for an answer, oldest first. Among invites of one time, those that wait beside another one come
+/// last.
 pub(crate) fn invites(records: &mut Records<'_>) -> Result<Vec<Invite>> {
     let mut rows = records.tx.groups()?;
     let declined = declined(records.tx)?;
@@ -71,8 +72,8 @@ pub(crate) fn invites(records: &mut Records<'_>) -> Result<Vec<Invite>> {
     Ok(invites.into_iter().map(|(_, invite)| invite).collect())
 }
 
-/// Accepts the invite that led to what we have of its group; `waiting` are the Welcomes that waited beside it. Accepting
-/// it again gives the same group.
+/// Accepts the invite that led to the row of its group; `waiting` are the Welcomes that waited beside it. Accepting it
+/// again gives the same group.
 pub(crate) fn accept(
     work: &mut Work<'_>,
     invite: &EventId,

@@ -57,7 +57,7 @@ pub(crate) fn outbox_cancel(records: &mut Records<'_>, message: &EventId) -> Res
     Ok(true)
 }
 
-/// Of a message that is taken back the ids stay: a relay may have had it all the same, and then it is said.
+/// Ends a message that is taken back, and keeps its ids: a relay may have had it all the same, and then it is said.
 fn take_back(records: &mut Records<'_>, mut row: OutgoingRow) -> Result<()> {
     if row.end.is_none() {
         records.deliveries().change_delivery(&row, Delivery::Failed)?;
@@ -69,7 +69,7 @@ fn take_back(records: &mut Records<'_>, mut row: OutgoingRow) -> Result<()> {
     Ok(records.tx.put_outgoing(&row)?)
 }
 
-/// Takes a message of ours out of the history, with what it did to another one.
+/// Takes a message of ours out of the history, with its effect on another one.
 fn unsay(records: &mut Records<'_>, group: &GroupId, sent: MessageRow) -> Result<()> {
     if sent.kind == kind::EDIT {
         records.tx.erase_message(sent.seq)?;

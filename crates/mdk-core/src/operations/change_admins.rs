@@ -1,4 +1,4 @@
-//! Who is an admin.
+//! Changes of a group's admins.
 
 use mdk_wire::{GroupId, PublicKey};
 

@@ -1,4 +1,5 @@
-//! What a group asks of its members' clients: requiring more, and components that go (protocol/commits.md C1).
+//! Changes of what a group requires of its members' clients: more requirements, and components that go
+//! (protocol/commits.md C1).
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::model::error::{Error, Result};
 use crate::model::values::{Pending, RequirementsUpdate};
 use crate::policy::{GroupView, Requirements};
 
-/// The arguments by name, for what concerns all of them.
+/// The names of the arguments, for an error that concerns all of them.
 const FIELDS: &str = "components, extensions, proposals, remove";
 
 /// One commit that requires more of every member, and lets optional components go.
@@ -64,7 +65,7 @@ pub(crate) fn change_requirements(
     own_commit::prepare(work, group, &Plan { context, components: updates, ..Plan::default() })
 }
 
-/// Of the extensions and proposals asked for, those that are not required yet.
+/// The requested extensions and proposals that are not required yet.
 fn new_capabilities(
     parent: &GroupView,
     change: &RequirementsUpdate,
@@ -88,7 +89,7 @@ fn new_capabilities(
     ))
 }
 
-/// The list of what is required first, if it changes, then what begins and what goes.
+/// Updates the list of required components first, if it changes. Components that begin follow, then components that go.
 fn component_updates(
     parent: &GroupView,
     change: &RequirementsUpdate,
@@ -144,7 +145,7 @@ fn is_kept(id: u16) -> bool {
     )
 }
 
-/// What a component says that has nothing to say yet: to its readers the same as its absence.
+/// The first state of a component. It says to readers the same as the component's absence.
 fn first_state(id: u16) -> Result<Vec<u8>> {
     let state = match id {
         component_id::PROFILE => Profile::default().encode(),

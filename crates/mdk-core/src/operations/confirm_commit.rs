@@ -27,7 +27,7 @@ pub(crate) fn confirm_founding(work: &mut Work<'_>, pending: &PendingRow) -> Res
     Ok(pending.group.clone())
 }
 
-/// A relay has the commit: merge it (C2, "Confirm"). Whoever cannot know whether that was done may do it again.
+/// A relay has the commit: merge it (C2, "Confirm"). A caller who cannot know whether that was done may do it again.
 pub(crate) fn confirm(work: &mut Work<'_>, id: i64) -> Result<GroupId> {
     if let Some(done) = work.records.commits().confirmed(id)? {
         return Ok(done.group);

@@ -93,7 +93,7 @@ pub(crate) fn create_group(work: &mut Work<'_>, new: NewGroup) -> Result<Pending
     Ok(Pending { id: pending, group_id, event: None, welcomes, relays, automatic: false })
 }
 
-/// The commit that adds whom the founder invites, which is true at once: nobody else is there yet.
+/// The commit that adds the founder's invitees. It is true at once: nobody else is there yet.
 fn stage_invitees(
     work: &mut Work<'_>,
     group: &mut LoadedGroup,

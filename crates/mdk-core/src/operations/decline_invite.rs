@@ -11,8 +11,8 @@ use crate::state_store::declined_invites::{declined, is_declined, mark};
 use crate::state_store::{declined_invites, settling};
 
 // rule: 2.7-6 who declines leaves, when all is read that the group's relays have: a leave counts in one epoch
-/// Declines an invite whose group is still to be told. What cannot be followed so is declined at once: an invite beside a
-/// membership, and one to a group that we were in before, whose history stays.
+/// Declines an invite; its group is told later. Two sorts of invites are declined at once, without telling the group:
+/// one beside a membership, and one to a group that we were in before, whose history stays.
 pub(crate) fn decline_and_follow(work: &mut Work<'_>, invite: &EventId) -> Result<()> {
     match work.records.tx.group_by_welcome(invite)? {
         Some(row) if row.status == GroupStatus::Invited => {
@@ -35,7 +35,7 @@ pub(crate) fn decline_waiting(
     decline_invite::decline(work, invite, tell)
 }
 
-/// Groups that are still to be told, and what their events are found by now.
+/// Groups that are still to be told, and the routing ids of their events by now.
 pub(crate) fn farewells(tx: &Tx<'_>) -> Result<Vec<(GroupId, NostrGroupId)>> {
     let declined = declined(tx)?;
     let rows = tx.groups()?.into_iter();
@@ -43,8 +43,8 @@ pub(crate) fn farewells(tx: &Tx<'_>) -> Result<Vec<(GroupId, NostrGroupId)>> {
     Ok(rows.map(|row| (row.id, row.nostr_group_id)).collect())
 }
 
-/// Tells a group by leaving it, and deletes it. All is read that relays have of it under `route`; false: it has another one
-/// by now, which is to be read first. What was due was closed before.
+/// Tells a group by leaving it, and deletes it. The caller has read all that relays have of the group under `route`,
+/// and has closed what was due. Returns false if the group has another routing id by now, which is to be read first.
 pub(crate) fn farewell_to(work: &mut Work<'_>, id: &GroupId, route: &NostrGroupId) -> Result<bool> {
     if !is_declined(work.records.tx, id)? {
         return Ok(true);

@@ -1,4 +1,4 @@
-//! Deleting a group that is over for this account, and what is known of it afterwards.
+//! Deleting a group that is over for this account, and the facts that are kept of it.
 
 use mdk_store::{EndedRow, GroupRow, GroupStatus, Tx};
 use mdk_wire::{GroupId, NostrGroupId};
@@ -9,7 +9,7 @@ use crate::state_store::previous_memberships::earlier;
 use crate::state_store::records::Records;
 use crate::state_store::{competing_invites, invite_deliveries, log_rows, settling};
 
-/// Whether the group may go, and if not, what has to come before it.
+/// Whether the group may go, and if not, the step that has to come before it.
 fn require_over(status: GroupStatus) -> Result<()> {
     Err(Error::NotAllowed(match status {
         GroupStatus::Left
@@ -29,14 +29,15 @@ fn require_over(status: GroupStatus) -> Result<()> {
     }))
 }
 
-/// Deletes a group that is over. What time alone has decided was decided before. Gives the routing ids that it had.
+/// Deletes a group that is over, and returns the routing ids that it had. The caller has applied what time alone
+/// decides.
 pub(crate) fn delete_group(records: &mut Records<'_>, id: &GroupId) -> Result<Vec<NostrGroupId>> {
     require_over(records.groups().listed(id)?.status)?;
-    // What has put us out may lose yet, and then we are in it, and nobody tells us again.
+    // The branch that put us out may still lose. Then we are in the group again, and nobody tells us so.
     settling::check_settled(records.settling(), id)?;
     let row = records.groups().listed(id)?;
     require_over(row.status)?;
-    // Whom we have invited nobody else lets in.
+    // Nobody else lets in an account that we have invited.
     if invite_deliveries::has_invites_on_their_way(records.tx, id)? {
         return Err(Error::NotAllowed(
             "an invite of this account is still on its way to a relay: wait for that",
@@ -58,7 +59,7 @@ pub(crate) fn delete_group(records: &mut Records<'_>, id: &GroupId) -> Result<Ve
     Ok(routes)
 }
 
-/// The last membership, by what later Welcomes are judged by.
+/// The facts of the last membership that later Welcomes are judged by.
 fn ended_as(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<EndedRow>> {
     let of = |row: &GroupRow, disbanded| EndedRow {
         disbanded,
@@ -83,7 +84,7 @@ fn ended_as(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<EndedRow>> {
         return Ok(Some(of(&row, false)));
     }
     let disbanded = row.status == GroupStatus::Disbanded;
-    // Who ended it may have ended a copy of his own (see `is_asked_after_a_strangers`).
+    // The member who ended it may have ended a copy of his own (see `is_asked_after_a_strangers`).
     if let Some(before) = before.filter(|before| disbanded && !before.knows(row.welcomer)) {
         let mut row = row.clone();
         before.restores(&mut row)?;

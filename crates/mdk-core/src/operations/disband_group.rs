@@ -32,13 +32,14 @@ pub(crate) fn disband_again(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
         // Once per commit that lost. It was seen, and is not placed again.
         work.records.tx.set_commit_status(own.id, CommitStatus::Discarded)?;
         work.records.tx.mark_seen(commit.as_bytes(), Seen::OwnEcho)?;
-        // (Who is no admin there cannot end it: the withdrawal of the end, and the admins of the winner, were told.)
+        // (A member who is no admin there cannot end it: the withdrawal of the end, and the admins of the winner, were
+        // told.)
         if row.admins.contains(&me) && work.records.tx.pending_of(id)?.is_none() {
             let (mark, tx) = (work.records.memory.rows.mark(), work.records.tx);
             match tx.savepoint(|_| prepare_disband(work, id, true)) {
                 Ok(again) => work.records.effects.publish.extend(again.event),
                 Err(Error::Store(error)) => return Err(error.into()),
-                // What others did to the group must stop neither this call nor the work for other groups.
+                // Changes by others must stop neither this call nor the work for other groups.
                 Err(_) => {
                     work.records.forget_since(mark);
                     work.records.memory.rows.forget(id);

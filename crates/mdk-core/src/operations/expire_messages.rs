@@ -14,7 +14,7 @@ use crate::state_store::message_expiry::UNTIL_SENT;
 use crate::state_store::records::Records;
 
 /// Messages whose time has come disappear (rule: 2.9-3; plaintext only, never MLS state): from history, search and
-/// disk. Where branches compete, who spoke in which state stays known until its epoch is forgotten.
+/// disk. While branches compete, the senders of each state stay known until its epoch is forgotten.
 pub(crate) fn expire_messages(records: &mut Records<'_>) -> Result<()> {
     let mut groups: BTreeSet<GroupId> = BTreeSet::new();
     loop {
@@ -57,7 +57,7 @@ pub(crate) fn expire_message(records: &mut Records<'_>, row: &MessageRow) -> Res
     }
     records.deliveries().expire_outgoing(row.mine, &row.outer_id)?;
     let shown = matches!(row.status, MessageStatus::Valid | MessageStatus::Invalidated);
-    // What is deleted is so in every epoch that it was said in.
+    // A deleted message is deleted in every epoch in which it was said.
     records.expiry().bury(row, shown || row.status == MessageStatus::Deleted)?;
     let stored = match row.kind {
         _ if !shown => None,

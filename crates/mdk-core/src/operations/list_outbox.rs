@@ -1,4 +1,4 @@
-//! What is to be published, with what has to be renewed first.
+//! The list of events to publish, and of messages to renew first.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::state_store::outbox::accepted;
 use crate::state_store::{late_messages, retained_states};
 
 // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
-/// What is to be published, without the messages that are too old to be read, and the groups in which some are that
+/// Lists the items to publish, without messages that are too old to be read. Lists also the groups of which messages
 /// have to be made anew first.
 pub(crate) fn list_outbox(
     groups: Groups<'_>,

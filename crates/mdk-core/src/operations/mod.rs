@@ -1,4 +1,4 @@
-//! What can be done and what can happen, a file for each verb.
+//! The operations of the engine, a file for each verb.
 
 pub(crate) mod add_members;
 pub(crate) mod answer_invite;

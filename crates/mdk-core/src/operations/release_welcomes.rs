@@ -13,9 +13,9 @@ use crate::state_store::records::Records;
 
 // rule: C2-8 whoever a commit of ours has added is invited when that commit becomes true, also when it had been given
 // up or had lost before: to everybody it is a member then, and nobody else has its Welcome
-/// After a change of branches: hands out the Welcomes that were kept back, of commits that are true now, for whoever
-/// is a member now. Those that a relay is known to have are not here any more; another may go out twice, which its
-/// reader sees.
+/// Hands out, after a change of branches, the Welcomes that were kept back: those of commits that are true now, for
+/// accounts that are members now. Welcomes that a relay is known to have are not here any more. Another one may go out
+/// twice, and its reader sees that.
 pub(crate) fn invite_again(
     records: &mut Records<'_>,
     identity: &Identity,
@@ -31,7 +31,7 @@ pub(crate) fn invite_again(
         let node = nodes.iter().find(|node| node.commit == Some(commit.digest));
         let is_true = match (node, commit.status) {
             (Some(node), _) => node.canonical,
-            // (its state was let go, and what is beside it has parted since)
+            // (its state was let go, and the branches beside it have parted since)
             (None, CommitStatus::Confirmed) => !records.commits().is_withdrawn(&commit)?,
             (None, _) => false,
         };
@@ -61,7 +61,8 @@ pub(crate) fn expire_welcomes(tx: &Tx<'_>, call: Call<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Where we are out and no state is retained any more, nothing else comes that would take finished commits away.
+/// Forgets finished commits of a group that we are out of and that retains no state: no later step would take them
+/// away.
 fn forget_last_commits(tx: &Tx<'_>, id: &GroupId) -> Result<()> {
     let over = tx.group(id)?.is_some_and(|row| membership::is_over(row.status));
     if over && tx.nodes(id)?.is_empty() {

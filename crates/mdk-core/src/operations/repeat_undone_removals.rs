@@ -1,4 +1,5 @@
-//! Removals that hold: what another branch undoes is told and made again, and one that is sealed is put out of reach.
+//! Removals that hold: a removal that another branch undoes is told and made again, and a sealed one is put out of
+//! reach.
 //!
 //! Branches are compared by their depth before anything else, so a member can make commits in the epoch before his removal
 //! and publish them later. Until five commits have followed the removal, such a branch may win and bring him back.
@@ -25,7 +26,8 @@ use crate::state_store::{retained_states, undone_removals};
 /// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
 const FIRST_PAUSE: u64 = 5_000;
 const LONGEST_PAUSE: u64 = 300_000;
-/// Between two commits of a seal, in milliseconds: each is to be settled with everybody before the next one comes.
+/// The pause between two commits of a seal, in milliseconds: each is to be settled with everybody before the next one
+/// comes.
 const SEAL_PAUSE: u64 = 2_000;
 
 // rule: D8-7 who is accepted is not put out by what was made before that, unless a relay has it

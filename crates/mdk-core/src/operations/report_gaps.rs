@@ -1,12 +1,12 @@
-//! What was really lost, said once (protocol/waiting.md F1).
+//! Lost messages, reported once (protocol/waiting.md F1).
 //!
-//! Who cannot open an event does not know its epoch, and its time is a claim that any clock may have got wrong. So time
-//! alone makes no loss of it: it may have overtaken the commit that it waits for. What says that something is lost is
-//! the caller's word that everything there is has been given ([`Engine::settle`](crate::Engine::settle)), and the end of
-//! the thirty days for which an event is kept.
+//! A member who cannot open an event does not know its epoch. The event's time is a claim, and any clock may be wrong.
+//! So an event is not lost by time alone: it may have overtaken the commit that it waits for. Two things show a loss.
+//! The caller says that everything there is has been given ([`Engine::settle`](crate::Engine::settle)), or the thirty
+//! days are over for which an event is kept.
 //!
-//! What a stranger sealed to the routing id, or what was said on a branch of which we know no more, cannot be told from
-//! what we should have read, and is counted.
+//! Two sorts of events cannot be told from those that we should have read, and are counted: an event that a stranger
+//! sealed to the routing id, and one that was said on a branch of which we know no more.
 
 use mdk_store::{GroupRow, Tx};
 use mdk_wire::Timestamp;
@@ -21,10 +21,11 @@ use crate::state_store::records::Records;
 // rule: F1-5 what no retained key opens when everything was given, and is older than all that is retained, is lost
 /// Reports held events that came too late, once each: all that relays have has been given, and was tried.
 ///
-/// Their own times say which, as far as they go: what claims to be younger than the oldest retained epoch may have
-/// come while this was being done, and be early. It is told when the window has passed its time, or it is dropped.
-/// And while something waits that came after the window and claims to be younger than where we are, a commit seems to
-/// be missing, whatever was said: then nothing is told yet. (A relay that cannot be reached may have it.)
+/// Their own times say which came too late, as far as they go. An event that claims to be younger than the oldest
+/// retained epoch may have come while this was being done, and be early. It is told when the window has passed its
+/// time, or when it is dropped. An event that came after the window and claims to be younger than where we are means
+/// that a commit seems to be missing. While it waits, nothing is told. (A relay that cannot be reached may have the
+/// commit.)
 pub(crate) fn report_gaps(records: &mut Records<'_>, row: &GroupRow) -> Result<()> {
     if row.pass.floor <= row.join_epoch
         || row.pass.opened != 0

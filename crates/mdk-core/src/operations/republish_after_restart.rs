@@ -1,4 +1,4 @@
-//! What an earlier process left to publish.
+//! Events that an earlier process left to publish.
 
 use mdk_store::GroupStatus;
 
@@ -10,7 +10,7 @@ use crate::model::stored_event::stored_event;
 use crate::state_store::outbox::Letter;
 use crate::state_store::records::Records;
 
-/// What an earlier process left to publish is handed out again, byte for byte.
+/// Hands out again, byte for byte, the events that an earlier process left to publish.
 pub(crate) fn resume(records: &mut Records<'_>, identity: &Identity) -> Result<()> {
     for commit in own_commit::pending(records.tx, identity)? {
         let Some(event) = commit.event else { continue };
@@ -20,7 +20,7 @@ pub(crate) fn resume(records: &mut Records<'_>, identity: &Identity) -> Result<(
             event: &event,
             relays: &commit.relays,
         })?;
-        // What the user made is the user's to publish, where there is no outbox.
+        // Without an outbox, the user publishes the commits that he made.
         if commit.automatic {
             records.effects.publish.push(event);
         }

@@ -1,4 +1,4 @@
-//! A message of ours once more, for whoever moves the events himself and does not know whether this one went out.
+//! A message of ours once more, for a caller who moves the events himself and does not know whether this one went out.
 
 use mdk_store::{MessageRow, MessageStatus, Seen};
 use mdk_wire::{EventId, GroupId, UnsignedEvent};

@@ -19,12 +19,13 @@ use crate::state_store::records::Records;
 pub(crate) struct Drain {
     /// Keys in the order in which they became known.
     keys: Vec<Key>,
-    /// Where each stands among them.
+    /// The place of each among them.
     places: HashMap<Auth, usize>,
     events: HashMap<EventId, Waiting>,
     /// Whether a state has come in this call.
     fresh: HashMap<Auth, bool>,
-    /// On how many events of no known key each was tried that has come in this call, and all others together.
+    /// The number of events without a known key that each key was tried on, for states that have come in this call;
+    /// under `None`, the number for all other keys together.
     spent: HashMap<Option<Auth>, u32>,
 }
 
@@ -39,7 +40,7 @@ struct Key {
 
 struct Waiting {
     message: GroupMessage,
-    /// How many of the keys were tried.
+    /// The number of keys that were tried.
     tried: usize,
     /// Once one of them opened it: whether it is a commit, and the epoch that it claims.
     epoch: Option<(bool, u64)>,
@@ -55,7 +56,7 @@ impl Drain {
     }
 }
 
-/// What of the waiting events opens now.
+/// The waiting events that open now.
 #[derive(Default)]
 pub(crate) struct Openable {
     /// With their epochs.
@@ -66,7 +67,7 @@ pub(crate) struct Openable {
 
 /// The keys of the group's states, and the highest epoch among them.
 fn learn_keys(tx: &Tx<'_>, id: &GroupId, row: &GroupRow, drain: &mut Drain) -> Result<u64> {
-    // (what an earlier look has tried it knows of states that are there still)
+    // (a key from an earlier look keeps its tries; it is current only if its state is still there)
     for key in &mut drain.keys {
         (key.number, key.current) = (None, false);
     }
@@ -82,8 +83,8 @@ fn learn_keys(tx: &Tx<'_>, id: &GroupId, row: &GroupRow, drain: &mut Drain) -> R
 }
 
 // rule: F1-2 each key once per event, also over calls
-/// Tries keys on what no key has opened, each once, the newest first, and on so many in a call: the rest is for the
-/// calls that follow. Whoever knows a routing id makes any number of events that nothing opens, and each commit has a
+/// Tries keys on events that no key has opened, each once, the newest first. One call tries only so many; later calls
+/// do the rest. Anybody who knows a routing id can make any number of events that no key opens, and each commit has a
 /// new key.
 fn try_closed(
     records: &mut Records<'_>,
@@ -138,8 +139,8 @@ fn try_closed(
     Ok(())
 }
 
-/// What of the waiting events opens now: everything but commits in the order of arrival, each with its epoch, commits
-/// by their epochs, and Welcomes if we are out.
+/// Sorts the waiting events that open now. All but commits stand in the order of arrival, each with its epoch. Commits
+/// stand by their epochs, and Welcomes are among them if we are out.
 pub(crate) fn sort_waiting(
     records: &mut Records<'_>,
     id: &GroupId,
@@ -165,7 +166,7 @@ pub(crate) fn sort_waiting(
             let Some(json) = records.tx.held_json(event_id)? else { continue };
             let event = Event::from_stored_json(json.as_bytes()).ok();
             if let Some(wrap) = event.as_ref().filter(|event| event.kind() == kind::GIFT_WRAP) {
-                // (what cannot be followed any more is replaced like what has ended, B4-5)
+                // (a group that cannot be followed any more is replaced like one that has ended, B4-5)
                 let ended = membership::is_over(row.status) || row.status.is_stuck();
                 welcomes.extend(ended.then(|| wrap.clone()));
                 continue;
@@ -193,7 +194,7 @@ pub(crate) fn sort_waiting(
             waits.is_open(event_id);
         }
         match entry.epoch {
-            // What belongs to an epoch to come would only be put back.
+            // An event of a later epoch would only be put back.
             Some((_, epoch)) if epoch > highest => waits.is_ahead(*event_id, epoch),
             Some((true, epoch)) => commits.push((epoch, entry.message.event.clone())),
             Some((false, epoch)) => others.push((epoch, entry.message.event.clone())),

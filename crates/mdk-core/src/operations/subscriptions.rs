@@ -1,4 +1,4 @@
-//! What the account has to ask relays for.
+//! The events that the account asks relays for.
 
 use mdk_store::{GroupStatus, Tx};
 

@@ -72,7 +72,7 @@ pub(crate) fn update_group(
     own_commit::prepare(work, group, &plan)
 }
 
-/// The component with other Blossom servers; what it says of places of other kinds stays.
+/// The component with other Blossom servers; its places of other kinds stay.
 fn media_update(settings: &Settings, servers: &[String]) -> Result<(u16, Option<Vec<u8>>)> {
     const FIELD: &str = "media_servers";
     let mut endpoints = check_media_servers(servers)?;

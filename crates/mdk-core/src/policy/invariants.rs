@@ -1,4 +1,4 @@
-//! What holds in every epoch (protocol/welcomes.md B5), and what a joiner checks besides (B4).
+//! The invariants of every epoch (protocol/welcomes.md B5), and a joiner's checks besides (B4).
 
 use std::collections::BTreeSet;
 
@@ -70,7 +70,8 @@ pub(crate) fn judge_welcome(group: &GroupView, signer: u32) -> Result<(), Reject
     }
 }
 
-/// Checks what holds in every epoch: founded, joined, staged, merged ones, and the one that another branch leads to.
+/// Checks the invariants of every epoch: founded, joined, staged, merged ones, and the one that another branch leads
+/// to.
 ///
 /// The proofs of leaves are not looked at: they are checked where a leaf enters (D4-7, B4-7).
 pub(crate) fn check_invariants(group: &GroupView) -> Result<(), Rejection> {
@@ -138,7 +139,7 @@ fn check_required_components(group: &GroupView) -> Result<(), Rejection> {
         }
         // rule: B5-5c
         if component != component_id::IDENTITY_PROOF && !group.components.contains_key(&component) {
-            // A missing admin policy is told by B5-4a, which says what is missing.
+            // A missing admin policy is told by B5-4a, which names the missing part.
             if component != component_id::ADMIN_POLICY {
                 return Err(encoding("B5-5c", "a required component has no state"));
             }
@@ -194,7 +195,7 @@ fn check_state(group: &GroupView) -> Result<(), Rejection> {
         .map_err(|_| encoding("B5-5d", "application-owned components exceed their limits"))
 }
 
-/// What a group asks of each leaf.
+/// The requirements of a group on each leaf.
 pub(crate) struct Requirements<'a> {
     group: &'a GroupView,
     components: BTreeSet<u16>,
@@ -204,7 +205,7 @@ pub(crate) struct Requirements<'a> {
 impl<'a> Requirements<'a> {
     pub(crate) fn of(group: &'a GroupView) -> Self {
         let mut components: BTreeSet<u16> = group.required().0.into_iter().collect();
-        // Who has a list understands the list; released peers do not insist that it names itself.
+        // A leaf that has a list understands the list; released peers do not insist that it names itself.
         components.remove(&component_id::APP_COMPONENTS);
         let roles = group
             .components

@@ -1,4 +1,4 @@
-//! What becomes of an invite, which may stand beside another one, and which belongs to a membership that is over.
+//! The verdict on an invite: it may stand beside another one, or belong to a membership that is over.
 
 use mdk_store::{EndedRow, GroupRow, GroupStatus};
 use mdk_wire::{PublicKey, Timestamp};
@@ -10,26 +10,26 @@ use crate::model::membership;
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::model::state_id::Auth;
 
-/// What is known besides the group's row when a Welcome is judged.
+/// The facts beside the group's row when a Welcome is judged.
 #[derive(Default)]
 pub(crate) struct Evidence {
-    /// What we had of the group was an invitation that has ended before it was answered.
+    /// The group's row was an invitation that has ended before it was answered.
     pub(crate) unanswered: bool,
     /// The membership that was deleted, where the group is not known.
     pub(crate) deleted: Option<EndedRow>,
     /// The removal of us that the Welcome must have been made after.
     pub(crate) removal: Option<Auth>,
-    /// Where it finds us, if it leads to where the others are.
+    /// The place where it finds us, if it leads to the others.
     pub(crate) behind: Option<Behind>,
     /// It has waited for as long as a removal may take to come.
     pub(crate) waited: bool,
-    /// A group that was ended is asked for again: who ended it may have ended a copy of his own.
+    /// A group that was ended is asked for again: the member who ended it may have ended a copy of his own.
     pub(crate) asked_again: bool,
-    /// Who made it, once it was opened.
+    /// The maker, once the Welcome was opened.
     pub(crate) maker: Option<Maker>,
 }
 
-/// Where a Welcome that leads to the others finds us.
+/// The place where a Welcome that leads to the others finds us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behind {
     /// On a branch that lost, from this epoch on.
@@ -38,31 +38,32 @@ pub(crate) enum Behind {
     Away,
 }
 
-/// Who made a Welcome to a group that we are in.
+/// The maker of a Welcome to a group that we are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Maker {
-    /// An admin by our own account.
+    /// An admin in our view.
     Admin,
-    /// Somebody who was an admin when we came, and is none any more.
+    /// An admin of the time when we came, who is none any more.
     FormerAdmin,
-    /// Nobody whom we know as an admin.
+    /// An account that we do not know as an admin.
     Other,
 }
 
-/// What is to be done with a Welcome.
+/// The next step with a Welcome.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InviteVerdict {
     /// It is shown as an invitation.
     Show,
-    /// What we have of the group goes, and it is shown.
+    /// The group's row goes, and the Welcome is shown.
     Replace,
     /// The invitation that nobody has answered goes, and this one is judged again.
     PutAway,
-    /// It is opened, and judged again by who made it.
+    /// It is opened, and judged again by its maker.
     Open,
     /// It leads us to the others, and is shown.
     LeadAway(Behind),
-    /// The state that it leads to is compared with ours, `after` that removal; `or` if it is none to be compared.
+    /// The state that it leads to is compared with ours, `after` that removal; `or` applies if no state can be
+    /// compared.
     Compare { after: Option<Auth>, or: Unplaced },
     /// It leads nowhere from where we are.
     Unplaced(Unplaced),
@@ -70,12 +71,12 @@ pub(crate) enum InviteVerdict {
     Refuse(Rejection),
 }
 
-/// What becomes of a Welcome that leads nowhere from where we are.
+/// The end of a Welcome that leads nowhere from where we are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unplaced {
     /// It waits.
     Wait,
-    /// It waits if it can be asked beside what we have (B4-32). To see that, it is opened.
+    /// It waits if it can be asked beside the row of the group (B4-32). It is opened to find that out.
     Ask,
     /// The group is known already.
     Refuse,
@@ -93,7 +94,7 @@ const BYGONE: Rejection = Rejection::new(
 );
 
 // rule: B4-4 a known or disbanded group is not joined again
-/// What becomes of a Welcome, by what we have of its group and what is known besides. The first line that fits counts.
+/// Judges a Welcome by the row of its group and the other facts. The first line that fits counts.
 pub(crate) fn judge_invite(
     known: Option<&GroupRow>,
     offer: &Offer,
@@ -103,8 +104,8 @@ pub(crate) fn judge_invite(
     let (open, competing) = (row.pass.opened != 0, row.pass.contested != 0);
     let bygone = is_bygone(row, offer.epoch, offer.made);
     let later = offer.epoch > row.join_epoch;
-    // (a copy that was given up is replaced, B4-5; and who has asked to leave is asked again, if it is plain that the
-    // others are there)
+    // (a copy that was given up is replaced, B4-5; an account that has asked to leave is asked again, if it is plain
+    // that the others are there)
     let replaced = match row.status {
         GroupStatus::Unrecoverable | GroupStatus::RunsElsewhere => true,
         GroupStatus::Leaving => seen.behind.is_some(),
@@ -128,7 +129,8 @@ pub(crate) fn judge_invite(
         status if membership::is_over(status) && open && competing => WAIT,
 
         // rule: B4-20 what is older than the membership that has ended is no fresh invitation
-        // (what was refused while we were in may be from a branch that has kept us, and nobody has answered it)
+        // (a Welcome that was refused while we were in may be from a branch that has kept us, and nobody has answered
+        // it)
         GroupStatus::Removed | GroupStatus::Left if bygone => InviteVerdict::Refuse(BYGONE),
         // rule: B4-5 a copy that we are no longer in, or that cannot be followed, is replaced by a fresh Welcome
         GroupStatus::Removed
@@ -140,7 +142,7 @@ pub(crate) fn judge_invite(
 
         GroupStatus::Founding => InviteVerdict::Unplaced(Unplaced::Ask),
         _ if !later => InviteVerdict::Unplaced(Unplaced::Ask),
-        // What begins after our membership began may be another membership.
+        // A Welcome to a later epoch than our membership's first may be of another membership.
         _ => seen.maker.map_or(InviteVerdict::Open, |maker| judge_maker(row, offer, seen, maker)),
     }
 }
@@ -176,21 +178,22 @@ fn judge_maker(row: &GroupRow, offer: &Offer, seen: &Evidence, maker: Maker) -> 
 
 // rule: B4-39 nobody is known not to be an admin as long as another branch may win that has made it one
 /// Whether a Welcome to a later epoch than our membership began in is not to be refused yet for its maker: branches
-/// compete, or it has just come, and by another subscription than what may compete.
+/// compete, or it has just come, by another subscription than the commits that may compete.
 fn is_early(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
     offer.epoch > row.join_epoch && (undecided(&row.pass) || !seen.waited)
 }
 
 // rule: B4-22 where a Welcome leads that has waited long is compared with where our own has led
-/// Whether a Welcome to a later epoch than our membership began in is to be kept beside it: no removal has come that
-/// it could lead on from, so it may be of a branch that parted before both; the state that our own Welcome led to is
-/// still retained, so the two can be compared; and as far as it can be seen from here it does not win by itself (that
-/// is B4-16). What is said and committed there can be followed from now on, and decides.
+/// Whether a Welcome to a later epoch than our membership began in is kept beside it. No removal has come that it could
+/// lead on from, so it may be of a branch that parted before both. The state that our own Welcome led to is still
+/// retained, so the two can be compared. As far as it can be seen from here it does not win by itself (that is B4-16).
+/// Messages and commits on it can be followed from now on, and decide.
 fn may_rival_later(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
     may_compare(row, offer, seen) && seen.behind.is_none()
 }
 
-/// Whether a Welcome to a later epoch has waited long enough, and what our own led to is still there to be compared with.
+/// Whether a Welcome to a later epoch has waited long enough, and the state that our own led to is still there to be
+/// compared.
 fn may_compare(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
     offer.epoch > row.join_epoch
         && row.pass.opened == 0
@@ -199,12 +202,13 @@ fn may_compare(row: &GroupRow, offer: &Offer, seen: &Evidence) -> bool {
 }
 
 // rule: B4-32 an invitation by somebody else is asked beside the one that waits for its answer, and beside what it led to
-/// Whether an invitation that cannot be placed is asked, beside what we have of the group. `earlier` is the membership that
-/// this one has taken the place of.
+/// Whether an invitation that cannot be placed is asked beside the group's row. `earlier` is the membership that this
+/// one has taken the place of.
 ///
 /// Anybody who knows the id of a group, a former admin above all, can make a Welcome that looks like one to it, of any
-/// epoch. So none must keep another one from being asked. What was accepted stays until the user says otherwise; it is
-/// asked only what an admin made of the time before, or when we want to go anyway.
+/// epoch. So none must keep another one from being asked. An accepted membership stays until the user says otherwise.
+/// Beside it, two sorts of invitations are asked: one by an admin of the earlier membership, and any when we want to
+/// leave anyway.
 pub(crate) fn may_stand_beside(row: &GroupRow, earlier: Option<&Earlier>, said: &Beside) -> bool {
     let maker = PublicKey::from_bytes(said.inviter).ok();
     if maker.is_none() || maker == row.welcomer {
@@ -233,9 +237,10 @@ pub(crate) fn is_before(earlier: &Earlier, now: &GroupRow, epoch: u64, made: Tim
     is_bygone(&row, epoch, made)
 }
 
-/// Whether a Welcome to `epoch` may be the second invitation to what we are in: we came by one, to the same epoch or
-/// to a later one of another branch, the state that it led to is still retained, and the branches may have parted so far
-/// back. (What leads further than our own beginning may be a later membership: it waits, see B4-15 and B4-16.)
+/// Whether a Welcome to `epoch` may be the second invitation to our membership. We came by one, to the same epoch or to
+/// a later one of another branch. The state that it led to is still retained, and the branches may have parted so far
+/// back. (A Welcome that leads further than our own beginning may be of a later membership: it waits, see B4-15 and
+/// B4-16.)
 pub(crate) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
     row.welcome.is_some()
         && epoch <= row.join_epoch
@@ -255,8 +260,8 @@ pub(crate) fn may_rival(row: &GroupRow, epoch: u64) -> bool {
 }
 
 /// Whether a Welcome to `epoch` is older than the membership that has ended, and than every branch that could still win
-/// over what ended it. Its maker chooses the epoch: who leads into a copy far ahead must not make all that comes from the
-/// others old, so what was made after that membership began is not.
+/// over the one that ended it. A Welcome's maker chooses its epoch. A member who leads us into a copy far ahead must
+/// not make all Welcomes of the others old, so a Welcome that was made after that membership began is not old.
 pub(crate) fn is_bygone(row: &GroupRow, epoch: u64, made: Timestamp) -> bool {
     is_bygone_of(
         &EndedRow {

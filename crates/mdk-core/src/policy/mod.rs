@@ -1,4 +1,4 @@
-//! Who may change what: state and commit in, verdict out. Pure, without OpenMLS types and without I/O.
+//! The rights to change a group: state and commit in, verdict out. Pure, without OpenMLS types and without I/O.
 //!
 //! A rule's id (`D4-2`, `B5-6a`, `2.6-1`) stands in [`Rejection::rule`](crate::Rejection), in the lists
 //! named `RULES`, and at one case of the tests. It is defined in docs/internals/protocol; a letter
@@ -43,7 +43,7 @@ const fn unsupported(rule: &'static str, reason: &'static str) -> Rejection {
     Rejection::new(RejectCode::UnsupportedRequiredFeature, rule, reason)
 }
 
-/// A component that does not decode; what exactly is wrong with it stays with the codec's own rules (2.2).
+/// A component that does not decode; the exact fault stays with the codec's own rules (2.2).
 fn undecodable(rule: &'static str) -> impl FnOnce(WireError) -> Rejection {
     move |_| encoding(rule, "a component does not decode")
 }

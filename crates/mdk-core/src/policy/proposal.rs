@@ -1,4 +1,4 @@
-//! The table of proposals (protocol/commits.md D4): who may propose what.
+//! The table of proposals (protocol/commits.md D4): the accounts that may make each.
 
 use std::collections::BTreeMap;
 
@@ -89,7 +89,7 @@ pub(super) fn check_sender(
     Ok(())
 }
 
-/// What can be said about a proposal without the commit that will use it.
+/// Checks a proposal without the commit that will use it.
 fn check_content(
     parent: &GroupView,
     sender: Option<u32>,

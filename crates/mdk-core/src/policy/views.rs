@@ -1,4 +1,4 @@
-//! What the rules look at: one state of a group, one commit, one proposal.
+//! The input of the rules: one state of a group, one commit, one proposal.
 //!
 //! None of these types has `Debug`: they hold accounts, URLs and names.
 
@@ -63,12 +63,12 @@ pub(crate) struct LeafView {
     pub(crate) proof: ProofState,
 }
 
-/// What is known about a leaf's account identity proof.
+/// The state of a leaf's account identity proof.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProofState {
     /// Verified now, or when the leaf entered the group.
     Valid,
-    /// Neither listed nor there.
+    /// It is not listed, and not there.
     Missing,
     /// Listed without data, data without listing, or it does not verify.
     Invalid,
@@ -92,7 +92,7 @@ pub(crate) struct ProposalView {
     pub(crate) kind: ProposalKind,
 }
 
-/// What is proposed.
+/// The content of a proposal.
 pub(crate) enum ProposalKind {
     Add(Arc<LeafView>),
     Remove(u32),
@@ -114,7 +114,7 @@ pub(crate) enum ProposalKind {
     Custom,
 }
 
-/// What sort of commit it is.
+/// The sort of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CommitClass {
     /// Only an admin may commit it; wins a race against an ordinary one (2.8).

@@ -1,11 +1,11 @@
-//! What an account has to renew that came from a backup.
+//! The renewals that an account owes after it came from a backup.
 
 use mdk_store::{Store, StoreError, Tx};
 use mdk_wire::GroupId;
 
 use crate::model::error::{Error, Result};
 
-/// Name of the `meta` row with what the engine notes of a restore: its time, 8 bytes, and the id of the newest commit that
+/// Name of the `meta` row with the engine's note of a restore: its time, 8 bytes, and the id of the newest commit that
 /// came with the backup, 8 bytes. Such a commit does not renew a leaf, for the old copy has its keys too.
 const RESTORE_FLOOR: &str = "restore_floor";
 
@@ -27,7 +27,7 @@ pub(crate) fn note_restore(store: &mut Store) -> Result<bool> {
     Ok(restored)
 }
 
-/// What is still to be renewed.
+/// The renewals that are still to be done.
 #[derive(Clone, Copy)]
 pub(crate) struct AfterRestore<'a> {
     pub(crate) tx: &'a Tx<'a>,

@@ -1,4 +1,4 @@
-//! What is said on branches that lose stays in the history, marked (protocol/branches.md E5).
+//! Messages on branches that lose stay in the history, marked (protocol/branches.md E5).
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ fn is_shown(row: &MessageRow) -> bool {
     !matches!(row.kind, kind::REACTION | kind::EDIT | kind::DELETE)
 }
 
-/// The history, by what is followed.
+/// The history, by the followed branch.
 pub(crate) struct BranchMessages<'a> {
     pub(crate) groups: Groups<'a>,
     pub(crate) log: EventLog<'a>,
@@ -30,7 +30,7 @@ impl<'a> BranchMessages<'a> {
         Messages { tx: self.log.tx }
     }
 
-    /// What was said in the retained states from this epoch on is marked: others do not follow any of them.
+    /// Marks messages of the retained states from this epoch on: others do not follow any of these states.
     pub(crate) fn lose_branch(&mut self, id: &GroupId, from: u64) -> Result<()> {
         for node in self.log.tx.nodes(id)?.iter().filter(|node| node.epoch >= from) {
             self.log.tx.set_canonical(id, &node.authenticator, false)?;
@@ -44,7 +44,7 @@ impl<'a> BranchMessages<'a> {
         let mut nodes = self.log.tx.nodes(id)?;
         nodes.reverse();
         let mut lost: Vec<EventId> = Vec::new();
-        // Rivals may be many, and mostly nobody spoke there: that is asked once for all of them.
+        // Rivals may be many, and mostly nobody spoke there: one query asks for all of them.
         let beside = nodes.iter().filter(|n| !n.canonical).map(|n| n.history).min();
         let spoken: BTreeSet<Auth> = match beside {
             Some(from) => self.log.tx.spoken_in(id, None, from)?.into_iter().collect(),
@@ -56,7 +56,7 @@ impl<'a> BranchMessages<'a> {
                 if !matches!(row.status, MessageStatus::Valid | MessageStatus::Parked) {
                     continue;
                 }
-                // A copy of what is shown says nothing new, wherever it stands.
+                // A copy of a shown message says nothing new, wherever it stands.
                 if row.status == MessageStatus::Parked
                     && self.log.tx.message(id, &row.id)?.is_some()
                 {
@@ -79,14 +79,14 @@ impl<'a> BranchMessages<'a> {
     }
 
     // rule: E5-10 what comes on a branch that has lost is marked as soon as it comes, if no choice is to come
-    /// A message of a state that is not live is shown or marked. Where a pass is open, its end does so; where none is, the
-    /// message is one that cannot change the choice any more (rule: E5-5), and nothing else would look at it.
+    /// Shows or marks a message of a state that is not live. If a pass is open, its end does so. If none is, the
+    /// message cannot change the choice any more (rule: E5-5), and no later step would look at it.
     pub(crate) fn place_late(&mut self, row: &MessageRow) -> Result<()> {
         let id = &row.group;
         if is_to_choose(self.groups, id)? || self.log.tx.message(id, &row.id)?.is_some() {
             return Ok(());
         }
-        // (who is out of the group has states that are followed as far as the removal)
+        // (an account that is out of the group has states that are followed as far as the removal)
         let there = |node: &NodeRow| node.canonical && node.authenticator == row.authenticator;
         if self.log.tx.nodes(id)?.iter().any(there) {
             return self.show(row.clone());
@@ -138,7 +138,7 @@ impl<'a> BranchMessages<'a> {
         }
     }
 
-    /// What a message of a branch that lost had done to another one is undone.
+    /// Undoes the effect of a lost branch's message on another one.
     pub(crate) fn withdraw(&mut self, row: &MessageRow) -> Result<()> {
         let shown = row.status == MessageStatus::Valid;
         let Some(target) = row.target.filter(|_| shown) else { return Ok(()) };

@@ -15,7 +15,7 @@ use crate::state_store::groups::{GroupRows, Groups};
 use crate::state_store::held_times::loss_now;
 use crate::state_store::history_gaps::HistoryGaps;
 
-/// What cannot be read yet.
+/// Events that cannot be read yet.
 pub(crate) struct BufferedEvents<'a> {
     pub(crate) call: Call<'a>,
     pub(crate) rows: &'a GroupRows,
@@ -102,13 +102,13 @@ impl<'a> BufferedEvents<'a> {
     }
 }
 
-/// How long an event that nothing opens is kept, in seconds (protocol/events.md D1-8).
+/// The time for which an event that no key opens is kept, in seconds (protocol/events.md D1-8).
 const HELD_FOR: u64 = 30 * 86_400;
 
 /// Events that no key has opened that are in memory at a time.
 pub(crate) const AT_ONCE: u32 = 256;
 
-/// How long nothing is looked for after events were dropped for their age, in seconds.
+/// The time for which no search is made after events were dropped for their age, in seconds.
 const LOOK_FOR_OLD: u64 = 3_600;
 
 impl BufferedEvents<'_> {
@@ -117,7 +117,7 @@ impl BufferedEvents<'_> {
     ///
     /// Anybody may seal noise to a routing id, so without this the group's share would stay full for ever.
     pub(crate) fn drop_old_held(&mut self, id: &GroupId) -> Result<bool> {
-        // To look reads all that is held, and a flood that is refused would make it look for each event.
+        // Each search reads all held events, and a flood that is refused would make it search for each event.
         if !may_be_old(self.buffered, self.call.now(), id) {
             return Ok(false);
         }
@@ -128,7 +128,7 @@ impl BufferedEvents<'_> {
             _ => Vec::new(),
         };
         let next = match oldest {
-            // Of a flood of a month ago one event after the other becomes too old.
+            // The events of a flood of a month ago become too old one after the other.
             _ if !old.is_empty() => now.saturating_add(LOOK_FOR_OLD),
             oldest => oldest.unwrap_or(now).saturating_add(HELD_FOR),
         };
@@ -145,8 +145,8 @@ impl BufferedEvents<'_> {
     }
 }
 
-/// Whether a handshake message waits already. One that came under the key of another state than the one it was made
-/// on, as anybody can seal it who has both, must not stand for what its maker sealed.
+/// Whether a handshake message waits already. A member who has two keys can seal another's message with the wrong one.
+/// A message that came so must not stand for the one that its maker sealed.
 pub(crate) fn waits_there(tx: &Tx<'_>, opened: &Opened) -> Result<bool, Halt> {
     let input = tx.input(&opened.row.id, &opened.content_id)?;
     Ok(input.is_some_and(|input| {

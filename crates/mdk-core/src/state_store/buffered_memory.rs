@@ -1,5 +1,6 @@
-//! What is known of the events that wait, so that each is read when something may have become of it and not whenever
-//! time passes: peers fill what is held. What no key has opened is tried once with the key of each state.
+//! Facts about the events that wait. With them each event is read when something may have become of it, and not
+//! whenever time passes: peers fill the store of held events. An event that no key has opened is tried once with the
+//! key of each state.
 //!
 //! In memory only: after a restart everything is looked at once more.
 
@@ -17,10 +18,10 @@ use crate::model::{error, membership};
 use crate::state_store::groups::Groups;
 use crate::state_store::held_times::created_at;
 
-/// Entries of [`Dates`] above twice what is held, over which they are made anew.
+/// Entries of [`Dates`], above twice the number of held events, over which they are made anew.
 const SLACK: u64 = 64;
 
-/// Why an event waits that a key has opened.
+/// The reason for which an event waits after a key has opened it.
 enum Wait {
     /// It claims an epoch that is still to come.
     Ahead(u64),
@@ -28,23 +29,24 @@ enum Wait {
     Far(Place),
 }
 
-/// What a group's held events wait for.
+/// The causes for which a group's held events wait.
 #[derive(Default)]
 pub(crate) struct Waits {
-    /// Down to which place the key of a state was tried on what a group holds and no key has opened, from the newest on.
+    /// The place down to which the key of a state was tried on a group's events that no key has opened, from the newest
+    /// on.
     tried: HashMap<(Auth, GroupId), i64>,
     events: HashMap<EventId, Wait>,
     /// Those that are too far ahead, by the ratchet that they are in.
     far: BTreeMap<(u32, u64), Vec<EventId>>,
-    /// How the group was when a whole round had changed nothing.
+    /// The stamp of the group when a whole round had changed nothing.
     idle: Option<Stamp>,
 }
 
 impl Waits {
-    /// For the next round: what needs not be read again stays, everything else is forgotten.
+    /// Keeps, for the next round, events that need not be read again. Everything else is forgotten.
     pub(crate) fn keep(&mut self, waiting: &[EventId], highest: u64) {
         let mut before = std::mem::take(&mut self.events);
-        // Of one ratchet the first one tells whether the others can be read.
+        // The first event of a ratchet tells whether the others can be read.
         let mut lowest: BTreeMap<(u32, u64), u32> = BTreeMap::new();
         for event in self.far.values().flatten() {
             let Some(Wait::Far(place)) = before.get(event) else { continue };
@@ -78,7 +80,7 @@ impl Waits {
         self.tried.keys().any(|(tried, _)| tried == key)
     }
 
-    /// Down to which place a key was tried on what this group holds.
+    /// The place down to which a key was tried on this group's events.
     pub(crate) fn tried_to(&mut self, key: Auth, holder: &GroupId) -> &mut i64 {
         self.tried.entry((key, holder.clone())).or_insert(i64::MAX)
     }
@@ -88,7 +90,7 @@ impl Waits {
         self.tried.values().all(|place| *place == i64::MIN)
     }
 
-    /// A key has opened it: until it is known what it waits for, it is tried with all keys, should this call fail.
+    /// A key has opened it: until its cause to wait is known, it is tried with all keys, should this call fail.
     pub(crate) fn is_open(&mut self, event: &EventId) {
         self.events.remove(event);
     }
@@ -102,7 +104,7 @@ impl Waits {
         self.events.insert(event, Wait::Far(place));
     }
 
-    /// Something of a sender was read: what comes after it may be within reach.
+    /// A message of a sender was read: the messages after it may be within reach.
     pub(crate) fn heard(&mut self, of: &Place) {
         for event in self.far.remove(&of.sender()).unwrap_or_default() {
             self.events.remove(&event);
@@ -110,7 +112,7 @@ impl Waits {
     }
 }
 
-/// All that decides what becomes of a held event, but for its being read.
+/// All facts that decide the result of a held event, except its content.
 #[derive(PartialEq, Eq)]
 struct Stamp {
     state: Auth,
@@ -122,12 +124,12 @@ struct Stamp {
     heard: Option<i64>,
 }
 
-/// When held events of a group were made, and which are Welcomes. It may name some that are held no longer, and misses
-/// none.
+/// The times at which held events of a group were made, and the Welcomes among them. It may name some that are held no
+/// longer, and misses none.
 #[derive(Default)]
 pub(crate) struct Dates {
     unreported: BTreeSet<(Timestamp, EventId)>,
-    /// With how each was last taken up in vain.
+    /// The Welcomes, each with its last vain try.
     welcomes: BTreeMap<EventId, Option<Vain>>,
 }
 
@@ -135,7 +137,7 @@ pub(crate) struct Dates {
 struct Vain {
     /// In this state of the group.
     state: (Auth, PassRow),
-    /// What comes and was made at this time or later may change that, though it changes no state.
+    /// An event that was made at this time or later may change that, though it changes no state.
     wants_sign: Option<Timestamp>,
 }
 
@@ -149,16 +151,18 @@ impl Dates {
     }
 }
 
-/// What is known of buffered events.
+/// Facts about buffered events.
 #[derive(Default)]
 pub(crate) struct BufferedMemory {
-    /// What held events wait for: a flood of them is read once, not with every call.
+    /// The causes for which held events wait: a flood of them is read once, not with every call.
     pub(crate) waits: HashMap<GroupId, Waits>,
-    /// When held events were made.
+    /// The times at which held events were made.
     pub(crate) dates: HashMap<GroupId, Dates>,
-    /// When what was refused for want of room last, and no key opened, was made: it is as much of a sign as what is held.
+    /// The time of the last event that was refused for want of room and that no key opened: it is as much of a sign as
+    /// a held one.
     pub(crate) refused: HashMap<GroupId, u64>,
-    /// When it was last looked for what a group holds for too long, and when it is worth looking again, Unix seconds.
+    /// The time of the last search for events that a group holds for too long, and the time from which a search is
+    /// worth while, Unix seconds.
     pub(crate) looked_for_old: HashMap<GroupId, Range<u64>>,
     /// Groups of which a key has opened something during the current transaction that none had: all is tried once more
     /// when it does not commit.
@@ -195,7 +199,7 @@ impl BufferedMemory {
     }
 }
 
-/// What waits, and what is known of it.
+/// Events that wait, and the facts about them.
 pub(crate) struct Waiting<'a> {
     pub(crate) call: Call<'a>,
     pub(crate) groups: Groups<'a>,
@@ -203,7 +207,8 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// A whole round has changed nothing. `listens`: some of what waits could be read after another message.
+    /// Notes that a whole round has changed nothing. `listens`: some waiting events could be read after another
+    /// message.
     pub(crate) fn note_idle(&mut self, id: &GroupId, listens: bool) -> Result<()> {
         let far = self.buffered.waits.get(id).is_some_and(|waits| !waits.far.is_empty());
         let stamp = stamp(self.groups, id, listens || far)?;
@@ -229,14 +234,14 @@ impl Waiting<'_> {
         let most = self.groups.tx.held_count(id)?.saturating_mul(2).saturating_add(SLACK);
         let Some(dates) = self.buffered.dates.get_mut(id) else { return Ok(()) };
         dates.add(event);
-        // What is held no longer has left too much behind.
+        // Events that are held no longer have left too much behind.
         if (dates.unreported.len() + dates.welcomes.len()) as u64 > most {
             self.buffered.dates.remove(id);
         }
         Ok(())
     }
 
-    /// Reads what a group holds, unless it is known.
+    /// Reads the held events of a group, unless their dates are known.
     fn dates(&mut self, id: &GroupId) -> Result<&mut Dates> {
         if !self.buffered.dates.contains_key(id) {
             let mut dates = Dates::default();
@@ -355,7 +360,7 @@ impl Waiting<'_> {
         // (it may be older than what is held there)
         self.buffered.looked_for_old.remove(&home);
         self.buffered.dates.remove(&home);
-        // (nor are its keys tried on it)
+        // (its keys are not tried on it, either)
         self.buffered.waits.remove(&home);
         for held in self.groups.tx.held(id)? {
             if is_gift_wrap(&held.event_json) {
@@ -402,7 +407,7 @@ pub(crate) fn is_idle(groups: Groups<'_>, buffered: &BufferedMemory, id: &GroupI
     }
 }
 
-/// Whether it is time to look for what is held for too long.
+/// Whether it is time to look for events that are held for too long.
 pub(crate) fn may_be_old(buffered: &BufferedMemory, now: u64, id: &GroupId) -> bool {
     !buffered.looked_for_old.get(id).is_some_and(|idle| idle.contains(&now))
 }

@@ -12,7 +12,7 @@ use crate::model::outcome::{DeferredReason, Verdict};
 use crate::state_store::records::Records;
 use crate::state_store::undone_removals;
 
-/// Takes a state in, and makes due what follows from it.
+/// Takes a state in, and makes its follow-ups due.
 pub(crate) fn add_rival(records: &mut Records<'_>, node: NodeRow) -> Result<Verdict, Halt> {
     let id = node.group.clone();
     records.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
@@ -24,7 +24,7 @@ pub(crate) fn add_rival(records: &mut Records<'_>, node: NodeRow) -> Result<Verd
         let base = base_for_rival(row);
         touch(&mut row.pass, row.epoch, now);
         row.pass.base = base;
-        // (what we were invited to has left our own branch before either began)
+        // (a state that we were invited to has left our own branch before either began)
         let from = node.parent.map_or(row.join_epoch.min(epoch), |_| epoch);
         row.pass.contested = match row.pass.contested {
             0 => from,

@@ -16,12 +16,12 @@ use crate::state_store::log_entry::{BESIDE, Stored};
 use crate::state_store::log_rows::{recorded, recorded_as};
 use crate::state_store::previous_memberships::earlier;
 
-/// Whether an invitation that cannot be placed is asked, beside what we have of the group.
+/// Whether an invitation that cannot be placed is asked beside the row of the group.
 pub(crate) fn is_asked(tx: &Tx<'_>, row: &GroupRow, said: &Beside) -> Result<bool> {
     Ok(may_stand_beside(row, earlier(tx, row)?.as_ref(), said))
 }
 
-/// Whether anything may be asked there, seen from what costs little.
+/// Whether anything may be asked there, by facts that cost little.
 pub(crate) fn may_ask(tx: &Tx<'_>, row: &GroupRow) -> Result<bool> {
     Ok(match row.status {
         GroupStatus::Active => earlier(tx, row)?.is_some_and(|before| !before.knows(row.welcomer)),
@@ -29,7 +29,7 @@ pub(crate) fn may_ask(tx: &Tx<'_>, row: &GroupRow) -> Result<bool> {
     })
 }
 
-/// The invitation with this id, if it waits beside what we have of its group.
+/// The invitation with this id, if it waits beside the row of its group.
 pub(crate) fn invite_beside(
     tx: &Tx<'_>,
     id: &GroupId,
@@ -57,7 +57,7 @@ pub(crate) fn invite_beside(
     }))
 }
 
-/// What an application is told of an invitation that waits beside another.
+/// The application's view of an invitation that waits beside another.
 pub(crate) fn told(tx: &Tx<'_>, id: &GroupId, said: &Beside) -> Result<Option<Invite>> {
     let welcome = EventId::from_bytes(said.welcome);
     match tx.group_by_welcome(&welcome)? {
@@ -66,7 +66,7 @@ pub(crate) fn told(tx: &Tx<'_>, id: &GroupId, said: &Beside) -> Result<Option<In
     }
 }
 
-/// Invitations that are asked beside what a row stands for.
+/// Invitations that are asked beside the membership of a row.
 pub(crate) fn invites_beside(waiting: &mut Waiting<'_>, row: &GroupRow) -> Result<Vec<Invite>> {
     let mut invites = Vec::new();
     if may_ask(waiting.groups.tx, row)? {
@@ -78,7 +78,7 @@ pub(crate) fn invites_beside(waiting: &mut Waiting<'_>, row: &GroupRow) -> Resul
 }
 
 // rule: B4-34 an invitation that was not answered was no membership, however its copy of the group ends
-/// Whether what we had of a group was an invitation that has ended before it was answered.
+/// Whether the row of a group was an invitation that has ended before it was answered.
 pub(crate) fn ended_unanswered(tx: &Tx<'_>, row: &GroupRow) -> Result<bool> {
     let Some(welcome) = row.welcome.filter(|_| membership::is_over(row.status)) else {
         return Ok(false);
@@ -86,8 +86,8 @@ pub(crate) fn ended_unanswered(tx: &Tx<'_>, row: &GroupRow) -> Result<bool> {
     Ok(recorded(tx, &row.id, welcome.as_bytes(), &Stored::Joined)?.is_none())
 }
 
-/// Whether a group that was ended is asked for again: to that membership somebody led us whom the one before did not know
-/// as an admin, so it may have been a copy of his own.
+/// Whether a group that was ended is asked for again. The membership before did not know its inviter as an admin, so it
+/// may have been a copy of his own.
 pub(crate) fn is_asked_after_a_strangers(
     tx: &Tx<'_>,
     row: &GroupRow,

@@ -7,10 +7,10 @@ use mdk_wire::GroupId;
 
 use crate::model::error::{Error, Result};
 
-/// Where it stands that the invite to a group was declined.
+/// The prefix of the keys under which a declined invite is noted, by its group.
 const DECLINED: &str = "declined/";
 
-/// The name of that.
+/// The name of that key.
 pub(crate) fn mark(id: &GroupId) -> String {
     format!("{DECLINED}{}", id.to_hex())
 }
@@ -34,7 +34,7 @@ pub(crate) fn require_unanswered(tx: &Tx<'_>, row: &GroupRow) -> Result<()> {
     }
 }
 
-/// Forgets that an invite was declined, with the rest of it, and how far its group was read.
+/// Forgets that an invite was declined, with the rest of it, and the place up to which its group was read.
 pub(crate) fn forget_declined(tx: &Tx<'_>, id: &GroupId) -> Result<()> {
     if is_declined(tx, id)? {
         tx.drop_client_states_of(id)?;

@@ -1,4 +1,4 @@
-//! Messages of ours: how far they are, sending one again, taking one back.
+//! Messages of ours: their delivery, sending one again, taking one back.
 
 use mdk_store::{MessageRow, OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState, Tx};
 use mdk_wire::{EventId, GroupId};
@@ -23,7 +23,7 @@ pub(crate) const TAKEN_BACK: &str = "the message was taken back";
 /// Said in place of a relay's words when a message's time has come.
 const EXPIRED: &str = "the message has expired";
 
-/// How far messages are.
+/// The deliveries of messages.
 pub(crate) struct Deliveries<'a> {
     pub(crate) outbox: Outbox<'a>,
     pub(crate) log: EventLog<'a>,
@@ -32,7 +32,7 @@ pub(crate) struct Deliveries<'a> {
 
 impl Deliveries<'_> {
     // rule: OB-12 every change of a message's delivery is told, once
-    /// Notes how far a message is, and tells it.
+    /// Notes the delivery of a message, and tells it.
     pub(crate) fn change_delivery(&mut self, row: &OutgoingRow, delivery: Delivery) -> Result<()> {
         let (Some(group), Some(id)) = (&row.group, row.message) else {
             return Err(Error::Unrecoverable("outbox"));
@@ -66,7 +66,8 @@ impl Deliveries<'_> {
     }
 
     // rule: OB-15 who is out of a group says nothing more in it: what waits has failed
-    /// Ends what waits for a group that we are out of. Commits that are true still go out, and Welcomes where it goes on.
+    /// Ends the events that wait for a group that we are out of. Commits that are true still go out, and Welcomes if
+    /// the group goes on.
     pub(crate) fn abandon_outgoing(&mut self, group: &GroupId) -> Result<()> {
         for mut row in self.outbox.tx.outgoing_of_group(group)? {
             match row.purpose {

@@ -1,5 +1,5 @@
-//! Which keys were tried on an event within a call: it is looked at, sorted, processed, and tried again, and what no key
-//! has opened none will open but a new one.
+//! The keys that were tried on an event within a call. An event is looked at, sorted, processed, and tried again. If no
+//! key has opened it, only a new one can.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::state_id::Auth;
 
-/// Counts the keys that are tried on events: in a long absence they are what an event costs more than in a short one.
+/// Counts the keys that are tried on events: they are the extra cost of an event after a long absence.
 #[derive(Default)]
 pub(crate) struct Trials(Cell<u64>);
 
@@ -39,7 +39,7 @@ impl Trials {
     }
 }
 
-/// What came of the last look at an event.
+/// The result of the last look at an event.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Look {
     /// The live state, if there was one.

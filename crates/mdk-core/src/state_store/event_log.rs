@@ -1,4 +1,4 @@
-//! The durable event log: what happened, by reference, with stable ids.
+//! The durable event log: events by reference, with stable ids.
 //!
 //! A row names its subject (a message's position, a commit's digest); the value that the user sees is read
 //! from the tables when it is asked for. The stable id makes a repeated emission after a crash a no-op.
@@ -15,7 +15,7 @@ use crate::state_store::log_entry::Stored;
 use crate::state_store::log_rows::stable_id;
 use crate::state_store::read_events::materialize;
 
-/// The log, for telling: what is recorded is told to whoever made the call.
+/// The log, for telling: recorded events are told to the maker of the call.
 pub(crate) struct EventLog<'a> {
     pub(crate) tx: &'a Tx<'a>,
     pub(crate) me: PublicKey,
@@ -30,7 +30,7 @@ impl EventLog<'_> {
         self.tell(group, stable_id, stored)
     }
 
-    /// Records what the step from one state to another brings, in the transaction that takes it: a step is not taken
+    /// Records the effects of a step from one state to another, in the transaction that takes it: a step is not taken
     /// twice, so this needs no id. A commit that wins, loses and wins again is told each time.
     pub(crate) fn emit_step(&mut self, group: &GroupId, stored: &Stored) -> Result<()> {
         self.tell(group, None, stored)
@@ -47,7 +47,7 @@ impl EventLog<'_> {
         Ok(())
     }
 
-    /// As [`EventLog::emit`], when what the user will see is at hand.
+    /// As [`EventLog::emit`], when the user's view is at hand.
     pub(crate) fn emit_known(
         &mut self,
         group: &GroupId,

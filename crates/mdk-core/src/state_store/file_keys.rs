@@ -7,7 +7,7 @@ use mdk_wire::{GroupId, Secret};
 use crate::media::recent_files::Recent;
 use crate::model::error::{Error, Result};
 
-/// Keeps the keys of what a message carries, which come from this secret.
+/// Keeps the keys of a message's files, which come from this secret.
 pub(crate) fn put_file_keys(
     tx: &Tx<'_>,
     row: &MessageRow,

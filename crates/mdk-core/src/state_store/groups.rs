@@ -1,4 +1,4 @@
-//! The rows of groups, and what the settling window of one allows.
+//! The rows of groups, and the rights that the settling window of one gives.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,15 @@ use crate::model::error::{Error, Result};
 use crate::model::membership;
 use crate::state_store::declined_invites::is_declined;
 
-/// What is known of a group that is loaded.
+/// The facts of a group that is loaded.
 struct Known {
     row: GroupRow,
     /// OpenMLS has no commit of ours that is pending.
     idle: bool,
 }
 
-/// The rows of loaded groups, as the current transaction has them. A group that is being worked on has none here: who works
-/// on it has it. Where there is no row, whatever is loaded of the group is not used any more.
+/// The rows of loaded groups, as the current transaction has them. A group that is being worked on has none here: its
+/// worker has it. A loaded group without a row is not used any more.
 #[derive(Default)]
 pub(crate) struct GroupRows {
     known: HashMap<GroupId, Known>,
@@ -57,7 +57,7 @@ impl GroupRows {
         }
     }
 
-    /// The transaction committed: what was put back is true.
+    /// The transaction committed: rows that were put back are true.
     pub(crate) fn committed(&mut self) {
         self.touched.clear();
     }
@@ -125,7 +125,7 @@ impl Groups<'_> {
 
     // rule: C2-4 while a commit of the user's is being published everything else waits
     pub(crate) fn publishing(&self, row: &GroupRow) -> Result<bool> {
-        // OpenMLS has what is pending too, except of a founding: mostly nothing, which needs no query.
+        // OpenMLS has the pending commits too, except that of a founding: mostly none, which needs no query.
         let idle = self.rows.known.get(&row.id).is_some_and(|known| known.idle);
         if idle && row.status != GroupStatus::Founding {
             return Ok(false);
@@ -164,7 +164,7 @@ pub(crate) struct Windows<'a> {
 }
 
 impl<'a> Windows<'a> {
-    /// How long a pass of a group waits.
+    /// The times that a pass of a group waits.
     fn settling_times(&self, id: &GroupId) -> SettlingTimes<'a> {
         let Call { config, hints, .. } = self.call;
         SettlingTimes {
@@ -175,7 +175,7 @@ impl<'a> Windows<'a> {
         }
     }
 
-    /// When an open pass is over, in Unix milliseconds. `None`: none is open.
+    /// The end of an open pass, in Unix milliseconds. `None`: none is open.
     pub(crate) fn deadline(&self, id: &GroupId, pass: &PassRow) -> Option<u64> {
         self.settling_times(id).deadline(pass)
     }
@@ -224,7 +224,8 @@ mod tests {
         }
     }
 
-    /// A savepoint that is rolled back takes with it what was put back or changed since, and nothing from before.
+    /// A savepoint that is rolled back takes with it the rows that were put back or changed since, and none from
+    /// before.
     #[test]
     fn what_was_touched_goes_with_its_savepoint() {
         let (old, edited, new) = (row(1), row(2), row(3));
@@ -241,7 +242,7 @@ mod tests {
         assert_eq!(rows.take_gone(), [edited.id, new.id]);
     }
 
-    /// What is put back after it was forgotten stays loaded.
+    /// A group that is put back after it was forgotten stays loaded.
     #[test]
     fn what_is_back_is_not_gone() {
         let there = row(1);

@@ -1,7 +1,8 @@
-//! What waits and was tried in vain: it is tried again when something new may take it, not whenever a pass ends.
+//! Handshakes that were tried in vain and wait: each is tried again when something new may take it, not whenever a pass
+//! ends.
 //!
-//! In memory only: after a restart everything is tried once more. What is noted is true of a message and a state for
-//! ever, so a transaction that is undone leaves nothing wrong here.
+//! In memory only: after a restart everything is tried once more. A note is true of a message and a state for ever, so
+//! a transaction that is undone leaves nothing wrong here.
 
 use std::collections::HashMap;
 
@@ -15,13 +16,13 @@ use crate::model::state_id::Auth;
 /// Tries that are remembered, of all groups together. More are forgotten together, and made again.
 const MOST: usize = 16_384;
 
-/// Why a try on a state came to nothing.
+/// The reason for which a try on a state came to nothing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vain {
     /// It was not made on that state.
     Elsewhere,
-    /// It lacks what was not there then: of a commit the proposals, as [`proposals_on`] gives them, of a message others
-    /// of its sender, as [`heard_until`] gives them.
+    /// It lacks input that was not there then: a commit lacks proposals, as [`proposals_on`] gives them, and a message
+    /// lacks others of its sender, as [`heard_until`] gives them.
     Lacks([u8; 32]),
 }
 
@@ -61,7 +62,8 @@ impl Tried {
         input.state == InputState::Waiting
             && input.epoch == node.epoch
             && input.parent_auth.is_none_or(|parent| parent == node.authenticator)
-            // What the clock forbids to judge has its time; one that is farther off was set by a clock that went back.
+            // An input that the clock forbids to judge has its time. A time that is farther off was set by a clock that
+            // went back.
             && !input
                 .due_at
                 .is_some_and(|at| at > now_millis && at - now_millis <= JUDGE_AGAIN)
@@ -73,7 +75,7 @@ impl Tried {
     }
 }
 
-/// Names what was said until now, by the newest message.
+/// Names the messages until now, by the newest one.
 pub(crate) fn heard_until(newest: i64) -> [u8; 32] {
     let mut heard = [0; 32];
     heard[..8].copy_from_slice(&newest.to_be_bytes());

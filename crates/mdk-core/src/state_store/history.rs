@@ -1,4 +1,4 @@
-//! What the user reads: groups, members, messages with their edits and reactions, invites.
+//! The user's view: groups, members, messages with their edits and reactions, invites.
 
 use mdk_store::{GroupRow, MessageRow, MessageStatus, Tx};
 use mdk_wire::budget::group::MAX_SHOWN_REACTIONS;
@@ -61,7 +61,7 @@ fn glance(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
     Ok(view_with(row, edit, Vec::new()))
 }
 
-/// A message with its edits and reactions applied. Of those it reads what it shows.
+/// A message with its edits and reactions applied. It reads only those that it shows.
 pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
     if row.status == MessageStatus::Deleted || !tx.is_pointed_at(&row.group, &row.id)? {
         return Ok(view_with(row, None, Vec::new()));
@@ -78,7 +78,7 @@ pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
 }
 
 // rule: 2.4-9 (an edit counts for its author's message only, the newest created_at wins)
-/// What a message is edited to.
+/// The text that a message is edited to.
 fn edit_of(tx: &Tx<'_>, row: &MessageRow) -> Result<Option<String>> {
     if row.status == MessageStatus::Deleted || !can_be_edited(row.kind) {
         return Ok(None);
@@ -86,7 +86,7 @@ fn edit_of(tx: &Tx<'_>, row: &MessageRow) -> Result<Option<String>> {
     Ok(tx.newest_edit(&row.group, &row.id, &row.sender)?.map(|edit| edit.content))
 }
 
-/// As [`view`], when what is said about the message is known.
+/// As [`view`], when the edit and the reactions of the message are known.
 pub(crate) fn view_with(
     row: MessageRow,
     edit: Option<String>,
@@ -117,7 +117,7 @@ pub(crate) fn view_with(
     }
 }
 
-/// How far a message is, as it is stored.
+/// The delivery of a message, as it is stored.
 pub(crate) fn delivery(number: u8) -> Delivery {
     match number {
         1 => Delivery::Accepted,

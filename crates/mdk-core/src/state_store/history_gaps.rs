@@ -1,4 +1,4 @@
-//! What was lost of a group's history, told once.
+//! Losses of a group's history, told once.
 
 use mdk_store::{GroupRow, HeldRow, Loss, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
@@ -14,7 +14,7 @@ use crate::state_store::groups::Groups;
 use crate::state_store::held_times::{created_at, ours_from};
 use crate::state_store::log_entry::Stored;
 
-/// What is told of losses.
+/// The reports of losses.
 pub(crate) struct HistoryGaps<'a> {
     pub(crate) call: Call<'a>,
     pub(crate) groups: Groups<'a>,
@@ -23,7 +23,7 @@ pub(crate) struct HistoryGaps<'a> {
 
 impl HistoryGaps<'_> {
     // rule: F1-6 what is dropped was lost, and that is never passed over
-    /// Reports what was held for as long as anything is, or until the group ended, and is not held any more.
+    /// Reports events that were held for the longest time, or until the group ended, and are not held any more.
     pub(crate) fn report_dropped(&mut self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<()> {
         let dated = |held: HeldRow| created_at(&held).map(|at| (held, at));
         let mut dropped: Vec<_> = dropped.into_iter().filter_map(dated).collect();
@@ -39,9 +39,9 @@ impl HistoryGaps<'_> {
     }
 
     // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told
-    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and may come
-    /// again, in an envelope of anybody's, so in an hour this is told once, and how many there are nobody knows. (Of a group
-    /// that has ended no key is left: whether something is of its members, or noise of a stranger's, cannot be known.)
+    /// Reports a message whose key is gone since a much later one of its sender came first. It is not remembered and
+    /// may come again, in anybody's envelope. So it is told once in an hour, and the number is not known. (No key of a
+    /// group that has ended is left: its members' messages cannot be told from a stranger's noise.)
     pub(crate) fn report_behind(&mut self, id: &GroupId, sent_at: Timestamp) -> Result<()> {
         let now = self.call.now();
         let at = sent_at.max(ours_from(&self.groups.current_row(id)?)).min(now);
@@ -50,10 +50,10 @@ impl HistoryGaps<'_> {
     }
 
     // rule: F1-11 what a relay has and cannot give is told, unless all that it gives of that time was there before
-    /// Reports times of a group of which a relay does not give everything. How much is missing nobody knows.
+    /// Reports times of a group of which a relay does not give everything. The number of missing events is not known.
     ///
-    /// Whoever was there then has what came; that a relay gives less of it now is no loss. Before we joined nothing was
-    /// ours. Within an hour it is told once: a relay must not be able to fill the log.
+    /// A member who was there then has the events; it is no loss that a relay gives fewer of them now. Events from
+    /// before we joined were not ours. Within an hour it is told once: a relay must not be able to fill the log.
     pub(crate) fn report_unpaged(&mut self, gap: &Unpaged) -> Result<()> {
         let last = gap.last.min(self.call.now());
         for id in self.log.tx.route_claims(&gap.route)? {
@@ -72,9 +72,9 @@ impl HistoryGaps<'_> {
     }
 
     // rule: F1-13 who is led to others that it could not follow is told from when to when something may be missing
-    /// Reports the time between what was last heard in a membership and the Welcome that takes its place. What was said
-    /// then, while we were a member, is read by no key of ours any more; how much it is nobody knows, and of what comes of
-    /// it later nothing is told.
+    /// Reports the time between the last event that was heard in a membership and the Welcome that takes its place.
+    /// Messages of that time, while we were a member, are read by no key of ours any more, and their number is not
+    /// known. Events of that time that come later are not told.
     pub(crate) fn report_left_behind(
         &mut self,
         row: &GroupRow,
@@ -118,8 +118,8 @@ impl HistoryGaps<'_> {
     }
 }
 
-/// When the last of what waits, that no state of ours can read and that was made since we joined, was made: as far as
-/// that is not later than it came.
+/// The time of the newest waiting event that no state of ours can read and that was made since we joined, as far as
+/// that time is not later than its arrival.
 pub(crate) fn last_unread(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<Timestamp>> {
     if row.status.is_stuck() || membership::is_over(row.status) {
         return Ok(None);
@@ -132,7 +132,7 @@ pub(crate) fn last_unread(tx: &Tx<'_>, row: &GroupRow) -> Result<Option<Timestam
     Ok(waits.max())
 }
 
-/// When another member was last read.
+/// The time at which another member was last read.
 pub(crate) fn last_heard(tx: &Tx<'_>, me: PublicKey, id: &GroupId) -> Result<Timestamp> {
     let me = Some(me);
     let nodes = tx.nodes(id)?;

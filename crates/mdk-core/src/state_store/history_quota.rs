@@ -1,4 +1,4 @@
-//! How much of the history one member, and one group, may take.
+//! The share of the history that one member, and one group, may take.
 
 use mdk_store::Share;
 use mdk_wire::budget::member::MAX_CUT_AT_ONCE;
@@ -11,7 +11,7 @@ use crate::state_store::event_log::EventLog;
 use crate::state_store::groups::Groups;
 use crate::state_store::log_entry::Stored;
 
-/// Of what is allowed such a part is free after messages went, so that not each message makes others go.
+/// The part of the quota that is free after messages went, so that not each message makes others go.
 const SLACK: u64 = 64;
 
 /// Most that is kept.
@@ -23,14 +23,14 @@ impl Most {
         share.messages > self.0.messages || share.bytes > self.0.bytes
     }
 
-    /// What is left when messages went.
+    /// The size to which the history is cut when messages go.
     fn lowered(self) -> Self {
         let less = |most: u64| most - most / SLACK;
         Self(Share { messages: less(self.0.messages), bytes: less(self.0.bytes) })
     }
 }
 
-/// What members say, and how much of it is kept.
+/// The messages of members, and the limits to the kept ones.
 pub(crate) struct HistoryQuota<'a> {
     pub(crate) call: Call<'a>,
     pub(crate) groups: Groups<'a>,
@@ -39,8 +39,8 @@ pub(crate) struct HistoryQuota<'a> {
 
 impl HistoryQuota<'_> {
     // rule: 2.4-22 who says more than is kept loses the oldest of it, and nobody else loses anything
-    /// Makes room after a message of a member came. What is oldest goes: whoever says much for years keeps what is new,
-    /// where refusing it would leave him silent for ever.
+    /// Makes room after a message of a member came. The oldest messages go: a member who writes much for years keeps
+    /// the new ones. A refusal would leave that member silent for ever.
     pub(crate) fn keep_to_quota(&mut self, group: &GroupId, sender: &PublicKey) -> Result<()> {
         let config = self.call.config;
         let own =

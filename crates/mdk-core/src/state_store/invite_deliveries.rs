@@ -1,4 +1,4 @@
-//! Invites that no relay takes: they stay, and whoever invited is told.
+//! Invites that no relay takes: they stay, and the inviter is told.
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, Tx};
 use mdk_wire::GroupId;
@@ -12,12 +12,12 @@ use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::outbox::{Outbox, accepted, errors, refused};
 
-/// How long an invite that every relay refuses is tried, in seconds: what it was made from ends at about that time.
+/// The time for which an invite that every relay refuses is tried, in seconds: its KeyPackage ends at about that time.
 const TRIED_FOR: u64 = 30 * 86_400;
 
 const GROUP_ENDED: &str = "the group has ended";
 
-/// How far invites are.
+/// The deliveries of invites.
 pub(crate) struct InviteDeliveries<'a> {
     pub(crate) outbox: Outbox<'a>,
     pub(crate) log: EventLog<'a>,
@@ -37,7 +37,7 @@ impl InviteDeliveries<'_> {
         let members = self.outbox.tx.group(&group)?.map(|group| group.members).unwrap_or_default();
         if !members.contains(&recipient) {
             change.finished = true;
-            // (what ended the membership may lose, rule: C2-8)
+            // (the commit that ended the membership may lose, rule: C2-8)
             self.outbox.tx.withhold_welcome(&row.event_id)?;
             return Ok(self.outbox.tx.drop_outgoing(row.seq)?);
         }
@@ -68,7 +68,7 @@ impl InviteDeliveries<'_> {
         Ok(self.outbox.tx.drop_group_welcomes(group)?)
     }
 
-    /// Notes how far an invite is, once for each state and each choice of relays that are against it.
+    /// Notes the delivery of an invite, once for each state and each choice of relays that are against it.
     pub(crate) fn tell_invite(&mut self, row: &OutgoingRow, delivery: Delivery) -> Result<()> {
         let (Some(group), Some(account)) = (&row.group, row.recipient) else {
             return Err(Error::Unrecoverable("outbox"));

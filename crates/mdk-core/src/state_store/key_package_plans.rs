@@ -1,4 +1,4 @@
-//! When each KeyPackage of ours is to be replaced.
+//! The times at which our KeyPackages are to be replaced.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +17,19 @@ const BEFORE_THE_END: (u64, u64) = (14 * DAY, 21 * DAY);
 
 const META: &str = "key_package_upkeep";
 
-/// What is planned for a KeyPackage. Times are Unix seconds.
+/// The plan for a KeyPackage. Times are Unix seconds.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Plan {
-    /// When it is to be replaced.
+    /// The time at which it is to be replaced.
     pub(crate) rotate_at: u64,
     /// It is to replace another one as soon as a relay has it.
     pub(crate) staged: bool,
-    /// How often it was handed out.
+    /// The number of times that it was handed out.
     pub(crate) tries: u32,
     pub(crate) next_try: u64,
 }
 
-/// A relay has the event: what it replaces is replaced now. Nothing happens for any other event.
+/// A relay has the event: the KeyPackage before it is replaced now. Nothing happens for any other event.
 pub(crate) fn promote_key_package(tx: &Tx<'_>, call: Call<'_>, event: &EventId) -> Result<()> {
     let rows = tx.key_packages()?;
     let Some(row) = rows.iter().find(|row| row.event_id == *event) else { return Ok(()) };

@@ -11,10 +11,10 @@ use crate::state_store::deliveries::waits;
 use crate::state_store::groups::Groups;
 use crate::state_store::retained_states;
 
-/// Half of what our own client looks back (mdk-client), so that a relay may be a day late, too.
+/// Half of the time that our own client looks back (mdk-client), so that a relay may be a day late, too.
 const OLD: u64 = 86_400;
 
-/// Twice what a burst runs ahead of the clock, which relays take.
+/// Twice the time that a burst runs ahead of the clock. Relays take that.
 const AHEAD: u64 = 600;
 
 /// Groups with a waiting message whose time is not of now.
@@ -42,7 +42,7 @@ pub(crate) fn stale_groups(groups: Groups<'_>, rows: &[OutgoingRow]) -> Result<B
             continue;
         };
         let Some(message) = message_of(groups.tx, row)? else { continue };
-        // What was said later is younger.
+        // A later message is younger.
         looked.insert(group.clone());
         if is_out_of_reach(groups, group, &message)? {
             stale.insert(group.clone());

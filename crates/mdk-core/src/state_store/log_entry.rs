@@ -1,4 +1,4 @@
-//! What a row of the event log holds.
+//! The content of a row of the event log.
 
 use mdk_store::MessageRow;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub(crate) const SETTINGS: [&str; 11] = [
     "other",
 ];
 
-/// What a row of the log holds. Appending variants is compatible, reordering is not.
+/// The content of a row of the log. Appending variants is compatible, reordering is not.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Stored {
     MessageReceived {
@@ -106,9 +106,9 @@ pub(crate) enum Stored {
     CannotFollow {
         epoch: u64,
     },
-    /// What an invitation has taken the place of. Nobody is told.
+    /// The membership that an invitation has taken the place of. It is not told.
     Earlier(Box<Earlier>),
-    /// Invited by somebody else beside what there is of the group.
+    /// An invitation by somebody else beside the row of the group.
     Beside(Box<Beside>),
     /// A reaction came. Its text stands in its own row only, and goes with it.
     Reacted {
@@ -164,7 +164,7 @@ impl Stored {
 
 impl Stored {
     // rule: 2.9-9 of a reaction that is gone the log keeps who took which sign back, and no text
-    /// That the reaction `row` is gone.
+    /// The entry for the reaction `row` that is gone.
     pub(crate) fn reaction_removed(row: &MessageRow) -> Option<Self> {
         let target = *row.target?.as_bytes();
         let emoji = if is_sign(&row.content) { row.content.clone() } else { String::new() };

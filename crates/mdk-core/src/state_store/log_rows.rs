@@ -1,4 +1,4 @@
-//! Where in the log something is recorded.
+//! The positions of records in the log.
 
 use mdk_store::{EventRow, Tx};
 use mdk_wire::{ContentId, GroupId};
@@ -20,7 +20,7 @@ pub(crate) fn was_withdrawn(
     Ok(recorded(tx, group, &subject, &like)?.is_some())
 }
 
-/// Where in the log, and with what, [`EventLog::emit`] recorded an event of the kind of `like`.
+/// The position, and the content, of an event like `like` that [`EventLog::emit`] recorded.
 pub(crate) fn recorded(
     tx: &Tx<'_>,
     group: &GroupId,
@@ -30,7 +30,7 @@ pub(crate) fn recorded(
     recorded_as(tx, group, subject, like.kind())
 }
 
-/// What distinguishes the withdrawal of a commit from others: it may win again, and lose again.
+/// The subject of a commit's withdrawal. It distinguishes this one from others: a commit may win again, and lose again.
 pub(crate) fn withdrawal(switch: u64, commit: &ContentId) -> Vec<u8> {
     [&switch.to_be_bytes()[..], commit.as_bytes()].concat()
 }
@@ -44,7 +44,7 @@ pub(crate) fn stable_id(group: &GroupId, subject: &[u8], kind: u8) -> Key {
         .into()
 }
 
-/// Where in the log, and with what, `emit` recorded an event of this kind.
+/// The position, and the content, of an event of this kind that `emit` recorded.
 pub(crate) fn recorded_as(
     tx: &Tx<'_>,
     group: &GroupId,

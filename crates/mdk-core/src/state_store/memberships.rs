@@ -1,4 +1,4 @@
-//! How a membership stands, and what goes with it when it ends.
+//! The state of a membership, and the data that goes with it when it ends.
 
 use mdk_store::{GroupRow, GroupStatus, PassRow, Tx};
 use mdk_wire::{EventId, GroupId};
@@ -12,7 +12,7 @@ use crate::state_store::log_entry::Stored;
 use crate::state_store::log_rows::recorded;
 use crate::state_store::previous_memberships::earlier;
 
-/// What goes with a membership.
+/// The data that goes with a membership.
 pub(crate) struct Memberships<'a> {
     pub(crate) tx: &'a Tx<'a>,
     pub(crate) call: Call<'a>,
@@ -26,7 +26,7 @@ impl Memberships<'_> {
         Waiting { call: self.call, groups, buffered: self.buffered }
     }
 
-    /// Puts an invitation away that has ended before it was answered. What waits beside it waits on.
+    /// Puts an invitation away that has ended before it was answered. Welcomes that wait beside it go on waiting.
     pub(crate) fn forget_unanswered(&mut self, row: GroupRow) -> Result<()> {
         let waiting = self.waiting().held_welcomes(&row.id)?;
         let invite = row.welcome.unwrap_or_else(|| EventId::from_bytes([0; 32]));
@@ -90,7 +90,7 @@ impl Memberships<'_> {
 }
 
 // rule: D6-13 who went before it had answered, or had asked to leave, is no other one when it comes back
-/// What we were in a group before a commit put us out or ended it, by what is kept of that.
+/// Our status in a group before a commit put us out or ended it, by the records that are kept of that.
 pub(crate) fn standing_before(tx: &Tx<'_>, row: &GroupRow) -> Result<GroupStatus> {
     if tx.leave(&row.id)?.is_some() {
         return Ok(GroupStatus::Leaving);

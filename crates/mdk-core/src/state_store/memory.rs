@@ -1,4 +1,4 @@
-//! What the repositories keep in memory between calls. The database is the truth; what is here mirrors the last committed
+//! The memory of the repositories between calls. The database is the truth. The memory mirrors the last committed
 //! transaction, or costs no more than a second look when it is lost.
 
 use std::collections::{HashMap, HashSet};
@@ -14,13 +14,13 @@ use crate::state_store::message_order::Said;
 use crate::state_store::timestamps::Paces;
 use crate::state_store::witnesses::Speakers;
 
-/// What is known of an open choice between branches, in Unix milliseconds. Lost with the process, which costs nothing: then
-/// messages do not wait.
+/// The times of an open choice between branches, in Unix milliseconds. They are lost with the process, which costs
+/// nothing: then messages do not wait.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Undecided {
-    /// When a branch came last that may still win.
+    /// The time at which the last branch came that may still win.
     pub(crate) rival: u64,
-    /// When a message of ours began to wait last.
+    /// The time at which a message of ours last began to wait.
     pub(crate) silent: u64,
 }
 
@@ -36,15 +36,15 @@ pub(crate) struct Memory {
     pub(crate) trials: Trials,
     /// Inputs that no state took so far.
     pub(crate) tried: Tried,
-    /// How far our messages are dated ahead: known for longer than the groups are loaded.
+    /// The seconds that our messages are dated ahead: known for longer than the groups are loaded.
     pub(crate) paces: Paces,
     /// Our last message of each group.
     pub(crate) said: Said,
     /// Files that were encrypted and not sent yet.
     pub(crate) recent: Recent,
-    /// Groups in which nobody is back who was put out, as far as it was asked.
+    /// Groups in which no put-out account is back, as far as it was asked.
     pub(crate) uncontested: HashSet<GroupId>,
-    /// What is to be listened to may be something else than when it was asked for last.
+    /// The relays and filters to listen to may have changed since they were asked for last.
     pub(crate) rerouted: bool,
 }
 

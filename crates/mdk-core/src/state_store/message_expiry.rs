@@ -7,24 +7,25 @@ use crate::model::error::Result;
 use crate::state_store::deliveries::Deliveries;
 use crate::state_store::messages::Messages;
 
-/// So long it is known which message has had its time, in seconds: as long as an event waits for the commits before it.
+/// The time for which a message is known to have expired, in seconds: as long as an event waits for the commits before
+/// it.
 const REMEMBERED: u64 = 30 * 24 * 3600;
 
-/// How long after its time it is looked again whether a deletion of ours has gone out, in seconds.
+/// The delay, in seconds, after which an expired deletion of ours is looked at again: it may have gone out by then.
 pub(crate) const UNTIL_SENT: u64 = 60;
 
-/// How long relays are to keep an event.
+/// The time for which relays are to keep an event.
 pub(crate) enum Kept {
-    /// As long as its readers do.
+    /// As long as its readers keep it.
     AsReaders,
     /// No longer than it was kept when it was said before.
     AtMost(Option<u64>),
-    /// At least as long as what it deletes is kept.
+    /// At least as long as the message that it deletes is kept.
     AsLongAs(Option<u64>),
 }
 
 impl Kept {
-    /// The end, of what readers keep until `own`.
+    /// The end for relays, of an event that readers keep until `own`.
     pub(crate) fn by_relays(self, own: Option<u64>) -> Option<u64> {
         match self {
             Self::AsReaders => own,
@@ -34,7 +35,7 @@ impl Kept {
     }
 }
 
-/// What has its time.
+/// The messages whose time comes.
 pub(crate) struct MessageExpiry<'a> {
     pub(crate) tx: &'a Tx<'a>,
     /// Unix seconds.
@@ -44,7 +45,7 @@ pub(crate) struct MessageExpiry<'a> {
 
 impl MessageExpiry<'_> {
     // rule: 2.9-8 (a relay that dropped a deletion would leave what it deletes with whoever was away)
-    /// How long relays are to keep what is said now.
+    /// The time for which relays are to keep a message that is made now.
     pub(crate) fn kept(
         &self,
         group: &GroupId,
@@ -58,7 +59,7 @@ impl MessageExpiry<'_> {
         if copies.is_empty() {
             return Ok(Kept::AsReaders);
         }
-        // None is for ever.
+        // A copy without an end stays for ever.
         let ends: Option<Vec<u64>> = copies.iter().map(|copy| copy.expires_at).collect();
         Ok(Kept::AsLongAs(ends.and_then(|ends| ends.into_iter().max())))
     }
@@ -70,14 +71,14 @@ impl MessageExpiry<'_> {
         row: &mut MessageRow,
         copies: &[MessageRow],
     ) -> Result<bool> {
-        // A deletion that ends sooner would let come back what it deletes: each copy lasts for itself.
+        // A deletion that ends sooner would let its target come back: each copy lasts for itself.
         if row.kind != kind::DELETE {
             let lives = copies.iter().filter(|copy| copy.status != MessageStatus::Deleted);
             if let Some(first) = lives.min_by_key(|copy| copy.epoch) {
                 let at = match row.epoch.cmp(&first.epoch) {
                     std::cmp::Ordering::Less => row.expires_at,
                     std::cmp::Ordering::Greater => first.expires_at,
-                    // On two branches at once: whoever wins, no one keeps it longer than it was meant to be kept.
+                    // On two branches at once: whichever wins, no member keeps it longer than it was meant to be kept.
                     std::cmp::Ordering::Equal => sooner(row.expires_at, first.expires_at),
                 };
                 if at != first.expires_at {
@@ -105,8 +106,8 @@ impl MessageExpiry<'_> {
             && !self.tx.buried(&row.group, &target)?.is_empty())
     }
 
-    /// Blanks a message that came after its time, or after its deletion (`deleted`). Of the former it is known from then
-    /// on that it was said for so long only, unless something says so already.
+    /// Blanks a message that came after its time, or after its deletion (`deleted`). A note is kept that a message of
+    /// the former sort was said for so long only, unless another row says so already.
     pub(crate) fn bury_late(&mut self, row: &MessageRow, deleted: bool) -> Result<()> {
         if self.tx.copies(&row.group, &row.id)?.iter().all(|copy| copy.seq == row.seq) {
             self.expire_edits(row)?;
@@ -133,8 +134,8 @@ impl MessageExpiry<'_> {
     }
 
     // rule: 2.9-8 what is deleted stays so when the deletion has had its time, or comes after it: it has no plaintext
-    /// Ends a deletion, after what it does is done. One of what is not here yet is kept for as long as that may come
-    /// (`first`: it has not been yet), without what was said with it.
+    /// Ends a deletion, after its effect is applied. A deletion of a message that is not here yet is kept for as long
+    /// as the message may come (`first`: the deletion was not kept yet), without its text.
     pub(crate) fn retire_deletion(&mut self, delete: &MessageRow, first: bool) -> Result<()> {
         self.expire_what_it_deleted(delete)?;
         let Some(target) = delete.target.filter(|_| first) else {
@@ -149,8 +150,8 @@ impl MessageExpiry<'_> {
         Ok(self.tx.strip_message(delete.seq, self.now.saturating_add(REMEMBERED))?)
     }
 
-    /// What is left of a deleted message goes with the deletion, whose time comes later: until then it says that copies
-    /// are not to be shown.
+    /// Removes the rest of a deleted message, when the deletion's time comes. The deletion ends later than the message:
+    /// until then the rest says that copies are not to be shown.
     fn expire_what_it_deleted(&mut self, delete: &MessageRow) -> Result<()> {
         let (kind::DELETE, Some(id)) = (delete.kind, &delete.target) else { return Ok(()) };
         let now = self.now;

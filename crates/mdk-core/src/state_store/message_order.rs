@@ -1,4 +1,4 @@
-//! When our messages say that they were made, inside of the encryption.
+//! The times that our messages bear inside of the encryption.
 //!
 //! Apps show a group's messages by that time, in whole seconds, and within one by the message's id, which is chance: ten
 //! parts that are sent at once would stand there in any order, and an answer above its question. So a message of ours is
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use mdk_store::MessageRow;
 use mdk_wire::{EventId, GroupId};
 
-/// Where a message stands in the order in which apps show a group.
+/// The place of a message in the order in which apps show a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     pub(crate) at: u64,

@@ -1,4 +1,4 @@
-//! The messages of a group, and what one does to another.
+//! The messages of a group, and their effects on each other.
 
 use mdk_store::{MessageRow, MessageStatus, Tx};
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
@@ -25,7 +25,7 @@ impl Messages<'_> {
         }
     }
 
-    /// Of several copies of a message one is shown: these are kept for the case that their branch wins after all.
+    /// One of several copies of a message is shown: these are kept for the case that their branch wins after all.
     pub(crate) fn park_copies(&self, copies: &[MessageRow]) -> Result<()> {
         for copy in copies.iter().filter(|copy| copy.status == MessageStatus::Invalidated) {
             self.tx.set_message_status(copy.seq, MessageStatus::Parked)?;
@@ -34,7 +34,7 @@ impl Messages<'_> {
     }
 
     // rule: 2.4-14 what is deleted is gone with its edits, whichever came first
-    /// Whether this is an edit of what is deleted, or will be when it comes.
+    /// Whether this is an edit of a message that is deleted, or will be when it comes.
     pub(crate) fn is_void(&self, row: &MessageRow) -> Result<bool> {
         let Some(target) = row.target.filter(|_| row.kind == kind::EDIT) else { return Ok(false) };
         let deleted = |t: MessageRow| t.status == MessageStatus::Deleted;
@@ -44,7 +44,7 @@ impl Messages<'_> {
         Ok(self.tx.says_about(&row.group, &target, kind::DELETE, &row.sender)?)
     }
 
-    /// Whether its author deletes it, by one of what points at it.
+    /// Whether its author deletes it, by one of the messages that point at it.
     pub(crate) fn is_deleted(&self, row: &MessageRow) -> Result<bool> {
         Ok(can_be_deleted(row)
             && self.tx.says_about(&row.group, &row.id, kind::DELETE, &row.sender)?)
@@ -65,7 +65,8 @@ impl Messages<'_> {
         Ok(())
     }
 
-    /// A deletion of what is not shown, or not here yet: copies that wait go now, and its author's edits.
+    /// Applies a deletion of a message that is not shown, or not here yet: waiting copies go now, and its author's
+    /// edits.
     fn erase_unseen(&self, delete: &MessageRow, id: &EventId) -> Result<()> {
         let mut copies = self.tx.copies(&delete.group, id)?;
         copies.retain(|copy| copy.sender == delete.sender && can_be_deleted(copy));
@@ -79,7 +80,7 @@ impl Messages<'_> {
         self.erase_edits(&delete.group, id, Some(&delete.sender))
     }
 
-    /// What a stored message does to the one it points at; the event to report, if any.
+    /// Applies a stored message to the one it points at, and returns the event to report, if any.
     pub(crate) fn apply_to_target(&self, row: &MessageRow) -> Result<Option<Stored>> {
         if row.status == MessageStatus::Deleted {
             return Ok(None);
@@ -109,8 +110,8 @@ impl Messages<'_> {
         })
     }
 
-    /// Blanks a message with its copies and its edits; a reaction just goes, and an edit that was shown gives way to what
-    /// was before it.
+    /// Blanks a message with its copies and its edits. A reaction just goes. An edit that was shown gives way to the
+    /// text before it.
     pub(crate) fn erase(&self, target: MessageRow) -> Result<Option<Stored>> {
         if target.status == MessageStatus::Deleted || !can_be_deleted(&target) {
             return Ok(None);
@@ -144,7 +145,7 @@ impl Messages<'_> {
         Ok(of.filter(|of| of.sender == edit.sender && of.status != MessageStatus::Deleted))
     }
 
-    /// Takes the content of a message away, and what opens its files.
+    /// Takes the content of a message away, and the keys of its files.
     pub(crate) fn erase_row(&self, row: &MessageRow) -> Result<()> {
         if has_imeta(row) {
             self.tx.drop_file_keys(row.seq)?;
@@ -152,7 +153,7 @@ impl Messages<'_> {
         Ok(self.tx.erase_message(row.seq)?)
     }
 
-    /// As [`Messages::erase_row`], with all that says what it was.
+    /// As [`Messages::erase_row`], with everything that tells its content.
     pub(crate) fn expire_row(&self, row: &MessageRow) -> Result<()> {
         if has_imeta(row) {
             self.tx.drop_file_keys(row.seq)?;

@@ -1,4 +1,4 @@
-//! Whether the others may be on another branch than this member: what is seen of that in what is kept.
+//! Whether the others may be on another branch than this member: the signs of that in the kept rows.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ use crate::model::error::Result;
 use crate::state_store::held_times::{created_at, ours_from};
 
 // rule: D8-9 who is led on by members alone, while something comes that cannot be read, is told that the others may be elsewhere
-/// Whether all that was done and said here, in as many epochs as a choice goes back, was so by members that are no admins,
-/// and something came meanwhile that no key opens. Who was removed and has kept his state can make such a branch for one
-/// who hears of the removal too late; what the others say cannot be read there.
+/// Whether members that are no admins have made all commits and messages here, in as many epochs as a choice goes back,
+/// while something came that no key opens. A removed member who has kept his state can make such a branch for a member
+/// who hears of the removal too late. Messages of the others cannot be read there.
 pub(crate) fn is_led_on(tx: &Tx<'_>, me: PublicKey, row: &GroupRow) -> Result<bool> {
     if row.status != GroupStatus::Active {
         return Ok(false);

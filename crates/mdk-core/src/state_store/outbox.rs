@@ -1,8 +1,8 @@
-//! The outbox: what is to be published, on disk with what it tells about, until relays have it.
+//! The outbox: events to publish, on disk with the rows that they belong to, until relays have them.
 //!
-//! The rows are written by the transaction that makes the event, so neither is ever there without the other. Whoever
-//! moves the events takes them from [`Engine::outbox`](crate::Engine::outbox), keeps their order, and reports what each
-//! relay said; what follows from that is decided here.
+//! The rows are written by the transaction that makes the event, so the two always exist together. The mover of the
+//! events takes them from [`Engine::outbox`](crate::Engine::outbox), keeps their order, and reports the answer of each
+//! relay. The consequences are decided here.
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, PendingRow, SendState, TargetRow, Tx};
 use mdk_wire::{Event, EventId, GroupId};
@@ -39,13 +39,13 @@ impl Outbox<'_> {
     }
 }
 
-/// Most rows, finished ones included. What the engine makes by itself is put in all the same.
+/// Most rows, finished ones included. Events that the engine makes by itself are put in all the same.
 pub(crate) const MAX_OUTBOX: u64 = 100_000;
 /// Finished rows that go at once when it is full.
 const ROOM: u32 = 1_000;
 /// Most relays of one event.
 pub(crate) const MAX_TARGETS: usize = 64;
-/// How long a finished row is remembered, in seconds.
+/// The time for which a finished row is remembered, in seconds.
 const REMEMBERED_FOR: u64 = 30 * 86_400;
 /// Longest key of a small durable value, in bytes.
 pub(crate) const MAX_STATE_KEY: usize = 256;
@@ -116,7 +116,7 @@ impl Outbox<'_> {
         if self.tx.post(&row)?.is_some() {
             return Ok(());
         }
-        // What is made for the relays alone may ask again after all of them have refused.
+        // An event that is made for the relays alone may ask again after all of them have refused.
         if !matches!(purpose, OutgoingPurpose::KeyPackage | OutgoingPurpose::List) {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl Outbox<'_> {
     }
 
     // rule: OB-3 over the bound nothing of the user's is taken that could not be kept
-    /// Refuses what the user wants to publish when the outbox is full.
+    /// Refuses an event that the user wants to publish when the outbox is full.
     pub(crate) fn require_outbox_room(&self) -> Result<()> {
         if self.on { self.make_room() } else { Ok(()) }
     }
@@ -163,8 +163,8 @@ impl Outbox<'_> {
         self.put_in(&letter, Some(commit.id), self.now)
     }
 
-    /// A commit is given up, or was true and is not: what has not gone out of it and its Welcomes stays here. The Welcomes
-    /// can be put in again by `invite_again`.
+    /// A commit is given up, or was true and is not: unsent events of the commit and its Welcomes stay here. The
+    /// Welcomes can be put in again by `invite_again`.
     pub(crate) fn withdraw_commit(&self, effects: &mut Effects, pending: i64) -> Result<()> {
         self.tx.withhold_welcomes(pending)?;
         // rule: C2-9 what has given way is not handed out, whichever call has made it ready
@@ -207,7 +207,7 @@ impl Outbox<'_> {
         self.put_in(&letter, None, self.now)
     }
 
-    /// Forgets what was finished long ago. Called by `tick`.
+    /// Forgets rows that were finished long ago. Called by `tick`.
     pub(crate) fn prune_outbox(&self) -> Result<()> {
         self.tx.prune_outgoing(self.now.saturating_sub(REMEMBERED_FOR))?;
         Ok(())
@@ -253,7 +253,7 @@ pub(crate) fn accepted(row: &OutgoingRow) -> bool {
     row.targets.iter().any(|target| target.state == SendState::Accepted)
 }
 
-/// What relays said against it.
+/// The words of relays against it.
 pub(crate) fn errors(row: &OutgoingRow) -> Vec<(String, String)> {
     let failed = row.targets.iter().filter(|target| target.state != SendState::Accepted);
     failed.filter_map(|target| Some((target.relay.clone(), target.reason.clone()?))).collect()

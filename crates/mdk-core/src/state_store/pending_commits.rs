@@ -30,7 +30,7 @@ impl PendingCommits<'_> {
         if let Some(node) = nodes.iter().find(|n| n.commit == Some(commit.digest)) {
             return Ok(!node.canonical);
         }
-        // Its state is let go before its row is; what was told of it is not.
+        // Its state is let go before its row is; the events that told of it are not.
         let switches = self.tx.group(&commit.group)?.map_or(0, |row| row.pass.switches);
         for switch in 1..=switches {
             if log_rows::was_withdrawn(self.tx, &commit.group, switch, &commit.digest)? {

@@ -53,7 +53,7 @@ impl PendingHandshakes<'_> {
         self.keep_input(opened, class, epoch, (InputState::Waiting, None, None), reason)
     }
 
-    /// As [`PendingHandshakes::hold_input`], with what is known about it: how far it is, its state, when to look again.
+    /// As [`PendingHandshakes::hold_input`], with the known facts: its progress, its state, and the time to look again.
     pub(crate) fn keep_input(
         &mut self,
         opened: &Opened,

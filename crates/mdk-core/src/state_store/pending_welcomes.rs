@@ -21,8 +21,8 @@ pub(crate) struct PendingWelcomes<'a> {
 }
 
 impl PendingWelcomes<'_> {
-    /// Puts away an invitation that has no answer, because it was declined or for the sake of another one. Gives the
-    /// Welcomes that are other questions: what it had taken in, and what waited beside it.
+    /// Puts away an invitation that has no answer, because it was declined or for the sake of another one. Returns the
+    /// Welcomes that are other questions: those that it had taken in, and those that waited beside it.
     pub(crate) fn put_away_for_others(
         &mut self,
         row: GroupRow,
@@ -40,7 +40,7 @@ impl PendingWelcomes<'_> {
         let first = row.welcome;
         kept.retain(|(held, commit, _)| match first == Some(held.event_id) {
             true => !declined,
-            // (what is not retained any more has lost)
+            // (a commit that is not retained any more has lost)
             false => nodes.iter().any(|node| node.commit == Some(*commit)),
         });
         self.memberships.put_away(row)?;
@@ -61,7 +61,7 @@ impl PendingWelcomes<'_> {
         for row in self.memberships.tx.groups()? {
             let mut welcomes = self.memberships.waiting().held_welcomes(&row.id)?;
             let kept = self.memberships.tx.kept_welcomes(&row.id)?;
-            // (where nothing else is asked it is not needed again)
+            // (if nothing else is asked, it is not needed again)
             if welcomes.len() + kept.len() > 1 {
                 welcomes.extend(kept);
             }

@@ -1,4 +1,4 @@
-//! What is kept of a membership while a later invitation is asked, and of whom we knew as admins then
+//! The facts of a membership that are kept while a later invitation is asked, its admins among them
 //! (protocol/welcomes.md B4).
 
 use mdk_store::{GroupRow, Tx};

@@ -1,4 +1,4 @@
-//! What a row of the event log says to the user.
+//! The user's view of a row of the event log.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use crate::state_store::{competing_invites, history};
 
 /// Reads a row of the log; `None` when its subject is gone (the group was deleted).
 pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<EngineEvent>> {
-    // What is left of the newest event of a deleted group.
+    // The rest of the newest event of a deleted group.
     if row.body.is_empty() {
         return Ok(None);
     }
-    // Nobody is told what happens in a group whose invite was declined.
+    // Events of a group whose invite was declined are not told.
     if let Some(group) = &row.group
         && is_declined(tx, group)?
     {
@@ -30,7 +30,8 @@ pub(crate) fn read(tx: &Tx<'_>, me: PublicKey, row: &EventRow) -> Result<Option<
     Ok(body.map(|body| EngineEvent { cursor: row.seq, group_id: row.group.clone(), body }))
 }
 
-/// What an entry of the log tells now: of messages, invites and groups what is known of them, and nothing of what is gone.
+/// Returns the event of a log entry as of now: with the known facts of messages, invites and groups, and nothing of
+/// those that are gone.
 pub(crate) fn materialize(
     tx: &Tx<'_>,
     me: PublicKey,
@@ -80,7 +81,7 @@ pub(crate) fn materialize(
     }))
 }
 
-/// What an entry tells by itself; `None` of one that tells nothing, or only together with a row.
+/// Returns the event of an entry by itself; `None` of one that tells nothing, or only together with a row.
 fn as_it_was(stored: &Stored) -> Result<Option<EventBody>> {
     Ok(Some(match stored {
         Stored::MessageReceived { .. }

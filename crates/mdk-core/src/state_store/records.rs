@@ -1,6 +1,6 @@
 //! Lends the repositories, each with the part of the memory that mirrors its rows.
 //!
-//! No repository names this one: what it needs of another it holds, or is given.
+//! No repository names this one: it holds the others that it needs, or is given them.
 
 use mdk_store::{GroupRow, Tx};
 use mdk_wire::{GroupId, PublicKey};
@@ -33,12 +33,12 @@ use crate::state_store::settling::Speaking;
 use crate::state_store::timestamps::Timestamps;
 use crate::state_store::witnesses::Witnesses;
 
-/// What is recorded, on disk and in memory, and what one call tells of it.
+/// The records, on disk and in memory, and the news of one call.
 pub(crate) struct Records<'a> {
     pub(crate) tx: &'a Tx<'a>,
     pub(crate) call: Call<'a>,
     pub(crate) memory: &'a mut Memory,
-    /// Which keys were tried on events of this call, and what came of it.
+    /// The keys that were tried on events of this call, and the results.
     pub(crate) looked: Looked,
     /// The outcome of the call, as far as it has come.
     pub(crate) effects: Effects,
@@ -56,7 +56,8 @@ impl<'a> Records<'a> {
         self.call.me()
     }
 
-    /// The transaction, or a part of it that began with `mark` rows put back, was rolled back: what is in memory of it goes.
+    /// The transaction was rolled back, or the part of it that began with `mark` rows put back: its data goes from the
+    /// memory.
     pub(crate) fn forget_since(&mut self, mark: usize) {
         self.memory.rows.forget_since(mark);
         self.memory.rolled_back();

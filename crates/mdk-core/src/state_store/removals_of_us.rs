@@ -10,7 +10,7 @@ use crate::model::membership;
 use crate::model::state_id::Auth;
 use crate::state_store::retained_states::fork_history;
 
-/// As [`on_branches::removal_before`], of what is retained of a group.
+/// As [`on_branches::removal_before`], of the retained states of a group.
 pub(crate) fn removal_before(
     tx: &Tx<'_>,
     row: &GroupRow,
@@ -36,7 +36,7 @@ pub(crate) fn lead_on(tx: &Tx<'_>, id: &GroupId) -> Result<()> {
         let later = &nodes[later];
         let parent = Some(nodes[removal].authenticator);
         tx.put_node(&NodeRow { parent, ..later.clone() })?;
-        // What is followed has come by all of it.
+        // The followed branch has come by all of it.
         for place in tree.path(removal).into_iter().take_while(|_| later.canonical) {
             tx.set_canonical(id, &nodes[place].authenticator, true)?;
         }

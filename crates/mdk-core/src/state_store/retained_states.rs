@@ -22,7 +22,7 @@ pub(crate) struct RetainedStates<'a> {
 }
 
 impl RetainedStates<'_> {
-    /// Where a removal goes that came before the state that brought us back, that state is where we began.
+    /// The removal before the state that brought us back may go. Then that state is where we began.
     pub(crate) fn begin_anew(&self, id: &GroupId, floor: u64) -> Result<()> {
         let nodes = self.tx.nodes(id)?;
         let goes = |auth| {
@@ -59,7 +59,7 @@ impl RetainedStates<'_> {
         Ok(())
     }
 
-    /// Forgets a state and what led there.
+    /// Forgets a state and the commit that led there.
     pub(crate) fn drop_state(&self, node: &NodeRow) -> Result<()> {
         self.tx.drop_node(&node.group, &node.authenticator)?;
         if let Some(commit) = &node.commit {
@@ -68,7 +68,7 @@ impl RetainedStates<'_> {
         Ok(())
     }
 
-    /// Forgets what lies before the retained epochs, on every branch. Gives what is contested after that.
+    /// Forgets states before the retained epochs, on every branch. Returns the first contested epoch after that.
     pub(crate) fn prune(&self, row: &GroupRow) -> Result<u64> {
         let (id, floor) = (&row.id, row.pass.floor);
         if row.pass.contested != 0 {
@@ -116,7 +116,7 @@ impl RetainedStates<'_> {
     pub(crate) fn retain(&self, row: &GroupRow, state: &SecretVec) -> Result<()> {
         // First out, then in: the row and the pages of the state that leaves the window are used again at once. Freed
         // pages are wiped, and wiping them only to fill others would double what a commit writes. An open pass keeps
-        // what it may have to go back to, and rivals keep their order.
+        // the states that it may have to go back to, and rivals keep their order.
         let floor = floor(&row.pass, row.epoch.saturating_add(1));
         if row.pass.contested == 0 {
             return Ok(self.tx.retain_node(&row.id, &row.authenticator, state, floor)?);
@@ -172,15 +172,15 @@ pub(crate) fn tip(groups: Groups<'_>, id: &GroupId) -> Result<NodeRow> {
     node.ok_or(Error::Unrecoverable("the current state has no row"))
 }
 
-/// Since when this group has been in its epoch here, Unix milliseconds. When its commit says that it was made tells nothing of
-/// that: it may have waited for a relay, and clocks differ.
+/// The time since which this group has been in its epoch here, Unix milliseconds. The claimed time of its commit tells
+/// nothing of that: it may have waited for a relay, and clocks differ.
 pub(crate) fn epoch_since(groups: Groups<'_>, id: &GroupId) -> Result<u64> {
     let row = groups.current_row(id)?;
     Ok(groups.tx.node_made_at(id, &row.authenticator)?.unwrap_or(0))
 }
 
-/// The oldest epoch that is retained when the group has come to `epoch`: the window, and while a pass is open all that
-/// it may have to go back to. Of a line, which nothing competes with, that is a bounded number of states.
+/// The oldest epoch that is retained when the group has come to `epoch`. That is the window, and while a pass is open
+/// all states that it may have to go back to. A line without rivals retains a bounded number of states.
 pub(crate) fn floor(pass: &PassRow, epoch: u64) -> u64 {
     let floor = match (pass.opened, pass.contested) {
         (0, _) => horizon(epoch),

@@ -1,4 +1,4 @@
-//! Which events were dealt with, and how.
+//! The events that were dealt with, and their results.
 
 use mdk_store::{Seen, Tx};
 

@@ -1,4 +1,4 @@
-//! What an open choice between branches allows us to make and to say.
+//! The commits and messages that an open choice between branches lets us make.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::model::membership;
 use crate::state_store::groups::{Groups, Windows};
 use crate::state_store::memory::Undecided;
 
-/// Lets a commit of ours through, or says how long it has to wait. What was due was closed before, where it could be.
+/// Lets a commit of ours through, or says how long it has to wait. The caller has closed what was due, where it could.
 pub(crate) fn check_settled(windows: Windows<'_>, id: &GroupId) -> Result<()> {
     let pass = windows.groups.current_row(id)?.pass;
     match windows.deadline(id, &pass) {
@@ -48,8 +48,8 @@ impl Speaking<'_> {
         }
     }
 
-    /// How long a message of ours waits at most, in milliseconds, if branches compete. In a minute that is not longer than
-    /// one choice takes: where they follow each other without end it is said on the branch that is followed.
+    /// The longest wait of a message of ours, in milliseconds, if branches compete. In a minute that is not longer than
+    /// one choice takes. If choices follow each other without end, the message is said on the followed branch.
     pub(crate) fn waits_to_speak(&mut self, row: &GroupRow) -> Option<u64> {
         let Call { config, now_millis: now, .. } = self.call;
         let known = self.undecided.get_mut(&row.id)?;

@@ -1,13 +1,14 @@
-//! When our messages say that they were made, outside of the encryption.
+//! The public times of our messages, outside of the encryption.
 //!
-//! Relays sort by that time, in whole seconds, and within one by the event's id, which is chance. Whoever reads a burst
-//! later gets each second of it shuffled, and can read a message only if at most `out_of_order_tolerance` (100 with
-//! everybody) later ones were read before; and of a second with more than a page of the relay (50 with some), nobody gets
+//! Relays sort by that time, in whole seconds, and within one by the event's id, which is chance. A later reader of a
+//! burst gets each second of it shuffled. He can read a message only if at most `out_of_order_tolerance` (100 with
+//! everybody) later ones were read before. Of a second with more than a page of the relay (50 with some), nobody gets
 //! the rest. So no second has more than that, and a burst runs a little ahead of the clock.
 //!
-//! What comes later is never dated earlier: neither after the group was loaded anew, as each second is kept apart from
-//! it, nor after a restart. For that, seconds with many messages are noted on disk, and count as full from then on. That
-//! is one small row for each 32 messages of a burst, and none for whoever says less than 16 in a second.
+//! A later message is never dated earlier. This holds after the group was loaded anew, since each second is kept apart
+//! from it, and after a restart. For that, seconds with many messages are noted on disk, and count as full from then
+//! on. That is one small row for each 32 messages of a burst, and none for an account that says less than 16 in a
+//! second.
 
 use std::collections::HashMap;
 
@@ -29,8 +30,8 @@ impl Pace {
     const MOST: u32 = 32;
     /// From so many in a second on it is noted.
     const MANY: u32 = 16;
-    /// Seconds ahead of the clock at most: relays and readers refuse what lies farther in the future. Whoever gets there,
-    /// after 9,600 messages at once, has as many in a second as are sent in one.
+    /// The most seconds ahead of the clock: relays and readers refuse an event that lies farther in the future. An
+    /// account that gets there, after 9,600 messages at once, has as many in a second as are sent in one.
     const AHEAD: u64 = 300;
 
     fn after_restart(noted: Option<Timestamp>) -> Self {
@@ -120,7 +121,8 @@ mod tests {
     use super::*;
     use crate::model::error::Error;
 
-    /// What was not kept is not taken for noted: else a restart would begin in the middle of what was sent.
+    /// A note that was not kept is not taken for noted: otherwise a restart would begin in the middle of the sent
+    /// messages.
     #[test]
     #[allow(clippy::unwrap_used)]
     fn a_note_that_was_rolled_back_is_written_again() {

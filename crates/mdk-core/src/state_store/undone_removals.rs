@@ -1,4 +1,4 @@
-//! Removals of others that hold, and what of them another branch has undone (protocol/removals.md D8).
+//! Removals of others that hold, and those of them that another branch has undone (protocol/removals.md D8).
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,8 @@ pub(crate) fn is_back(row: &RemovalRow, group: &GroupRow) -> bool {
 }
 
 // rule: D8-1 a removal is known until no branch can undo it
-/// Notes whom a commit put out, and forgets whom it took in: that follows the removal, so it ends it.
+/// Notes the accounts that a commit put out, and forgets those that it took in: an admission follows the removal, so it
+/// ends it.
 pub(crate) fn note_step(
     tx: &Tx<'_>,
     call: Call<'_>,
@@ -43,7 +44,7 @@ pub(crate) fn note_step(
     note_gone(tx, call, old, new, step, &known)
 }
 
-/// Notes who was there and is not any more.
+/// Notes the accounts that were there and are not any more.
 fn note_gone(
     tx: &Tx<'_>,
     call: Call<'_>,
@@ -103,9 +104,10 @@ pub(crate) fn note_switch(
         nodes.iter().filter(|node| node.canonical).filter_map(|node| node.commit).collect();
     for row in &known {
         let (back, holds) = (is_back(row, &new), followed.contains(&row.commit));
-        // A race of the moment, which the withdrawn change tells of. What was undone before is none, nor what others
-        // have settled out of reach: who comes back then has waited for it. Nor is one with the account itself, for
-        // whoever removed it: it could overtake each removal by commits without end.
+        // Such a removal was in a race of the moment, and the withdrawn change tells of it. Three sorts are no race.
+        // The first was undone before. The second is one that others have settled out of reach: an account that comes
+        // back then has waited for it. The third is one of ours that the removed account itself undid: it could
+        // overtake each removal by commits without end.
         let settled = row.made_at.saturating_add(records.call.config.settle_quiet_millis);
         let raced = settled >= old.pass.opened
             && out_of_reach(row) > old.epoch
@@ -120,7 +122,7 @@ pub(crate) fn note_switch(
             (true, false) => {
                 let undone_at = records.now();
                 let next_at = records.call.now_millis;
-                // (whoever does not make it again counts that it was undone)
+                // (an account that does not make it again counts that it was undone)
                 let attempts = if row.own { row.attempts } else { row.attempts.max(1) };
                 let undone = RemovalRow { undone_at, next_at, attempts, ..row.clone() };
                 records.tx.put_removal(&undone)?;
@@ -145,7 +147,7 @@ pub(crate) fn note_switch(
     {
         note_put_out(records.groups(), records.call, out)?;
     }
-    // Whom the followed branch had taken in, and this one has not, nobody removed.
+    // An account that the followed branch had taken in, and this one has not, was removed by nobody.
     let Some((settings, members)) = parted else { return Ok(()) };
     let was = GroupRow { members, admins: settings.admins, ..old.clone() };
     note_gone(records.tx, records.call, &was, &new, step, &records.tx.removals(id)?)
@@ -157,7 +159,7 @@ pub(crate) fn require_uncontested(records: &mut Records<'_>, id: &GroupId) -> Re
         return Ok(());
     }
     let me = records.me();
-    // (who is put out elsewhere may speak: it is how others hear that it is here)
+    // (an account that is put out elsewhere may speak: others hear by it that it is here)
     let back = |row: &RemovalRow| row.undone_at != 0 && row.account != me;
     if records.tx.removals(id)?.iter().any(back) {
         return Err(Error::Contested);
@@ -172,7 +174,7 @@ pub(crate) fn forget_removals(tx: &Tx<'_>, id: &GroupId) -> Result<()> {
 }
 
 // rule: D8-8 who is put out on a branch that it does not follow is told so, until somebody else is heard here
-/// Notes a removal of this account on another branch, before it is chosen or not. What comes after it cannot be read, so
+/// Notes a removal of this account on another branch, before it is chosen or not. Events after it cannot be read, so
 /// nobody here knows whether the others have gone there.
 pub(crate) fn note_put_out(groups: Groups<'_>, call: Call<'_>, node: &NodeRow) -> Result<()> {
     let Some(commit) = node.commit.filter(|_| removes(node)) else { return Ok(()) };
@@ -195,8 +197,8 @@ pub(crate) fn note_put_out(groups: Groups<'_>, call: Call<'_>, node: &NodeRow) -
     })?)
 }
 
-/// Tells that this account was put out on a branch that was not chosen; and forgets it when another member was heard since
-/// on the branch that is followed: they are here.
+/// Tells that this account was put out on a branch that was not chosen. Forgets it when another member was heard since
+/// on the followed branch: they are here.
 pub(crate) fn note_company(
     records: &mut Records<'_>,
     row: &GroupRow,

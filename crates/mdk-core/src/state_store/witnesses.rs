@@ -1,4 +1,4 @@
-//! Who spoke in which state.
+//! The members that spoke in each state.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,10 +12,10 @@ use crate::model::membership;
 use crate::model::state_id::Auth;
 use crate::state_store::groups::{GroupRows, Groups, edit_row};
 
-/// States whose speakers are remembered. Of more they are read again.
+/// States whose speakers are remembered. If there are more, they are read again.
 const MOST_COUNTED: usize = 256;
 
-/// Who spoke in contested states.
+/// The speakers in contested states.
 #[derive(Default)]
 pub(crate) struct Speakers {
     pub(crate) counted: HashMap<Auth, BTreeSet<PublicKey>>,
@@ -53,7 +53,7 @@ impl Speakers {
     }
 }
 
-/// Who spoke, and what that changes.
+/// The speakers, and the changes that they make.
 pub(crate) struct Witnesses<'a> {
     pub(crate) tx: &'a Tx<'a>,
     pub(crate) now_millis: u64,
@@ -66,9 +66,9 @@ impl Witnesses<'_> {
         Groups { tx: self.tx, rows: self.rows }
     }
 
-    /// A message that can still change a choice makes the pass wait on, or opens one (rule: E5-5): its epoch lies on a
-    /// contested branch, and neither is its sender counted there yet nor is the epoch full. When the choice was made, what is
-    /// said on the winner only makes that one stronger. To be called before it counts.
+    /// A message that can still change a choice makes the pass wait on, or opens one (rule: E5-5). Its epoch lies on a
+    /// contested branch, its sender is not counted there yet, and the epoch is not full. After the choice, a message on
+    /// the winner only makes that one stronger. Call this before the message counts.
     pub(crate) fn witness(&mut self, said: &MessageRow) -> Result<()> {
         let (id, auth) = (&said.group, &said.authenticator);
         let pass = self.groups().pass_of(id)?;

@@ -1,4 +1,4 @@
-//! What a group keeps and what it waits for, for tests that drive many engines.
+//! The kept and the waiting data of a group, for tests that drive many engines.
 
 use mdk_store::{InputClass, InputState, NodeRow};
 use mdk_wire::{ContentId, GroupId};
@@ -8,7 +8,7 @@ use crate::model::error::Result;
 use crate::state_store::buffered_memory::is_gift_wrap;
 use crate::state_store::held_times::ours_from;
 
-/// Work that is not done, and how much is kept.
+/// Work that is not done, and the amount of kept data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watch {
     /// Events that no key has opened.
@@ -31,18 +31,18 @@ pub struct Watch {
     pub ours_from: u64,
     /// Retained states, on all branches.
     pub states: Vec<Place>,
-    /// Rivals of which no more is kept than what makes their states again.
+    /// Rivals of which only the data is kept that makes their states again.
     pub asleep: Vec<Place>,
 }
 
-/// Where a retained state stands in the tree of states.
+/// The place of a retained state in the tree of states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// Epoch.
     pub epoch: u64,
     /// Epoch authenticator, the state's name.
     pub authenticator: [u8; 32],
-    /// That of the state before it.
+    /// The authenticator of the state before it.
     pub parent: Option<[u8; 32]>,
     /// The commit that led there.
     pub commit: Option<ContentId>,
@@ -52,7 +52,7 @@ pub struct Place {
     pub followed: bool,
 }
 
-/// What a group keeps and waits for.
+/// The kept and the waiting data of a group.
 ///
 /// # Errors
 /// [`Error::GroupNotFound`](crate::Error::GroupNotFound).

@@ -9,7 +9,7 @@ fn a_slot_is_empty_exclusive_and_wiped() {
     one.bytes_mut().fill(0xab);
     assert_eq!(two.bytes(), &[0; SLOT]);
     drop(one);
-    // Whoever gets which slot next: all of them are zero.
+    // All slots are zero, in any order of taking.
     let slots: Vec<_> = (0..SLOTS + 1).map(|_| Slot::take().unwrap()).collect();
     assert!(slots.iter().all(|slot| slot.bytes() == &[0; SLOT]));
 }
@@ -65,7 +65,7 @@ fn a_box_takes_what_does_not_fit_into_the_pool() {
     assert!(matches!(large.0, Place::Heap(_)));
     assert_eq!(*large, [7; 4097]);
     assert_eq!(format!("{large:?}"), "LockedBox(..)");
-    // What it holds is dropped once.
+    // The value inside is dropped once.
     let counted = std::sync::Arc::new(());
     drop(LockedBox::new(|| counted.clone()));
     drop(LockedBox::new(|| (counted.clone(), [0u8; 5000])));

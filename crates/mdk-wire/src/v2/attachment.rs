@@ -41,7 +41,7 @@ pub const RULES: &[(&str, &str)] = &[
 /// Bytes of the AEAD tag that a ciphertext is longer than its file.
 pub const AEAD_TAG_BYTES: usize = 16;
 
-/// A file that a message carries: where its ciphertext lies, and what is needed to check and to open it.
+/// A file that a message carries: the places of its ciphertext, and the data to check and to open it.
 ///
 /// The file name is the sender's word, not a path to be used.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,8 +58,8 @@ pub struct Attachment {
     pub ciphertext_sha256: [u8; 32],
     /// Nonce of the ciphertext.
     pub nonce: [u8; 12],
-    /// Where the ciphertext lies: kind of place and address, in the sender's order. Kinds that are not known, and
-    /// addresses that lead nowhere, only cannot be fetched.
+    /// The places of the ciphertext: kind of place and address, in the sender's order. A place of an unknown kind, or
+    /// with an address that leads nowhere, only cannot be fetched.
     pub locators: Vec<(String, String)>,
     /// Width and height in pixels, as the sender says.
     pub dimensions: Option<(u32, u32)>,
@@ -75,7 +75,7 @@ impl fmt::Debug for Attachment {
 
 impl Attachment {
     /// The key of the file, from the exporter secret ("marmot", "encrypted-media") of its message's epoch:
-    /// HKDF-Expand (RFC 5869) over the secret, with what is authenticated and `00 "key"` as info.
+    /// HKDF-Expand (RFC 5869) over the secret, with the authenticated data and `00 "key"` as info.
     #[must_use]
     pub fn key(&self, exporter_secret: &Secret<32>) -> Secret<32> {
         // rule: 2.10-13

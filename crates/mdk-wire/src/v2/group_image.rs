@@ -23,8 +23,8 @@ pub const RULES: &[(&str, &str)] = &[
 
 const LABEL: &[u8] = b"marmot-group-image-v1";
 
-/// Encrypts a picture under a fresh key. Gives the blob to be stored and what the group is to know of it; its upload key is
-/// a fresh Nostr key.
+/// Encrypts a picture under a fresh key. Returns the blob to be stored and the reference for the group; its upload key
+/// is a fresh Nostr key.
 ///
 /// # Errors
 /// The media type is not canonical or longer than 128 bytes; [`WireError::BrokenRandom`].

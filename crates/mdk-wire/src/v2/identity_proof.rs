@@ -79,8 +79,8 @@ impl IdentityProof {
         Ok(writer.into_vec())
     }
 
-    /// The event to sign: kind 450, never published. For signers that hold the key elsewhere; give what they
-    /// return to [`IdentityProof::from_signed`].
+    /// The event to sign: kind 450, never published. It is for signers that hold the key elsewhere; give their result
+    /// to [`IdentityProof::from_signed`].
     #[must_use]
     pub fn template(signer: PublicKey, created_at: u64, mls_signature_key: &[u8]) -> UnsignedEvent {
         let tag = |name: &str, value: &str| vec![name.to_owned(), value.to_owned()];

@@ -28,7 +28,7 @@ pub fn canonical(input: &str) -> Option<String> {
     Some(if lower == "image/jpg" { "image/jpeg".to_owned() } else { lower })
 }
 
-/// Bytes of the longer half of what is given for a media type, for whoever has to shorten it.
+/// Bytes of the longer half of a text given as media type, for a caller who has to shorten it.
 #[must_use]
 pub fn longest_half(input: &str) -> usize {
     essence(input).split('/').map(str::len).max().unwrap_or_default()

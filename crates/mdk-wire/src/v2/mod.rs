@@ -1,4 +1,4 @@
-//! What Marmot v2 puts inside MLS: app components and the account identity proof.
+//! The parts of Marmot v2 inside MLS: app components and the account identity proof.
 
 pub mod attachment;
 pub mod components;

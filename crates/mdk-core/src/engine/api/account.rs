@@ -72,7 +72,7 @@ impl Engine {
         Self::start(store, keys, config, clock)
     }
 
-    /// Leaves the account's keys in the database: whoever can open it owns the account from now on.
+    /// Leaves the account's keys in the database: a person who can open it owns the account from now on.
     ///
     /// # Errors
     /// [`Error::Store`].

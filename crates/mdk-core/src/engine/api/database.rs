@@ -1,5 +1,5 @@
-//! What can be done with the whole database of an open account. The work is the store's; the engine adds what only it can
-//! judge: whether every group's MLS state loads, and that a restored leaf is renewed before it sends.
+//! The calls for the whole database of an open account. The work is the store's; the engine adds two things that only
+//! it can judge: whether every group's MLS state loads, and that a restored leaf is renewed before it sends.
 
 use std::path::Path;
 
@@ -55,7 +55,7 @@ impl Engine {
     /// [`Error::Vault`] when the file cannot be read at all, or the caller cancelled.
     pub fn verify(&mut self, progress: &mut Progress<'_>) -> Result<VerifyReport> {
         let mut report = self.store.verify(progress)?;
-        // The database, not the cache, is what is verified.
+        // The check reads the database, not the cache.
         let loaded: Result<Vec<String>> = self.store.read(|tx| {
             let groups = tx.groups()?;
             Ok(groups.iter().enumerate().filter_map(|(at, row)| unloadable(tx, at, row)).collect())
@@ -76,7 +76,7 @@ impl Engine {
     }
 }
 
-/// What is wrong with the MLS state of a group. Groups are told apart by their place in the list, never by id.
+/// The problem with the MLS state of a group. Groups are told apart by their place in the list, never by id.
 fn unloadable(tx: &Tx<'_>, at: usize, row: &GroupRow) -> Option<String> {
     if membership::is_over(row.status) || row.status.is_stuck() {
         return None;
@@ -87,7 +87,7 @@ fn unloadable(tx: &Tx<'_>, at: usize, row: &GroupRow) -> Option<String> {
         Ok(Some(mls)) if !founding && mls.epoch().as_u64() != row.epoch => {
             "is of another epoch than its row"
         }
-        // (who is put out by the end of a group has none until that is final)
+        // (an account that the end of a group puts out has no leaf until that is final)
         Ok(Some(mls)) if mls.own_leaf_node().is_none() && row.status != GroupStatus::Disbanding => {
             "holds no leaf of this account"
         }

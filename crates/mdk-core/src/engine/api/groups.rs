@@ -96,8 +96,8 @@ impl Engine {
         self.commit(id, |ctx| update_group::update_group(&mut ctx.work, id, update))
     }
 
-    /// Requires more of every member's client, or gives components of the group up, in one commit. Who does not support
-    /// what is required cannot be invited afterwards; every member has to support it already.
+    /// Requires more of every member's client, or gives components of the group up, in one commit. Every member has to
+    /// support the new requirements already. An account that does not support them cannot be invited afterwards.
     ///
     /// Requiring 0x800c in a group that has no lifecycle gives it one, so that it can be disbanded; that takes a commit of
     /// its own. 0x0001, 0x8003, 0x8004, 0x8009 and 0x800c stay in every group. A component that goes leaves its setting as
@@ -155,15 +155,16 @@ impl Engine {
         self.act(|ctx| leave_group::leave(&mut ctx.work, id))
     }
 
-    /// Deletes a group that is over for us, with all that was said in it: messages, files' keys, settings, members, its
-    /// events in the log, what waits for it or was to be published for it, retained states, and of the small values those
-    /// whose keys name it, by its id or a routing id in hex, or that contain such a routing id. Nobody is told. The next
-    /// [`Engine::tick`] takes what was erased out of the write-ahead log as well.
+    /// Deletes a group that is over for us, with all of its data: messages, files' keys, settings, members, its events
+    /// in the log, waiting input, events that were to be published for it, and retained states. Small values go whose
+    /// keys name the group, by its id or a routing id in hex, or that contain such a routing id. Nobody is told. The
+    /// next [`Engine::tick`] takes the erased data out of the write-ahead log as well.
     ///
-    /// What is kept: which events were processed, by their ids, so that a Welcome that was used is not asked again; and
-    /// under a hash of the group's id whether it was disbanded, the epochs in which we joined it and left it, and the time
-    /// that the Welcome was made. So a disbanded group stays disbanded, and a new invitation to one that we have left or
-    /// were removed from is asked like that to an unknown group, while one from before that is refused.
+    /// Two things are kept. The ids of processed events stay, so that a used Welcome is not asked again. A hash of the
+    /// group's id stays with these facts: whether the group was disbanded, the epochs in which we joined it and left
+    /// it, and the time at which the Welcome was made. So a disbanded group stays disbanded. A new invitation to a
+    /// group that we have left or were removed from is asked like one to an unknown group, and an invitation from
+    /// before that is refused.
     ///
     /// In an unrecoverable group the others still see our leaf, until an admin removes it. A removal that loses only after
     /// the group was deleted leaves us among its members without our knowing. A commit of ours that one relay has is not
@@ -194,7 +195,8 @@ impl Engine {
         self.look(|ctx| own_commit::pending(ctx.work.records.tx, ctx.work.identity))
     }
 
-    /// A relay has the commit: it becomes true. Of one that is true already it gives the group as well.
+    /// A relay has the commit: it becomes true. A second call for a commit that is true already returns the group as
+    /// well.
     ///
     /// # Errors
     /// [`Error::CommitLost`]: it was discarded, or another one won; or it was confirmed so many epochs ago that nothing is
@@ -206,7 +208,7 @@ impl Engine {
                 Err(Error::CommitLost) => {
                     match confirm_commit::published_after_all(ctx.work.records.tx, id)? {
                         Some((commit, event)) => {
-                            // Whatever is said of it, it is no answer to an event that somebody has sent.
+                            // The verdict on it is no answer to an event that somebody has sent.
                             let _ = ctx.attempt(event, Due::All)?;
                             confirm_commit::is_followed(ctx.work.records.tx, &commit)?
                                 .then_some(commit.group)
@@ -245,7 +247,7 @@ impl Engine {
         })
     }
 
-    /// When something happened in a group last, Unix milliseconds: a commit, or a message.
+    /// The time of the last change in a group, Unix milliseconds: a commit, or a message.
     ///
     /// # Errors
     /// [`Error::GroupNotFound`], [`Error::Store`].

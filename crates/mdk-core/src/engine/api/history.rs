@@ -84,8 +84,8 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn events(&mut self, after: i64, limit: u32) -> Result<Vec<EngineEvent>> {
-        // What is told of a message that goes has a number once it is on disk, and not where that failed: the number would
-        // be another event's later, which nobody would ask for any more.
+        // The event that tells of an expired message has a number only once it is on disk. If the write failed, a later
+        // event would get that number, and nobody would ask for it any more.
         let _ = self.expire();
         let last = self.look(|ctx| Ok(ctx.work.records.tx.last_event_seq()?))?;
         self.look_now(|ctx| {
@@ -157,7 +157,7 @@ impl Engine {
         })
     }
 
-    /// How far a message, reaction, edit or deletion of ours got.
+    /// The delivery of a message, reaction, edit or deletion of ours.
     ///
     /// # Errors
     /// [`Error::MessageNotFound`]: it is gone, perhaps because its time was over.

@@ -1,4 +1,4 @@
-//! Invites, and what is to be asked for.
+//! Invites, and the events to ask relays for.
 
 use mdk_wire::{Event, EventId, GroupId, NostrGroupId};
 
@@ -10,7 +10,7 @@ use crate::operations::{answer_invite, decline_invite, subscriptions};
 use crate::state_store::declined_invites::is_declined;
 use crate::state_store::history;
 
-/// Invites, and what follows from being a member.
+/// Invites, and the consequences of being a member.
 impl Engine {
     /// Invites that wait for an answer, oldest first.
     ///
@@ -20,7 +20,7 @@ impl Engine {
         self.look(|ctx| answer_invite::invites(&mut ctx.work.records))
     }
 
-    /// Accepts an invite. What another invite to the same group has led to is put away.
+    /// Accepts an invite. The result of another invite to the same group is put away.
     ///
     /// # Errors
     /// [`Error::InviteNotFound`]; [`Error::CommitPending`], [`Error::NotAllowed`].
@@ -39,7 +39,7 @@ impl Engine {
         })
     }
 
-    /// Declines an invite and deletes what came with it.
+    /// Declines an invite and deletes the data that came with it.
     ///
     /// # Errors
     /// [`Error::InviteNotFound`].
@@ -47,10 +47,10 @@ impl Engine {
         self.act(|ctx| decline_invite::decline_waiting(&mut ctx.work, invite, false).map(|_| ()))
     }
 
-    /// As [`Engine::decline`], and tells the group by leaving it. Gives the request to be published to the group's relays; none
-    /// where an admin cannot leave, nobody else is there, or the invite waits beside a membership. It counts in the epoch
-    /// that we have come to: if another commit has come since, the members see our leaf until an admin removes it. So
-    /// [`Engine::decline_and_follow`] is for who can read what has come since.
+    /// As [`Engine::decline`], and tells the group by leaving it. Returns the request to be published to the group's
+    /// relays; `None` if an admin cannot leave, nobody else is there, or the invite waits beside a membership. The
+    /// request counts in the epoch that we have come to: if another commit has come since, the members see our leaf
+    /// until an admin removes it. So a caller who can read the events since then calls [`Engine::decline_and_follow`].
     ///
     /// # Errors
     /// As [`Engine::decline`].
@@ -76,9 +76,9 @@ impl Engine {
         self.look(|ctx| decline_invite::farewells(ctx.work.records.tx))
     }
 
-    /// Tells a group whose invite was declined, by leaving it, as soon as all is processed that its relays have under the
-    /// routing id `route`; then all of it is deleted. An admin cannot leave: nothing is told then. False if the group has
-    /// another routing id by now; what relays have under that one comes first.
+    /// Tells a group whose invite was declined, by leaving it, as soon as all is processed that its relays have under
+    /// the routing id `route`; then all of it is deleted. An admin cannot leave: nothing is told then. Returns false if
+    /// the group has another routing id by now; events of relays under that one come first.
     ///
     /// # Errors
     /// [`Error::Settling`]: commits compete; call again then. [`Error::Store`].

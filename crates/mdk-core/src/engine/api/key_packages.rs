@@ -38,9 +38,9 @@ impl Engine {
         self.act(|ctx| forget::delete_key_package(&mut ctx.work.records, reference))
     }
 
-    /// A relay has taken a KeyPackage event that `tick` handed out: it takes the place of the one before it. Its coming
-    /// back from a relay says the same. False for an event that is none of our KeyPackages, or not any more: nothing
-    /// happens then.
+    /// A relay has taken a KeyPackage event that `tick` handed out: it takes the place of the one before it. An event
+    /// that comes back from a relay says the same. Returns false, and does nothing, for an event that is none of our
+    /// KeyPackages, or not any more.
     ///
     /// # Errors
     /// [`Error::Store`].

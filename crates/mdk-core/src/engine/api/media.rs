@@ -41,11 +41,12 @@ impl Engine {
         ready.encrypt(group, secret, &mut self.memory.recent)
     }
 
-    /// Opens what was fetched for an attachment of a message that is in the history, however old: its ciphertext hash, the
-    /// cipher's tag and the file's hash are checked.
+    /// Opens the fetched bytes of an attachment, for a message that is in the history, however old: its ciphertext
+    /// hash, the cipher's tag and the file's hash are checked.
     ///
     /// # Errors
-    /// `Error::MediaCorrupt`: it is not what was sent; `Error::MediaTooLarge`; `Error::Media`: no message of the
+    /// `Error::MediaCorrupt`: it is not the file that was sent; `Error::MediaTooLarge`; `Error::Media`: no message of
+    /// the
     /// group that is still there carries it; `Error::GroupNotFound`.
     pub fn decrypt_media(
         &mut self,
@@ -87,7 +88,7 @@ impl Engine {
     /// [`Engine::encrypt_media`].
     ///
     /// # Errors
-    /// `Error::MediaTooLarge`; `Error::Media` for what is no picture, or one that cannot be cleaned;
+    /// `Error::MediaTooLarge`; `Error::Media` for a file that is no picture, or one that cannot be cleaned;
     /// `Error::InvalidInput`.
     pub fn encrypt_group_image(
         &mut self,
@@ -113,8 +114,8 @@ impl Engine {
         self.look(|ctx| components::group_image(&mut ctx.work, group))
     }
 
-    /// The public address of a group's picture, `None` when it has none: another member has written it, and whoever serves
-    /// it learns who fetches it. It is shown rather than the image of [`Engine::group_image`].
+    /// The public address of a group's picture, `None` when it has none. Another member has written it, and its server
+    /// learns who fetches it. It is shown rather than the image of [`Engine::group_image`].
     ///
     /// # Errors
     /// `Error::GroupNotFound`, `Error::NotMember`.
@@ -122,7 +123,7 @@ impl Engine {
         self.look(|ctx| components::avatar_url(&mut ctx.work, group))
     }
 
-    /// Where files of a group go (Blossom servers), in the group's order. A group that does not say has the one that other
+    /// The servers for files of a group (Blossom), in the group's order. A group that names none has the one that other
     /// implementations fall back to.
     ///
     /// # Errors

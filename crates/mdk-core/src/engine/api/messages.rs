@@ -1,4 +1,4 @@
-//! What we say.
+//! Messages of ours.
 
 use mdk_wire::{EventId, GroupId};
 
@@ -8,7 +8,7 @@ use crate::model::values::{NewMessage, Outgoing};
 use crate::operations::send_message::target;
 use crate::operations::{resend_message, send_message};
 
-/// What we say.
+/// Messages of ours.
 impl Engine {
     /// Encrypts a message.
     ///
@@ -37,7 +37,8 @@ impl Engine {
     /// Edits a message of ours.
     ///
     /// # Errors
-    /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages and for what is deleted or no message.
+    /// As [`Engine::react`], and [`Error::NotAllowed`] for others' messages, deleted ones, and targets that are no
+    /// message.
     pub fn edit(&mut self, id: &GroupId, target: &EventId, text: &str) -> Result<Outgoing> {
         self.speak(id, |ctx| send_message::edit(&mut ctx.work, id, target, text))
     }

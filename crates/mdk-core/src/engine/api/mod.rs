@@ -1,4 +1,4 @@
-//! The public methods of the engine, by what they are about.
+//! The public methods of the engine, by subject.
 
 pub(crate) mod account;
 pub(crate) mod database;

@@ -1,4 +1,4 @@
-//! The outbox and the small durable values, as whoever moves the events sees them.
+//! The outbox and the small durable values, for the caller that moves the events.
 
 use mdk_wire::{Event, EventId, PublicKey};
 
@@ -12,8 +12,8 @@ use crate::state_store::deliveries;
 
 /// The outbox. One call is one transaction.
 impl Engine {
-    /// From now on everything that is to be published is put into the outbox by the transaction that makes it. Off when
-    /// an engine is opened; what an earlier process put in is there all the same.
+    /// From now on the transaction that makes an event to publish also puts it into the outbox. The outbox is off when
+    /// an engine is opened; events that an earlier process put in are there all the same.
     pub fn enable_outbox(&mut self) {
         self.outbox = true;
     }
@@ -32,9 +32,9 @@ impl Engine {
         };
     }
 
-    /// What is to be published, in the order in which it is to be. A message that waited until nobody could read it any
-    /// more, and that no relay is known to have, is encrypted again: as another event with the same message id. One that
-    /// waited for a day goes out as another event around the same encrypted bytes, dated now.
+    /// The events to publish, in their order. A message that waited until nobody could read it any more, and that no
+    /// relay is known to have, is encrypted again: as another event with the same message id. A message that waited for
+    /// a day goes out as another event around the same encrypted bytes, dated now.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -73,8 +73,8 @@ impl Engine {
         self.look(|ctx| ctx.work.records.outbox().outbox_next(from))
     }
 
-    /// Says where an event goes. Relays that were named before keep what they said; those that are not named any more
-    /// are given up, unless they have the event.
+    /// Sets the relays for an event. Relays that were named before keep their answers; those that are not named any
+    /// more are given up, unless they have the event.
     ///
     /// # Errors
     /// [`Error::InvalidRelayUrl`], [`Error::InvalidInput`] for more than 64. An event that is not there any more is no
@@ -86,8 +86,9 @@ impl Engine {
         })
     }
 
-    /// What one relay answered. The first that accepts makes a message delivered and a commit true; when all refused, a
-    /// message failed and a commit is discarded. An event that is not there any more is no error.
+    /// Notes the answer of one relay. The first relay that accepts makes a message delivered and a commit true. When
+    /// all have refused, a message has failed and a commit is discarded. An event that is not there any more is no
+    /// error.
     ///
     /// # Errors
     /// [`Error::Store`] and faults of this machine: nothing was changed, and the answer may be given again.
@@ -159,7 +160,7 @@ impl Engine {
         self.act(|ctx| cancel_message::outbox_cancel(&mut ctx.work.records, message))
     }
 
-    /// What relays said against a message: URL and words. Remembered for 30 days.
+    /// The words of relays against a message: URL and words. Remembered for 30 days.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -167,7 +168,7 @@ impl Engine {
         self.look(|ctx| deliveries::delivery_errors(ctx.work.records.tx, message))
     }
 
-    /// How a commit of ours stands.
+    /// The state of a commit of ours.
     ///
     /// # Errors
     /// [`Error::Store`].

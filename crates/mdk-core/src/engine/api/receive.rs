@@ -13,7 +13,7 @@ use crate::model::outcome::Outcome;
 use crate::model::values::Unpaged;
 
 impl Engine {
-    /// Processes one event in its JSON form. What peers send never is an error.
+    /// Processes one event in its JSON form. A peer's input is never an error.
     ///
     /// # Errors
     /// [`Error::Store`] and faults of this machine; the event may be given again.
@@ -60,8 +60,8 @@ impl Engine {
         }
     }
 
-    /// Processes many events in one transaction, a savepoint for each: Welcomes first, then those of groups, the oldest
-    /// first. The outcomes are in the order of `events`.
+    /// Processes many events in one transaction, a savepoint for each: Welcomes first, then events of groups, the
+    /// oldest first. The outcomes are in the order of `events`.
     ///
     /// # Errors
     /// As [`Engine::process`]; then none of them took effect.
@@ -69,14 +69,14 @@ impl Engine {
         self.process_batch(events.iter().map(|json| Incoming::Json(json)).collect())
     }
 
-    /// Outcomes were lost before anybody read what they had to publish: the next [`Engine::tick`] hands it out again, as
-    /// after a restart. What they told is in the log.
+    /// Outcomes were lost before anybody read the events that they had to publish. The next [`Engine::tick`] hands
+    /// those out again, as after a restart. The lost news is in the log.
     pub fn hand_out_again(&mut self) {
-        // What is in the outbox is published whoever reads of it.
+        // Any reader of the outbox publishes its events.
         self.resumed &= self.outbox;
     }
 
-    /// As [`Engine::process_many`], for events of which some are verified already.
+    /// As [`Engine::process_many`], for a batch in which some events are verified already.
     ///
     /// # Errors
     /// As [`Engine::process`]; then none of them took effect.
@@ -85,7 +85,7 @@ impl Engine {
         let verdicts = match self.write(|ctx| ctx.batch(&events, &mut undo)) {
             Err(_) if undo == Undo::Needed => {
                 undo = Undo::Savepoint;
-                // What was dropped for its age is there again.
+                // Events that were dropped for their age are there again.
                 self.memory.buffered.looked_for_old.clear();
                 self.write(|ctx| ctx.batch(&events, &mut undo))?.0
             }
@@ -114,9 +114,9 @@ impl Engine {
         self.hints.inviters = inviters;
     }
 
-    /// More is on its way of what these routing ids carry, or of all groups: for `millis` from now the states of the past
-    /// that are kept for it stay, twenty seconds at most for each group, or until [`Engine::settle`] or another call of
-    /// this. Commits of ours wait meanwhile where others' have come.
+    /// More events are on their way under these routing ids, or for all groups. The past states that are kept for them
+    /// stay for `millis` from now: twenty seconds at most for each group, or until [`Engine::settle`] or another call
+    /// of this. Our commits wait meanwhile in groups where others' have come.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -136,9 +136,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Says of which times a relay has more than it gives, however it is asked, and what it gives of them. To be called
-    /// before that is processed: where nothing of it is new, nothing is taken to be missing. How many
-    /// [`EventBody::HistoryGap`](crate::EventBody::HistoryGap)s were told of it, each with a count of 0.
+    /// Reports the times of which a relay has more events than it gives, however it is asked, and the events that it
+    /// gives of them. Call this before those are processed: if none of them is new, nothing is taken to be missing.
+    /// Returns the number of [`EventBody::HistoryGap`](crate::EventBody::HistoryGap)s that tell of it, each with a
+    /// count of 0.
     ///
     /// # Errors
     /// [`Error::Store`].

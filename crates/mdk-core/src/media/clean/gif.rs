@@ -10,7 +10,7 @@ const END: u8 = 0x3b;
 const CONTROL: u8 = 0xf9;
 const APPLICATION: u8 = 0xff;
 
-/// Keeps pictures, their timing and how often an animation is repeated.
+/// Keeps pictures, their timing and the number of repetitions of an animation.
 pub(crate) fn gif(data: &[u8]) -> Option<Cleaned> {
     let mut input = Cursor(data);
     let header = input.take(13)?;

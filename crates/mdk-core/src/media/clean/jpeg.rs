@@ -15,10 +15,10 @@ const APP15: u8 = 0xef;
 const COMMENT: u8 = 0xfe;
 const EXIF: &[u8] = b"Exif\0\0";
 const JFIF: &[u8] = b"JFIF\0";
-/// Identifier, version, unit and density; what follows is a preview.
+/// Identifier, version, unit and density; a preview follows them.
 const JFIF_BYTES: usize = 12;
 
-/// Keeps what is needed to decode, the JFIF header, the colour profile and Adobe's mark of the colour space.
+/// Keeps the parts that decoding needs, the JFIF header, the colour profile and Adobe's mark of the colour space.
 pub(crate) fn jpeg(data: &[u8]) -> Option<Cleaned> {
     let mut input = Cursor(data);
     if input.take(2)? != [0xff, SOI] {
@@ -79,7 +79,7 @@ fn marker(input: &mut Cursor<'_>) -> Option<u8> {
     }
 }
 
-/// Coded pixels: up to the next marker that is neither a stuffed zero nor a restart.
+/// Coded pixels: up to the next marker, except stuffed zeros and restarts.
 fn scan<'a>(input: &mut Cursor<'a>) -> &'a [u8] {
     let data = input.0;
     let end = data

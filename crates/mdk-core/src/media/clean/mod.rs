@@ -1,7 +1,8 @@
 //! Pictures without their metadata, byte by byte: the pixels stay as they are, nothing is encoded again.
 //!
-//! What is known to matter for showing the picture is kept, all else goes: EXIF with place, time and camera, XMP, IPTC,
-//! comments, earlier previews, and whatever stands behind the end. How the picture is turned is kept, as a tag alone.
+//! Parts that are known to matter for showing the picture are kept. All else goes: EXIF with place, time and camera,
+//! XMP, IPTC, comments, earlier previews, and any bytes behind the end. The picture's orientation is kept, as a tag
+//! alone.
 
 mod gif;
 mod jpeg;
@@ -23,7 +24,7 @@ pub(crate) type Clean = fn(&[u8]) -> Option<Cleaned>;
 
 pub(crate) struct Cleaned {
     pub(crate) data: Vec<u8>,
-    /// How it is turned when it is shown.
+    /// The turn of the picture when it is shown.
     pub(crate) orientation: Orientation,
 }
 

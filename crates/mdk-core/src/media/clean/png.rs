@@ -21,7 +21,7 @@ pub(crate) fn png(data: &[u8]) -> Option<Cleaned> {
     let mut clean = Vec::with_capacity(data.len());
     clean.extend_from_slice(SIGNATURE);
     let mut orientation = Orientation::NoTransforms;
-    // Where the orientation is written: behind the header.
+    // The place for the orientation: behind the header.
     let mut behind_header = None;
     loop {
         let whole = input.0;

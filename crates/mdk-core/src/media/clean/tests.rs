@@ -1,4 +1,4 @@
-//! Pictures with everything in them that must not leave, and pictures that are not what they seem.
+//! Pictures with everything in them that must not leave, and pictures of a false type.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Cursor;
@@ -19,7 +19,7 @@ use crate::media::file_type::{Format, mime_type};
 use crate::media::picture::prepare;
 use crate::model::error::Error;
 
-/// What no cleaned picture has.
+/// The words that no cleaned picture has.
 const SECRETS: [&[u8]; 4] = [b"GPSLatitude", b"Canon", b"adobe:ns:meta", b"the cat of Alice"];
 
 fn picture(width: u32, height: u32) -> RgbaImage {
@@ -164,7 +164,7 @@ fn nothing_is_left_but_the_picture_and_how_it_is_turned() {
             assert!(before.0 == after.0, "{format:?}: other pixels");
             assert_eq!(cleaned.orientation.to_exif(), turned, "{format:?}");
             assert_eq!(after.1.to_exif(), turned, "{format:?}");
-            // What is clean stays as it is.
+            // A clean picture stays as it is.
             assert!(clean(&cleaned.data).unwrap().data == cleaned.data, "{format:?}");
         }
     }
@@ -286,7 +286,7 @@ fn the_kind_of_a_file() {
     let kind = |data: &[u8], name: &str, given| mime_type(data, name, given).unwrap();
     assert_eq!(kind(b"", "a.txt", Some(" Image/JPG; q=1")), "image/jpeg");
     assert!(mime_type(b"", "a.txt", Some("picture")).is_err());
-    // Pictures are known by what they are, other files by their name first.
+    // The type of a picture follows from its content, that of other files from the name first.
     assert_eq!(kind(&photograph(1), "a.png", None), "image/jpeg");
     assert_eq!(kind(&screenshot(1), "a", None), "image/png");
     assert_eq!(kind(&web_picture(None), "", None), "image/webp");

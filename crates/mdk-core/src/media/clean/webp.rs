@@ -14,7 +14,7 @@ pub(crate) fn webp(data: &[u8]) -> Option<Cleaned> {
         return None;
     }
     let size = usize::try_from(input.u32_le()?).ok()?;
-    // What stands behind the container is no part of the picture.
+    // Bytes behind the container are no part of the picture.
     let mut chunks = Cursor(input.take(size)?);
     if chunks.take(4)? != b"WEBP" {
         return None;

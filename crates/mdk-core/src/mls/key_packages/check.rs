@@ -20,10 +20,10 @@ use crate::policy::{GroupView, LeafView, ProofState, Requirements};
 /// Longest lifetime that a KeyPackage of ours gets: 84 days (protocol/key-packages.md A1-5).
 pub(crate) const MAX_LIFETIME: u64 = 84 * 86_400;
 
-/// How far `not_before` lies in the past, for clocks that are behind ours.
+/// The seconds by which `not_before` lies in the past, for clocks that are behind ours.
 pub(crate) const LIFETIME_MARGIN: u64 = 3_600;
 
-/// How far ahead of our clock an event may be dated.
+/// The seconds by which an event may be dated ahead of our clock.
 pub(crate) const MAX_AHEAD: u64 = 300;
 
 /// Longest accepted span from `not_before` to `not_after`.
@@ -174,7 +174,7 @@ fn lifetime(key_package: &KeyPackage, now: u64) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// Row 8: the tags say what the KeyPackage says. GREASE extensions are left out, GREASE proposals are not.
+/// Row 8: the tags and the KeyPackage say the same. GREASE extensions are left out, GREASE proposals are not.
 fn tags_match(
     parsed: &KeyPackageEvent,
     key_package: &KeyPackage,
@@ -238,7 +238,8 @@ fn encoding(rule: &'static str, reason: &'static str) -> Rejection {
     Rejection::new(RejectCode::InvalidEncoding, rule, reason)
 }
 
-/// What the reader of the envelope found: rows 1 and 2, the content's base64 of row 3, the form of the lists of row 8.
+/// Turns the envelope reader's finding into a rejection: rows 1 and 2, the content's base64 of row 3, the form of the
+/// lists of row 8.
 fn from_wire(Broken { rule, error }: Broken) -> Rejection {
     match error {
         WireError::TransportRejected(reason) => transport(rule, reason),

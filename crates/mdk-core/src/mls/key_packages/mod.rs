@@ -14,10 +14,10 @@ use crate::model::error::{Error, Result};
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::model::values::KeyPackageInfo;
 
-/// How long a replaced KeyPackage can still be joined with: a Welcome to it may be under way.
+/// The time for which a replaced KeyPackage can still be joined with: a Welcome to it may be under way.
 pub(crate) const REPLACED_GRACE: u64 = 7 * 86_400;
-/// The same of one that was used: somebody else may have had it at the same time. It is shorter, since whoever gets at the
-/// private part can read what it was used for.
+/// The same for a used KeyPackage: another inviter may have had it at the same time. It is shorter: a person who gets
+/// at the private part can read the Welcomes to it.
 pub(crate) const USED_GRACE: u64 = 3_600;
 
 /// Whether an invitation can use a KeyPackage event (protocol/key-packages.md A2-1 to A2-11; fitness for a particular
@@ -32,7 +32,7 @@ pub enum KeyPackageVerdict {
         rule: &'static str,
         /// The category.
         code: RejectCode,
-        /// What was wrong.
+        /// The problem.
         reason: &'static str,
     },
 }
@@ -52,7 +52,7 @@ pub(crate) fn verdict(event: &Event, crypto: &RustCrypto, now: u64) -> KeyPackag
     }
 }
 
-/// What a KeyPackage event of somebody else says of itself; `None` when it cannot be used.
+/// Reads the facts that another account's KeyPackage event states; `None` when it cannot be used.
 pub(crate) fn read(event: &Event, crypto: &RustCrypto, now: u64) -> Option<KeyPackageInfo> {
     let read = check(event, crypto, now).ok()?;
     Some(KeyPackageInfo {

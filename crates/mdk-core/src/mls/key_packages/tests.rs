@@ -1,4 +1,4 @@
-//! KeyPackages: ours as published, and recorded ones. What breaks a rule is in `tests/adversarial/key_packages.rs`.
+//! KeyPackages: ours as published, and recorded ones. Broken rules are tested in `tests/adversarial/key_packages.rs`.
 
 #![allow(clippy::unwrap_used)]
 

@@ -42,7 +42,8 @@ pub(crate) fn is_question(
     Ok(question(work, row, invite, rumor)?.is_some())
 }
 
-/// What to ask. What an admin by our own account made, and leads further, is no question: see B4-15 and B4-16.
+/// Returns the question for the user, if there is one. A Welcome by an admin in our view, if it leads further, is no
+/// question: see B4-15 and B4-16.
 pub(crate) fn question(
     work: &mut Work<'_>,
     row: &GroupRow,
@@ -58,8 +59,8 @@ pub(crate) fn question(
 }
 
 // rule: B4-33 Welcomes of admins that we know go before others where few may wait
-/// Whether one more Welcome may wait: what nobody made whom we know as an admin leaves a place for those, and gives
-/// its place to them. Who was an admin when a Welcome came may be none any more.
+/// Whether one more Welcome may wait. A Welcome whose maker we do not know as an admin leaves one place for Welcomes of
+/// admins, and gives its place to them. An admin at the time of a Welcome may be none any more.
 pub(crate) fn may_wait(
     work: &mut Work<'_>,
     id: &GroupId,
@@ -78,7 +79,7 @@ pub(crate) fn may_wait(
         let rumor =
             event.and_then(|event| pending_welcomes::rumor_of(work.records.call.keys, &event));
         match rumor.map(|rumor| welcome::glance_at(work, &row, held.event_id, &rumor)) {
-            // (of one maker the newest says it all)
+            // (the newest Welcome of one maker says it all)
             Some(Ok(old)) if old.said.inviter == new.said.inviter => {
                 let newer = old.said.made <= new.said.made;
                 if newer {
@@ -96,7 +97,7 @@ pub(crate) fn may_wait(
     if others.len() < MAX_WELCOMES {
         return Ok(true);
     }
-    // (what cannot be read any more goes as well)
+    // (a Welcome that cannot be read any more goes as well)
     let unknown = others.into_iter().find(|(_, known)| !known);
     if let Some((held, _)) = &unknown {
         work.records.tx.unhold(&held.event_id)?;

@@ -1,4 +1,4 @@
-//! Entering a group that a Welcome leads to: what goes before it, and what is written.
+//! Entering a group that a Welcome leads to: the steps before it, and the rows that are written.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub(super) fn follow_away(
             end_membership::give_up(records, id, "joined_on_a_lost_branch")?;
             records.branch_messages().lose_branch(id, from)?;
         }
-        // What was said before is true for all.
+        // Messages from before are true for all members.
         Behind::Away => {
             end_membership::give_up(records, id, "left_behind")?;
             records.gaps().report_left_behind(row, &offer.invite, offer.made)?;
@@ -63,7 +63,7 @@ pub(super) fn follow_away(
     records.memberships().clear_state(id)
 }
 
-/// Joins the group as one that waits for the user's answer. `known` is what we had of it.
+/// Joins the group as one that waits for the user's answer. `known` is the row that we had of it.
 pub(super) fn enter_invited(
     work: &mut Work<'_>,
     invitation: &Invitation<'_>,
@@ -112,7 +112,7 @@ pub(super) fn enter_invited(
         (&mls, &view, signer),
         status,
     )?;
-    // A leaf of our own making, whatever a backup brought back.
+    // A leaf of our own making, even after a restored backup.
     work.records.tx.clear_must_update_after_restore(&row.id)?;
     if known.is_some() {
         work.records.tx.forgo_held(&row.id)?;
@@ -121,7 +121,7 @@ pub(super) fn enter_invited(
     } else {
         work.records.tx.insert_group(&row)?;
     }
-    // Who invites commits, and has to be an admin. What its commit was nobody tells who comes.
+    // The inviter commits, so it has to be an admin. A joiner is not told what the commit was.
     let step = Step {
         digest: ContentId::of(&rumor.mls_message),
         committer: row.welcomer,
@@ -136,7 +136,7 @@ pub(super) fn enter_invited(
     Ok(Joined::Invited(Box::new(row), before))
 }
 
-/// The row of a group that was just joined. `signer` is the leaf of whoever made the Welcome.
+/// The row of a group that was just joined. `signer` is the leaf of the Welcome's maker.
 fn invited_row(
     call: Call<'_>,
     crypto: &RustCrypto,

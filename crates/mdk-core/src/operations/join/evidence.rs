@@ -1,4 +1,4 @@
-//! What speaks for an invite, or against the branch that is followed.
+//! Evidence for an invite, or against the branch that is followed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::policy::invite::{Behind, Evidence};
 use crate::state_store::records::Records;
 use crate::state_store::{competing_invites, history_gaps, removals_of_us};
 
-/// What is known of a Welcome before it is opened.
+/// The facts that are known of a Welcome before it is opened.
 pub(crate) fn evidence(
     records: &mut Records<'_>,
     id: &GroupId,
@@ -52,10 +52,11 @@ pub(crate) fn evidence(
     })
 }
 
-/// Whether a Welcome for a group that we are in leads to where the others are, if its maker is an admin by our own
-/// account: it has waited long, and our membership is so young that it may have begun on a branch that lost, or nothing
-/// speaks for our being where the others are (B4-25); or a branch is known that removed us. And the branch that it comes
-/// from beats all of ours by the order of branches, as far as it can be seen from here.
+/// Whether a Welcome for a group that we are in leads to where the others are, if its maker is an admin in our view.
+/// One of three things holds besides: a branch is known that removed us; the Welcome has waited long, and our
+/// membership is so young that it may have begun on a branch that lost; or the Welcome has waited long, and nothing
+/// shows that the others are where we are (B4-25). The branch of the Welcome also beats all of ours by the order of
+/// branches, as far as it can be seen from here.
 fn is_left_behind(
     records: &mut Records<'_>,
     row: &GroupRow,
@@ -74,7 +75,7 @@ fn is_left_behind(
     }
     let mut behind = Behind::Lost(from);
     if removal.is_none() && is_settled(row) {
-        // (who has founded a group may be the only one who says or changes anything there)
+        // (a founder may be the only one who says or changes anything there)
         let alone = match row.welcome {
             Some(_) if row.pass.floor > row.join_epoch => {
                 alone_since(records.tx, records.call, row)?
@@ -95,7 +96,7 @@ fn is_left_behind(
             from = row.pass.floor;
         }
     }
-    // (of all that we know of: several of them may have lost)
+    // (of all known branches: several of them may have lost)
     let nodes = records.tx.nodes(&row.id)?;
     let highest = nodes.iter().filter(|n| !n.removed).map(|n| n.epoch).fold(row.epoch, u64::max);
     let mut speakers: BTreeMap<u64, BTreeSet<PublicKey>> = BTreeMap::new();
@@ -109,12 +110,13 @@ fn is_left_behind(
 }
 
 // rule: B4-25 who cannot follow the others any more is led to them by an invitation, if nobody was heard here since
-/// Whether nothing speaks for others being where we are, since a Welcome was made: no admin invites whom it sees in the
-/// group, so somebody is elsewhere, and who goes on here says that it is not all of them. Whoever has missed a commit
-/// for good, or cannot judge it, learns of the others by nothing else.
+/// Whether there is no sign since a Welcome was made that others are where we are. An admin does not invite a member
+/// that it sees in the group, so the inviter is elsewhere. A member who goes on here shows that not all are. A member
+/// who has missed a commit for good, or cannot judge it, learns of the others by nothing else.
 ///
-/// What was said before that may be read after the Welcome has come, in any order, so its own time counts (but none that
-/// lies ahead of ours). And as long as things are read, more of them may come, the removal of us, too.
+/// Messages from before the Welcome may be read after it has come, in any order. So the time of each message itself
+/// counts, unless it lies ahead of our clock. As long as things are read, more of them may come, our removal among
+/// them.
 fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Result<bool> {
     if membership::is_out(row.status)
         || records.groups().publishing(row)?
@@ -122,10 +124,10 @@ fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Re
     {
         return Ok(false);
     }
-    // Of those who go on elsewhere something comes that cannot be read, if only the commit that added us. Without it
-    // nothing may be heard because no relay of the group answers, and what is said there may still be for us. Older
-    // things tell nothing of that: a stranger may have made them. (Who invites may date the commit before its Welcome,
-    // by as long as it takes to publish it.)
+    // If others go on elsewhere, events of theirs come that cannot be read: at least the commit that added us. Without
+    // such an event, the silence may only mean that no relay of the group answers, and its messages may still be for
+    // us. Older events prove nothing: a stranger may have made them. (An inviter may date the commit before its
+    // Welcome, by as long as it takes to publish it.)
     let since = made.saturating_sub(PATIENCE);
     let refused = records.memory.buffered.refused.get(&row.id).copied();
     if history_gaps::last_unread(records.tx, row)?.max(refused).is_none_or(|at| at < since) {
@@ -144,7 +146,7 @@ fn is_deserted(records: &mut Records<'_>, row: &GroupRow, made: Timestamp) -> Re
     Ok(!commits && heard.iter().all(|state| beside.contains(state)))
 }
 
-/// When a Welcome came that waits, in Unix seconds.
+/// The time at which a waiting Welcome came, in Unix seconds.
 fn waits_since(records: &mut Records<'_>, row: &GroupRow, invite: &EventId) -> Result<Option<u64>> {
     let held = records.waiting().held_welcomes(&row.id)?;
     Ok(held.iter().find(|w| w.event_id == *invite).map(|w| w.received_at))
@@ -155,9 +157,8 @@ fn was_patient(call: Call<'_>, came: Option<u64>) -> bool {
     came.is_some_and(|at| at.saturating_add(PATIENCE) <= call.now())
 }
 
-/// Since when, in Unix seconds, all that we followed was made by us and nobody else spoke, if that is all that is
-/// retained. Who is in a group that others follow may be so too, when they are silent: but no admin of such a group
-/// invites a member of it.
+/// Returns since when, in Unix seconds, we alone have committed and spoken, if that holds for all that is retained. It
+/// may also hold in a group that others follow in silence. But no admin of such a group invites a member of it.
 fn alone_since(tx: &Tx<'_>, call: Call<'_>, row: &GroupRow) -> Result<Option<u64>> {
     let me = call.me();
     let nodes = tx.nodes(&row.id)?;

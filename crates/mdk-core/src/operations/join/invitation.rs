@@ -1,4 +1,4 @@
-//! A Welcome that is judged, and what becomes of it.
+//! A Welcome that is judged, and its result.
 
 use mdk_store::{GroupRow, NodeRow};
 use mdk_wire::{GroupId, KeyPackageRef, SecretVec, WelcomeRumor};
@@ -15,9 +15,10 @@ pub(crate) struct Invitation<'a> {
     pub(crate) bundle: SecretVec,
 }
 
-/// What became of a Welcome.
+/// The result of a Welcome.
 pub(crate) enum Joined {
-    /// A group, waiting for the user's answer, and what it was to us before, unless that was an invitation without an answer.
+    /// A group that waits for the user's answer, and its earlier membership, unless that was an invitation without an
+    /// answer.
     Invited(Box<GroupRow>, Option<Box<Earlier>>),
     /// Our membership in this group has not ended yet.
     Wait(GroupId),

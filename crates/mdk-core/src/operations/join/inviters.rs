@@ -1,4 +1,5 @@
-//! Whose invites are taken, and how many: asked before a group is opened for one, which takes long where many are in it.
+//! The accounts whose invites are taken, and the number of them. This is asked before a group is opened for an invite,
+//! which takes long for a large group.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,8 @@ use crate::model::membership;
 use crate::model::membership::is_invited;
 use crate::model::outcome::RejectCode;
 
-/// Whether there is room for an invite of this account. Of strangers who fill all of it the one with the most invites
-/// loses the oldest.
+/// Whether there is room for an invite of this account. When strangers fill all of it, the stranger with the most
+/// invites loses the oldest.
 pub(crate) fn may_invite(work: &mut Work<'_>, sender: &PublicKey) -> Result<bool, Halt> {
     let rows = work.records.tx.groups()?;
     let stranger = is_stranger(work.records.call, &rows, sender);

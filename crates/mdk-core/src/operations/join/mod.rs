@@ -39,7 +39,7 @@ pub(crate) fn process_gift_wrap(work: &mut Work<'_>, event: &Event) -> Result<Ve
         return Ok(Verdict::Duplicate);
     }
     let rumor = unwrap_welcome(work.records.call, work.identity, event)?;
-    // (by what nobody can change in it)
+    // (by the part that nobody can change in it)
     let content_id = welcome::content_id(&rumor.mls_message).map_err(encoding)?;
     if work.records.tx.seen(content_id.as_bytes())?.is_some() {
         return Ok(Verdict::Duplicate);
@@ -86,7 +86,7 @@ fn unwrap_welcome(
     if unwrapped.rumor.kind != kind::WELCOME {
         return Err(reject(RejectCode::TransportRejected, "B3-8", "the rumor is not a Welcome"));
     }
-    // B3-5 to B3-7 are the reader's. What is wrong inside the encryption is no fault of the transport.
+    // B3-5 to B3-7 are the reader's. A fault inside the encryption is no fault of the transport.
     Ok(welcome::parse(unwrapped).map_err(|broken| Rejection {
         code: RejectCode::InvalidEncoding,
         ..Rejection::from(broken)
@@ -111,8 +111,8 @@ fn let_wait(
 
 fn take_in_rival(records: &mut Records<'_>, node: NodeRow, event: &Event) -> Result<Verdict, Halt> {
     let (id, epoch) = (node.group.clone(), node.epoch);
-    // What is said there from that epoch on is for us. (The time of joining stays: what was made before the
-    // first Welcome came of either branch cannot be told from what was lost.)
+    // Messages on that branch are for us from that epoch on. The time of joining stays: messages from before the first
+    // Welcome of either branch cannot be told from lost ones.
     records.edit_row(&id, |row| {
         row.join_epoch = row.join_epoch.min(epoch);
         row.pass.floor = row.pass.floor.min(epoch);
@@ -196,7 +196,7 @@ fn join(work: &mut Work<'_>, invite: EventId, rumor: &WelcomeRumor) -> Result<Jo
     enter_group::enter_invited(work, &invitation, known, staged)
 }
 
-/// Judges a Welcome by what we have of its group, once what nobody has answered is put away for it.
+/// Judges a Welcome by the row of its group, once an unanswered invitation is put away for it.
 fn judge(
     records: &mut Records<'_>,
     invitation: &Invitation<'_>,
@@ -255,7 +255,7 @@ fn stay(
     if waits { Ok(Joined::Wait(invitation.id.clone())) } else { Err(no.into()) }
 }
 
-/// Who made a Welcome.
+/// The maker of a Welcome.
 fn maker(work: &mut Work<'_>, row: &GroupRow, staged: &StagedWelcome) -> Result<Maker> {
     Ok(match vouched(work, row, staged)? {
         true => Maker::Admin,

@@ -19,10 +19,11 @@ use crate::policy;
 
 // rule: B4-17 of two invitations the branch that wins is followed, whichever came first
 /// A second Welcome, to the epoch that our membership began in or to one before: two admins invited us before either
-/// heard of the other. Which of them won is not known here, and on the branch of the one that lost nobody will say
-/// so; the state that this one leads to is kept beside ours and compared like any other.
+/// heard of the other. The winner is not known here, and on the branch of the loser nobody will say so. The state that
+/// this Welcome leads to is kept beside ours and compared like any other.
 ///
-/// `after` is the removal that it leads on from, if it does. Our copy is not touched: what OpenMLS does to the rows of the group on the way is undone.
+/// `after` is the removal that it leads on from, if it does. Our copy is not touched: writes of OpenMLS to the rows of
+/// the group on the way are undone.
 pub(crate) fn join_rival(
     work: &mut Work<'_>,
     row: &GroupRow,

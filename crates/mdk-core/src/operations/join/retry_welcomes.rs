@@ -11,7 +11,7 @@ use crate::model::outcome::{DeferredReason, Rejection, Verdict};
 use crate::state_store::records::Records;
 use crate::state_store::{competing_invites, history_gaps, removals_of_us};
 
-/// Which of the Welcomes that wait may be taken up again.
+/// The waiting Welcomes that may be taken up again.
 pub(crate) enum Retry {
     Nothing,
     /// They are due already.
@@ -64,7 +64,7 @@ pub(crate) fn welcomes_to_retry(records: &mut Records<'_>, id: &GroupId) -> Resu
         return Ok(Retry::All);
     }
     let awaited = removals_of_us::is_awaited(records.tx, &row)?;
-    // (what is heard is no new state, in which it would be taken up again)
+    // (a message that is heard is no new state, in which it would be taken up again)
     if !awaited && is_settled(&row) && !history_gaps::is_quiet(records.tx, records.call, &row)? {
         return Ok(Retry::Nothing);
     }
@@ -82,7 +82,8 @@ pub(crate) fn is_to_be_tried(
     Ok(patient && !records.waiting().was_woken(row, &held.event_id)?)
 }
 
-/// Whatever it has come to, it stays or goes by itself.
+/// Notes the verdict on a Welcome that was tried. One that waits for a later epoch is noted as tried; a refused one is
+/// held no longer.
 pub(crate) fn note_tried(
     records: &mut Records<'_>,
     row: &GroupRow,

@@ -1,4 +1,4 @@
-//! What becomes of our KeyPackages (protocol/key-packages.md A4).
+//! The end of our KeyPackages (protocol/key-packages.md A4).
 
 use mdk_store::{KeyPackageRow, Tx};
 use mdk_wire::KeyPackageRef;

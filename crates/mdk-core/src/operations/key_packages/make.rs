@@ -23,9 +23,9 @@ const META_SLOT: &str = "key_package_slot";
 const META_SLOT_TIME: &str = "key_package_time:";
 const MAX_RELAYS: usize = 16;
 
-/// Makes a KeyPackage, keeps its private part, and returns the event to publish. One that stands in
-/// the same slot counts as replaced from now on. Without a slot it is the account's own, or another one from now on
-/// when what stands in that is dated ahead of the clock.
+/// Makes a KeyPackage, keeps its private part, and returns the event to publish. A KeyPackage in the same slot counts
+/// as replaced from now on. Without a slot it takes the account's own slot, or another one from now on if the
+/// KeyPackage in that one is dated ahead of the clock.
 ///
 /// # Errors
 /// `InvalidInput` for a slot that is not 64 lowercase hex digits, no relay or more than 16, or a configured

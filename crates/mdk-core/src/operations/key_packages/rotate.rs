@@ -1,5 +1,5 @@
-//! Replacing our KeyPackages in time (protocol/key-packages.md A4): the engine says what to publish, somebody else
-//! does.
+//! Replacing our KeyPackages in time (protocol/key-packages.md A4): the engine names the events, the caller publishes
+//! them.
 
 use mdk_store::KeyPackageRow;
 
@@ -16,7 +16,7 @@ const RETRY: u64 = 30;
 /// Longest such wait.
 const RETRY_AT_MOST: u64 = 3_600;
 
-/// Makes what is due and hands it out, until a relay has it. Called by `tick`.
+/// Makes the KeyPackages that are due and hands them out, until a relay has each. Called by `tick`.
 pub(crate) fn upkeep_key_packages(work: &mut Work<'_>) -> Result<()> {
     if !work.records.call.config.rotate_key_packages {
         return Ok(());

@@ -84,8 +84,8 @@ fn knows_of(tx: &Tx<'_>, id: &GroupId, epoch: u64) -> Result<bool> {
     Ok(began(&tx.states(id)?).is_none_or(|began| epoch >= began))
 }
 
-/// A message of a state that is not live: of another branch, or retained for an open pass. What is said on a branch
-/// that has not won is kept out of sight and counted. `unheard` is why it waits when no state opens it.
+/// Reads a message of a state that is not live: of another branch, or retained for an open pass. A message on a branch
+/// that has not won is kept out of sight and counted. `unheard` says why it waits if no state opens it.
 fn hear_elsewhere(
     work: &mut Work<'_>,
     opened: &Opened,
@@ -102,7 +102,7 @@ fn hear_elsewhere(
     let over = membership::is_out(opened.row.status);
     let deaf = over && !undecided(&opened.row.pass);
     nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
-    // To try it loads the state, and peers may say much that none of them opens.
+    // Each try loads the state, and peers may send many messages that none of the states opens.
     let heard = heard_until(work.records.tx.newest_message()?);
     nodes.retain(|n| !work.records.memory.tried.is_deaf(opened.content_id, n.authenticator, heard));
     nodes.sort_by_key(|n| n.authenticator != opened.opener);
@@ -126,12 +126,12 @@ fn hear_elsewhere(
             epoch,
             authenticator: node.authenticator,
             retention: node.retention,
-            // (what is said in the group is out of sight where we are out of it, until the choice is made)
+            // (a message of the group is out of sight where we are out of it, until the choice is made)
             followed: node.canonical && !over,
         };
         seen::done(work.records.tx, opened)?;
         deliver::deliver(work, opened, sender, &source, &content)?;
-        // What was said may have woken the state, and another one may sleep for it.
+        // The message may have woken the state. Another state may sleep for it.
         work.records.effects.follow(FollowUp::LimitBranches(id.clone()));
         let shown = source.followed
             || node.canonical && !branch_messages::is_to_choose(work.records.groups(), id)?;
@@ -169,8 +169,8 @@ fn source(tx: &Tx<'_>, group: &LoadedGroup, epoch: u64) -> Result<Source> {
     })
 }
 
-/// Of the states that a message may have been said in, only some are made again that did not seal it: whoever has
-/// several keys may seal a message with any, and each try costs as much as a commit.
+/// Limits the sleeping states that are made again for one message, other than the state that sealed it. A member with
+/// several keys may seal a message with any of them, and each try costs as much as a commit.
 fn spare_sleepers(tx: &Tx<'_>, opened: &Opened, nodes: &mut Vec<&NodeRow>) -> Result<()> {
     if nodes.len() <= MAX_RIVALS {
         return Ok(());

@@ -1,6 +1,6 @@
-//! What kind of MLS message, for which epoch (protocol/events.md D1, D2).
+//! The kind of an MLS message, and its epoch (protocol/events.md D1, D2).
 //!
-//! The claimed epoch is not authenticated here: it may park a message, never condemn what could be valid.
+//! The claimed epoch is not authenticated here: it may park a message, but never condemns one that could be valid.
 
 use mdk_store::Tx;
 use openmls::prelude::ContentType;
@@ -37,13 +37,14 @@ pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, H
         && beyond(&opened.row.pass, claimed, work.records.input.batching)
     {
         let verdict = refuse::hold_opened(&mut work.records, &opened, DeferredReason::FutureEpoch)?;
-        // Where noise has taken the room, a line is not left for the end of the batch: what leads on applies at once.
+        // Noise has taken the room. Then a line is not left for the end of the batch: a commit that leads on applies at
+        // once.
         let full = verdict == Verdict::Deferred(DeferredReason::ResourceRefused);
         let far = beyond(&opened.row.pass, claimed, false);
         if !full || far {
             if !far {
                 work.records.input.parked = true;
-                // (which is taken up at the end of the batch, whatever else is in it)
+                // (which is taken up at the end of the batch, with everything else in it)
                 let id = opened.row.id.clone();
                 work.records.effects.follow(FollowUp::RetryBuffered(id));
             }
@@ -56,7 +57,7 @@ pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, H
     let sealed_here = opened.opener == opened.row.authenticator;
     match message.content_type() {
         ContentType::Application => application_message::apply_application(work, opened, message),
-        // Where the key of another state opened it, it is for that state.
+        // A message that the key of another state opened is for that state.
         ContentType::Commit if on_tip && sealed_here => commit::apply_commit(work, opened, message),
         ContentType::Proposal if on_tip && sealed_here => {
             proposal::apply_proposal(work, opened, message)

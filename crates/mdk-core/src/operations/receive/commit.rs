@@ -84,7 +84,7 @@ pub(crate) fn apply_commit(
     seen::done(work.records.tx, &opened)?;
     work.records.tx.drop_input(&id, &opened.content_id)?;
     if contested || membership::is_over(group.row.status) {
-        // (its state may lose, and be one of too many; or we are out, and know no more of it than this)
+        // (its state may lose, and be one of too many; if we are out, we know no more of it than this)
         work.records.states().keep_commit(&opened, epoch, tip)?;
     }
     if membership::is_over(group.row.status) {

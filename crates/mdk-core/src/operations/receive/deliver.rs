@@ -1,4 +1,4 @@
-//! Application payloads: delivery, and what edits, reactions and deletes do (protocol/events.md D3).
+//! Application payloads: delivery, and the effects of edits, reactions and deletes (protocol/events.md D3).
 
 use mdk_store::{MessageRow, MessageStatus, Tx};
 use mdk_wire::budget::member::{
@@ -29,7 +29,7 @@ pub(crate) struct Source {
     pub(crate) followed: bool,
 }
 
-/// Checks the payload against its MLS sender and stores it once; what is too much goes.
+/// Checks the payload against its MLS sender and stores it once; surplus messages go.
 pub(crate) fn deliver(
     work: &mut Work<'_>,
     opened: &Opened,
@@ -77,7 +77,7 @@ fn store_payload(
     }
     work.records.witnesses().witness(&row)?;
     if copies.is_empty() && !has_room_about(work.records.tx, &row)? {
-        // What branches are compared by stays.
+        // The facts that branches are compared by stay.
         work.records.tx.insert_spent(&row)?;
         return Ok(());
     }
@@ -96,7 +96,7 @@ fn store_payload(
     Ok(())
 }
 
-/// What a member said, as it is kept.
+/// The row of a member's message, as it is kept.
 fn message_row(
     call: Call<'_>,
     opened: &Opened,
@@ -132,7 +132,8 @@ fn message_row(
     }
 }
 
-/// What has had its time, or was deleted in another state: what branches are compared by stays of it.
+/// Stores a message whose time is over, or that was deleted in another state. Only the facts that branches are compared
+/// by stay of it.
 fn store_late(records: &mut Records<'_>, row: &MessageRow, late: bool, gone: bool) -> Result<()> {
     if late && row.kind == kind::DELETE {
         // rule: 2.9-8
@@ -142,7 +143,7 @@ fn store_late(records: &mut Records<'_>, row: &MessageRow, late: bool, gone: boo
     records.expiry().bury_late(row, gone)
 }
 
-/// What is said on the branch that is followed does what it is for, and is told.
+/// Applies a message of the followed branch to its target, and tells of it.
 fn show_payload(records: &mut Records<'_>, row: MessageRow, copies: &[MessageRow]) -> Result<()> {
     records.messages().park_copies(copies)?;
     let Some(stored) = records.messages().apply_to_target(&row)? else { return Ok(()) };
@@ -155,7 +156,7 @@ fn show_payload(records: &mut Records<'_>, row: MessageRow, copies: &[MessageRow
     }
 }
 
-/// Who deletes something means it on every branch: not even a lost one brings it back.
+/// A deletion counts on every branch: not even a lost one brings the message back.
 fn delete_early(records: &mut Records<'_>, row: &MessageRow) -> Result<()> {
     if row.kind != kind::DELETE {
         return Ok(());
@@ -167,8 +168,8 @@ fn delete_early(records: &mut Records<'_>, row: &MessageRow) -> Result<()> {
 }
 
 // rule: 2.4-21 what a member says about one message is kept in so many pieces
-/// Makes room for a reaction, an edit or a deletion among what its sender has said about that message. False: there is
-/// none, or it does nothing, and it is not to be kept.
+/// Makes room for a reaction, an edit or a deletion among those of its sender about that message. Returns false if
+/// there is no room, or if it does nothing: then it is not kept.
 fn has_room_about(tx: &Tx<'_>, row: &MessageRow) -> Result<bool> {
     let most = match row.kind {
         kind::REACTION => MAX_REACTIONS,
@@ -195,7 +196,7 @@ fn has_room_about(tx: &Tx<'_>, row: &MessageRow) -> Result<bool> {
     Ok(true)
 }
 
-/// Checks what a member said against who said it.
+/// Checks a message against its sender.
 fn judge_payload(payload: &Payload, sender: &PublicKey) -> Result<(), Rejection> {
     let no = |rule, reason| Err(Rejection::new(RejectCode::InvalidEncoding, rule, reason));
     // rule: 2.5-9
@@ -209,13 +210,13 @@ fn judge_payload(payload: &Payload, sender: &PublicKey) -> Result<(), Rejection>
     Ok(())
 }
 
-/// What a tag costs in memory, in bytes.
+/// The size of a tag in memory, in bytes.
 fn size(tag: &[String]) -> usize {
     size_of::<Vec<String>>() + size_of_val(tag) + tag.iter().map(String::len).sum::<usize>()
 }
 
-/// Content and tags of what came, as far as they are needed. What only says something about a message needs no tag but the
-/// one that names it, which is all that stays where there are more than any client makes.
+/// Content and tags of a payload, as far as they are needed. A payload about another message needs no tag but the one
+/// that names it. Only that tag stays where there are more tags than any client makes.
 fn needed(payload: Payload, target: Option<&EventId>) -> (String, Vec<Vec<String>>) {
     let Payload { kind, mut content, mut tags, .. } = payload;
     if !is_about(kind) {

@@ -52,8 +52,8 @@ pub(crate) fn place_commit(
         not_there(records, opened, tip);
         nodes.retain(|n| n.authenticator != tip);
     }
-    // What is made on a state is sealed with its key. To try it on every rival of its epoch would make each of those that
-    // sleep anew, and to try it on those that do not would let what came first decide.
+    // A message is sealed with the key of the state that it is made on. A try on every rival of its epoch would make
+    // each sleeping one anew. A try on the others alone would let the order of arrival decide.
     nodes.retain(|n| n.authenticator == opened.opener);
     nodes.retain(|n| !records.memory.tried.is_elsewhere(opened.content_id, n.authenticator));
     for node in &nodes {
@@ -78,7 +78,8 @@ pub(crate) fn place_commit(
     hold_there(records, opened, InputClass::Commit, epoch, DeferredReason::MissingParent)
 }
 
-/// Keeps what the state whose key sealed it does not take, or not yet. What is known of it from another state stays.
+/// Keeps a handshake that the state with its key does not take, or not yet. What is known of it from another state
+/// stays.
 pub(crate) fn hold_there(
     records: &mut Records<'_>,
     opened: &Opened,

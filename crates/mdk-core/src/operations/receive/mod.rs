@@ -1,4 +1,4 @@
-//! Which group, which epoch key (protocol/events.md D1).
+//! The group of an event, and the epoch key that opens it (protocol/events.md D1).
 
 pub(crate) mod application_message;
 pub(crate) mod candidate;
@@ -45,7 +45,7 @@ impl Sealed {
     }
 }
 
-/// What a commit counts as once the pass of its call is over: the verdict of waiting becomes one of taking effect.
+/// The verdict on a commit once the pass of its call is over: the verdict of waiting becomes one of taking effect.
 pub(crate) fn settled_verdict(
     tx: &Tx<'_>,
     id: &GroupId,
@@ -103,7 +103,7 @@ pub(crate) fn open_in(
     Ok(None)
 }
 
-/// What no key opens waits in the group that may take it later.
+/// Keeps an event that no key opens in the group that may take it later, or refuses it if there is none.
 pub(crate) fn keep_closed(records: &mut Records<'_>, sealed: Sealed) -> Result<Verdict, Halt> {
     let reason = match (sealed.live.or(sealed.between), sealed.known) {
         (Some(row), _) => {
@@ -120,7 +120,7 @@ pub(crate) fn keep_closed(records: &mut Records<'_>, sealed: Sealed) -> Result<V
     Err(Rejection::new(RejectCode::UnknownGroup, reason.0, reason.1).into())
 }
 
-/// Takes in what a group's message says.
+/// Takes in the content of a group's message.
 pub(crate) fn receive(
     work: &mut Work<'_>,
     opened: Opened,

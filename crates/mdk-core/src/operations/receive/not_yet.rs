@@ -1,4 +1,4 @@
-//! What becomes of a handshake that is refused: for ever, or for now.
+//! The result of a refused handshake: refused for ever, or for now.
 
 use mdk_store::InputClass;
 use openmls::prelude::ProtocolMessage;

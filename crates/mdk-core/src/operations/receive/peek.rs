@@ -1,4 +1,4 @@
-//! Where a sender's message stands among his others, without opening it.
+//! The place of a message among its sender's messages, without opening it.
 
 use mdk_store::GroupStatus;
 use mdk_wire::{Event, GroupId, GroupMessage};
@@ -12,7 +12,7 @@ use crate::model::membership;
 use crate::model::sending_position::Place;
 
 pub(crate) enum Peeked {
-    /// It can be processed now; where it stands, if it has such a place.
+    /// It can be processed now. Its place is given, if it has one.
     Ready(Option<Place>),
     /// A commit or proposal.
     Handshake,
@@ -20,12 +20,12 @@ pub(crate) enum Peeked {
     Closed,
 }
 
-/// What kind of event it is, by what opens it now. Changes nothing.
+/// Returns the kind of an event, as the keys of now show it. Changes nothing.
 pub(crate) fn peek(work: &mut Work<'_>, event: &Event) -> Result<Peeked> {
     if work.records.tx.seen(event.id().as_bytes())?.is_some() {
         return Ok(Peeked::Ready(None));
     }
-    // What is refused is refused in any order.
+    // An event that is refused is refused in any order.
     let Ok(message) = GroupMessage::parse(event.clone()) else {
         return Ok(Peeked::Ready(None));
     };

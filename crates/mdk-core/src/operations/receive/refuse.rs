@@ -1,4 +1,4 @@
-//! What becomes of what is refused, or cannot take effect yet.
+//! The result of an event that is refused, or that cannot take effect yet.
 
 use mdk_store::{InputClass, InputState, NodeRow};
 
@@ -13,7 +13,7 @@ use crate::state_store::handshakes_tried::{Vain, proposals_on};
 use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 
-/// Turns a refusal into a verdict. Where the group was taken and is not put back, the next use reloads it.
+/// Turns a refusal into a verdict. A group that was taken and is not put back is loaded again by its next use.
 pub(crate) fn refuse(
     records: &mut Records<'_>,
     opened: &Opened,
@@ -84,8 +84,8 @@ pub(crate) fn wait_on(
 }
 
 // rule: F1-12 who still stands before a commit that nobody may judge any more when it is tried again is told, once
-/// No verdict on the group: any member can send such a commit, and a clock that is wrong makes one. But if the others
-/// took it in time, this member cannot follow them, and learns it from nothing else.
+/// Tells it, without a verdict on the group: any member can send such a commit, and a clock that is wrong makes one. If
+/// the others took it in time, this member cannot follow them, and learns it from nothing else.
 pub(crate) fn tell_unjudged(
     records: &mut Records<'_>,
     opened: &Opened,

@@ -21,7 +21,7 @@ use crate::state_store::handshakes_tried;
 use crate::state_store::handshakes_tried::proposals_on;
 use crate::state_store::records::Records;
 
-/// After a pass, or a restart: what waits is tried on every retained state that it was not tried on yet.
+/// After a pass, or a restart: waiting handshakes are tried on every retained state that they were not tried on yet.
 pub(crate) fn look_again(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
     let row = records.groups().current_row(id)?;
     let inputs = records.tx.input_heads(id)?;
@@ -69,7 +69,8 @@ pub(crate) fn parent_of(tx: &Tx<'_>, input: &InputRow) -> Result<Option<NodeRow>
     Ok(node)
 }
 
-/// What waits, as an opened message, and what is in it: nothing, if it goes. `None` if it is not to be tried now.
+/// Returns a waiting input as an opened message, with its content, or without if the input goes. Returns `None` if it
+/// is not to be tried now.
 pub(crate) fn opened_from(
     records: &Records<'_>,
     input: &InputRow,
@@ -126,7 +127,7 @@ pub(crate) fn receive_handshake(
     }
 }
 
-/// Forgets what has waited and is settled. True when something moved.
+/// Forgets an input that has waited and is settled. Returns true when something moved.
 pub(crate) fn after_handshake(
     tx: &Tx<'_>,
     input: &InputRow,

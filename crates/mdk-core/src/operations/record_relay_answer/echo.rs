@@ -1,4 +1,4 @@
-//! Events of ours that come back: whoever gives one out has it, whatever became of the answer.
+//! Events of ours that come back. A relay that gives one out has it, even if its answer was another one.
 
 use mdk_store::{OutgoingEnd, OutgoingPurpose, OutgoingRow, SendState, Tx};
 use mdk_wire::EventId;

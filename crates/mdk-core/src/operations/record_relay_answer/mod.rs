@@ -1,4 +1,4 @@
-//! What relays answer, and what follows from it.
+//! The answers of relays, and their consequences.
 
 pub(crate) mod echo;
 pub(crate) mod noted;
@@ -22,7 +22,7 @@ use crate::state_store::key_package_plans;
 use crate::state_store::outbox::{MAX_TARGETS, accepted, add_target, errors, refused};
 use crate::state_store::records::Records;
 
-/// How long nobody answers a leave again after every relay has refused our answer, in milliseconds.
+/// The time for which no leave is answered again after every relay has refused our answer, in milliseconds.
 const ANSWER_REFUSED_MILLIS: u64 = 600_000;
 
 pub(crate) fn set_outbox_relays(tx: &Tx<'_>, seq: i64, relays: &[String]) -> Result<Noted> {
@@ -83,9 +83,9 @@ pub(crate) fn first_published(tx: &Tx<'_>, row: &OutgoingRow) -> Result<Option<i
     Ok(Some(pending))
 }
 
-/// Does what follows from the answers, and writes the row. `first` if a relay has it for the first time, and `end` what
-/// has become of it then, if it is a commit. Gives a commit that nobody has taken and that is on a relay all the same, with
-/// its row: it is settled next.
+/// Carries out the consequences of the answers, and writes the row. `first` if a relay has it for the first time; `end`
+/// is then the end of the commit, if it is one. Returns a commit that nobody has taken and that is on a relay all the
+/// same, with its row: it is settled next.
 pub(crate) fn conclude(
     records: &mut Records<'_>,
     mut row: OutgoingRow,
@@ -94,7 +94,7 @@ pub(crate) fn conclude(
     change: &mut OutboxChange,
 ) -> Result<Option<(OutgoingRow, i64)>> {
     let open = row.targets.iter().any(|target| target.state == SendState::Waiting);
-    // What its sender was told of an invite.
+    // The end of a Welcome: its sender was told that relays refused the invite.
     let was_refused = row.end.take_if(|_| row.purpose == OutgoingPurpose::Welcome).is_some();
     if first {
         // rule: OB-6 the first relay that has it decides
@@ -124,7 +124,7 @@ pub(crate) fn conclude(
         return Ok(None);
     }
     change.finished = true;
-    // Before what follows: a discarded commit takes its unfinished row with it.
+    // This comes before the consequences: a discarded commit takes its unfinished row with it.
     records.outbox().finish(&mut row)?;
     if row.end == Some(OutgoingEnd::Refused) {
         // rule: OB-7 when every relay has refused for good, nothing is left to hope for
@@ -153,7 +153,7 @@ fn accepted_first(
     Ok(())
 }
 
-/// How a commit of ours has ended that a relay has; `None` if it is still to be confirmed.
+/// The end of a commit of ours that a relay has; `None` if it is still to be confirmed.
 pub(crate) fn known_end(records: &Records<'_>, pending: i64) -> Result<Option<CommitEnd>> {
     // Forgotten with its epoch, long after it became true: one that did not takes its row along.
     let Some(commit) = records.tx.pending(pending)? else {

@@ -11,7 +11,7 @@ pub(crate) enum Noted {
     Nothing,
     /// The event is not there any more, or finished.
     Finished,
-    /// What follows is still to be done; `first` if a relay has it for the first time.
+    /// The consequences are still to be carried out; `first` if a relay has the event for the first time.
     Answered { row: Box<OutgoingRow>, first: bool },
 }
 

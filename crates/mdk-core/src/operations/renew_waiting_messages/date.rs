@@ -1,10 +1,11 @@
 //! Messages that waited so long that nobody would look for them any more.
 //!
-//! Whoever was away asks relays for what is a little older than the newest that he has. What comes to a relay long after
-//! the time that it bears is found by nobody who is not connected at that moment, and some relays refuse it, as they do
-//! what lies in the future. So a message that no relay is known to have goes out with the time of now: as another event,
-//! around the same encrypted bytes. "Retry byte-identically" (protocol/messages.md C3) is for the MLSMessage, of which
-//! there is one; should a relay have taken the old event after all, the second is a repetition (rule: D1-9).
+//! A member who was away asks relays for events from a little before the newest one that he has. An event that comes to
+//! a relay long after its own time is found only by those who are connected at that moment. Some relays refuse such an
+//! event, as they refuse one that lies in the future. So a message that no relay is known to have goes out with the
+//! time of now: as another event, around the same encrypted bytes. "Retry byte-identically" (protocol/messages.md C3)
+//! is for the MLSMessage, of which there is one. If a relay has taken the old event after all, the second one is a
+//! repetition (rule: D1-9).
 
 use mdk_store::{OutgoingRow, Seen};
 use mdk_wire::{Event, GroupId, GroupMessage, OsRandom, group_message};
@@ -15,7 +16,7 @@ use crate::state_store::late_messages::is_misdated;
 use crate::state_store::records::Records;
 
 // rule: OB-19 what no relay has taken for a day goes out with the time of now, around the same encrypted bytes
-/// Dates anew what is too old or too far ahead, and what waits behind it, so that the order stays.
+/// Dates messages anew that are too old or too far ahead, and the messages behind them, so that the order stays.
 pub(crate) fn date_anew(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
     let mut behind = false;
     for row in records.tx.outgoing_of_group(id)? {

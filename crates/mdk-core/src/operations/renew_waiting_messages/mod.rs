@@ -1,14 +1,14 @@
 //! Messages that waited so long that their epoch is gone.
 //!
-//! Members keep the keys of the last five epochs (protocol/branches.md E2-2). What was encrypted before them cannot be
-//! read by anybody who has followed the group, so publishing it would be losing it. As long as no relay is known to
+//! Members keep the keys of the last five epochs (protocol/branches.md E2-2). A message that was encrypted before them
+//! cannot be read by anybody who has followed the group, so publishing it would be losing it. If no relay is known to
 //! have it, it is encrypted again where the group is now: the same payload, and so the same inner id. "Retry
-//! byte-identically" (protocol/messages.md C3) is for what may still be read. Should a relay have taken the old form
-//! after all, with its answer lost, whoever read that knows the id and shows it once (rule: 2.5-10). Who has come since
-//! can read it: it is said now, not then.
+//! byte-identically" (protocol/messages.md C3) is for messages that may still be read. If a relay has taken the old
+//! form after all, with its answer lost, a reader of it knows the id and shows it once (rule: 2.5-10). A member who has
+//! come since can read the message: it is said now, not then.
 //!
-//! The same holds for what was encrypted in a state of a membership that has been replaced by another one (B4-15, B4-16,
-//! B4-25): it may be one that nobody else was ever in, and says nothing by its epoch.
+//! The same holds for a message that was encrypted in a membership that another one has replaced (B4-15, B4-16, B4-25).
+//! Nobody else may ever have been in its state, and its epoch says nothing.
 
 pub(crate) mod date;
 
@@ -63,7 +63,7 @@ pub(crate) fn say_again(
         tags: std::mem::take(&mut row.tags),
         content: std::mem::take(&mut row.content),
     };
-    // The same id, so that whoever has it shows it once.
+    // The id stays, so that a member who has the message shows it once.
     if payload.id() != row.id {
         return Ok(false);
     }
@@ -84,7 +84,7 @@ pub(crate) fn say_again(
     work.records.tx.drop_outgoing(waiting.seq)?;
     let purpose = OutboxPurpose::Message { message_id: row.id };
     let letter = Letter { purpose, group: Some(&row.group), event: &sealed.event, relays: &relays };
-    // (as old as what was said: commits without end put it off no longer, rule: OB-20)
+    // (as old as the message was: commits without end put it off no longer, rule: OB-20)
     work.records.outbox().put_in(&letter, None, waiting.created_at)?;
     Ok(true)
 }
@@ -93,7 +93,7 @@ pub(crate) fn say_again(
 const UNREADABLE: &str = "nobody in the group could read it any more";
 
 // rule: OB-17 what nobody could read any more is encrypted again, or has failed; it is not published
-/// Says again what is too old, and what waits behind it, so that the order stays.
+/// Encrypts messages again that are too old, and the messages behind them, so that the order stays.
 pub(crate) fn renew_stale(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
     if membership::require_active(&work.records.groups().current_row(id)?).is_ok()
         && !may_say_again(work, id)?
@@ -114,7 +114,7 @@ pub(crate) fn renew_stale(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
         let Some(message) = message_of(work.records.tx, &waiting)? else { continue };
         let stale = is_out_of_reach(work.records.groups(), id, &message)?;
         behind |= stale;
-        // Of this state, and perhaps out: it would be read twice.
+        // It is of this state, and perhaps out: it would be read twice.
         let twice = message.authenticator == row.authenticator && waiting.attempts > 0;
         if !behind || twice {
             continue;

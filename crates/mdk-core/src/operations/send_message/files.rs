@@ -5,7 +5,7 @@ use mdk_wire::v2::{Attachment, limits};
 
 use crate::model::error::{Error, Result};
 
-/// The tags of what a new message is to carry.
+/// The tags of the attachments that a new message carries.
 pub(crate) fn tags(kind: u16, attachments: &[Attachment]) -> Result<Vec<Vec<String>>> {
     if !attachments.is_empty() && kind != nostr_kind::CHAT {
         return Err(Error::input("attachments", "only a message of kind 9 has attachments"));

@@ -29,7 +29,7 @@ struct Draft {
     content: String,
     tags: Vec<Vec<String>>,
     attachments: Vec<Attachment>,
-    /// Where the message stands that it answers.
+    /// The place of the message that it answers.
     answers: Option<Place>,
 }
 
@@ -205,7 +205,7 @@ fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
     Ok(Outgoing { event, message: history::view_with(row, None, Vec::new()), relays })
 }
 
-/// Puts a message of ours into the history, with what it does to another one. Gives it as it stands there.
+/// Puts a message of ours into the history, and applies it to its target. Returns the row as it stands there.
 fn keep_own(
     records: &mut Records<'_>,
     mut row: MessageRow,
@@ -217,7 +217,7 @@ fn keep_own(
         row.content = String::new();
         row.tags = Vec::new();
     }
-    // A message of ours cannot be decrypted by us, whatever it is wrapped in: its content needs no mark.
+    // A message of ours cannot be decrypted by us, in any wrapping: its content needs no mark.
     records.tx.mark_seen(row.outer_id.as_bytes(), Seen::OwnEcho)?;
     row.seq = records.tx.insert_message(&row)?;
     order::was_said(records, &row);

@@ -1,4 +1,4 @@
-//! The date and the id of a message of ours: after what it follows.
+//! The date and the id of a message of ours: after the messages that it follows.
 
 use mdk_store::{MessageRow, Tx};
 use mdk_wire::limits::MAX_TAGS;
@@ -21,7 +21,8 @@ const TRIES: usize = 8;
 /// Groups of which those that the clock has passed are forgotten.
 const MANY_GROUPS: usize = 1_024;
 
-/// Whether apps show this kind in the order of its time: what only says something about a message stands there with it.
+/// Whether apps show this kind in the order of its time: a payload that only says something about a message stands
+/// there with it.
 fn is_shown(kind: u16) -> bool {
     !matches!(kind, kind::REACTION | kind::EDIT | kind::DELETE)
 }
@@ -61,7 +62,7 @@ pub(crate) fn was_said(records: &mut Records<'_>, row: &MessageRow) {
 }
 
 // rule: 2.4-15 an edit is dated later than the edits before it: the newest counts, in whatever order they come
-/// The date of what is sent now. Two edits within a second, or while the clock is set back, differ in it.
+/// The date of a message that is sent now. Two edits within a second, or while the clock is set back, differ in it.
 pub(crate) fn dated(
     tx: &Tx<'_>,
     call: Call<'_>,
@@ -114,7 +115,7 @@ pub(crate) fn has_room(call: Call<'_>, payload: &UnsignedEvent) -> bool {
         && event as u64 <= call.config.max_event_bytes
 }
 
-/// What the tag that tells equal messages apart adds to a payload.
+/// The size that a payload gains by the tag that tells equal messages apart.
 pub(crate) const MARK_BYTES: usize = r#",["n","0123456789abcdef"]"#.len();
 
 /// More than MLS puts around a payload, and more than the event has beside its content.

@@ -1,4 +1,4 @@
-//! What a message of ours may be: within every limit, acceptable to receivers, and unlike the others.
+//! The checks of a message of ours: it is within every limit, acceptable to receivers, and unlike the others.
 
 use mdk_store::{GroupRow, Tx};
 use mdk_wire::limits::{MAX_TAG_VALUES, MAX_TAGS};
@@ -10,11 +10,11 @@ use crate::model::message_kinds::MAX_REACTION_CHARS;
 use crate::operations::send_message::order;
 use crate::state_store::message_order::Place;
 
-/// Two equal messages within one second would have one id, and one of them would be lost to readers that
-/// keep messages by id: a tag tells the later ones apart. So with one that waits for relays, in whatever group.
-/// One that is at a limit is dated later instead, so that a limit is the same for every call. Gives its id.
+/// Two equal messages within one second would have one id. Readers that keep messages by id would lose one of them, so
+/// a tag tells the later ones apart. The same holds for a message that waits for relays, in any group. A message at a
+/// limit is dated later instead, so that a limit is the same for every call. Returns the id.
 ///
-/// Where messages expire, the clock may have been set back to the second of one that has: its copies are known.
+/// If messages expire, the clock may have been set back to the second of an expired one: its copies are known.
 pub(crate) fn make_distinct(
     tx: &Tx<'_>,
     call: Call<'_>,
@@ -46,7 +46,7 @@ pub(crate) fn make_distinct(
     }
 }
 
-/// Whether the payload, `json` when written, may be sent: what no receiver would take must not look sent.
+/// Whether the payload, `json` when written, may be sent: a payload that no receiver would take must not look sent.
 /// `files` of its tags, the last ones, are those of attachments.
 pub(crate) fn check_payload(
     call: Call<'_>,

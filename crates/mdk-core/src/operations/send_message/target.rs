@@ -7,8 +7,8 @@ use crate::model::error::{Error, Result};
 use crate::model::message_kinds::{can_be_deleted, can_be_edited, is_about, target_of};
 use crate::model::values::NewMessage;
 
-/// Refuses what nobody's history would show: a reaction, an edit or a deletion without a message, and an edit or a
-/// deletion of another member's.
+/// Refuses messages that nobody's history would show: a reaction, an edit or a deletion without a message, and an edit
+/// or a deletion of another member's.
 pub(crate) fn check_target(tx: &Tx<'_>, group: &GroupId, message: &NewMessage) -> Result<()> {
     if !is_about(message.kind) {
         return Ok(());
@@ -28,7 +28,7 @@ pub(crate) fn check_target(tx: &Tx<'_>, group: &GroupId, message: &NewMessage) -
     may_be_about(message.kind, &row)
 }
 
-/// Refuses an edit or a deletion of what cannot be edited, or deleted.
+/// Refuses an edit or a deletion of a message that cannot be edited or deleted.
 pub(crate) fn may_be_about(kind: u16, row: &MessageRow) -> Result<()> {
     match kind {
         kind::EDIT if row.status == MessageStatus::Deleted => {

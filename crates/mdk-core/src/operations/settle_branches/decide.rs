@@ -50,7 +50,7 @@ pub(crate) fn decide(work: &mut Work<'_>, id: &GroupId, base: u64) -> Result<()>
     work.records.branch_messages().sort_messages(id)
 }
 
-/// Who was in the group where we came in on the branch that is followed, as far as that state can still be read.
+/// The members of the group where we came in on the followed branch, as far as that state can still be read.
 fn known_from_the_first(
     copies: Copies<'_>,
     id: &GroupId,

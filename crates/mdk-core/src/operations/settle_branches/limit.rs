@@ -1,12 +1,13 @@
-//! More rivals than are kept as whole states.
+//! The limit to rivals that are kept as whole states.
 //!
-//! A state takes as much room as the group is large, and members can make any number of valid rivals: of most of them only
-//! the row is kept, with the key, and the commit that led there. Such a state *sleeps*. It takes part in every choice like
-//! any other, since what branches are compared by is in the rows; and when something was said or built on it, or it wins, it
-//! is made again from its parent and the commit. So which of them sleep decides nothing, and neither does what came first.
+//! A state takes as much room as the group is large, and members can make any number of valid rivals. Of most of them
+//! only the row is kept, with the key, and the commit that led there. Such a state *sleeps*. It takes part in every
+//! choice like any other, since branches are compared by the rows. When a message or a commit comes on it, or it wins,
+//! it is made again from its parent and the commit. So the choice of sleepers decides nothing, and the order of arrival
+//! decides nothing.
 //!
-//! What is let go of altogether, because one account floods the group (rule: E3-5) or all of them do (rule: E3-6), is chosen
-//! by the commits alone.
+//! States are dropped when one account floods the group (rule: E3-5), or all of them do (rule: E3-6). The commits alone
+//! decide which.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ use crate::model::state_id::Auth;
 use crate::state_store::records::Records;
 use crate::state_store::retained_states;
 
-/// Lets go of what is too much, and puts to sleep what need not be whole.
+/// Drops surplus states, and puts to sleep those that need not be whole.
 pub(crate) fn limit_rivals(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
     let mut nodes = records.tx.nodes(id)?;
     let beside = |nodes: &[NodeRow]| nodes.iter().filter(|n| !n.canonical).count();
@@ -45,7 +46,7 @@ pub(crate) fn limit_rivals(records: &mut Records<'_>, id: &GroupId) -> Result<()
     put_to_sleep(records.tx, records.call, id, &nodes)
 }
 
-/// Forgets what lies beyond its maker's share. What is followed stays until another branch was chosen.
+/// Forgets the states beyond their maker's share. A followed state stays until another branch was chosen.
 fn drop_surplus(records: &Records<'_>, nodes: &[NodeRow]) -> Result<BTreeSet<Auth>> {
     let tree = Tree::new(nodes);
     let mut surplus = tree.surplus();
@@ -68,7 +69,7 @@ fn put_to_sleep(tx: &Tx<'_>, call: Call<'_>, id: &GroupId, nodes: &[NodeRow]) ->
     let me = call.me();
     let spoken: BTreeSet<Auth> =
         tx.spoken_in(id, Some(&me), retained_states::fork_history(nodes))?.into_iter().collect();
-    // (what came with an invitation, or is our own, cannot be made again)
+    // (a state that came with an invitation, or is our own, cannot be made again)
     let kept: BTreeSet<ContentId> = tx
         .input_heads(id)?
         .into_iter()

@@ -1,15 +1,15 @@
 //! Members that see the same events in different orders end in the same state.
 //!
 //! A commit on the tip applies at once. A commit on any other retained state is tried on a copy and becomes a
-//! *candidate*: a state beside the followed branch, with its key, so that what is said there can be read and counted.
-//! The first commit of either sort opens a *pass*; when nothing relevant has come for a while, or after a while in any
-//! case, the pass closes: the tips are compared (`fork_choice::branch_order`), and if another one wins, the group moves there in one
-//! transaction (`switch`). Until then no commit of ours is made.
+//! *candidate*: a state beside the followed branch, with its key, so that messages there can be read and counted.
+//! The first commit of either sort opens a *pass*. The pass closes when nothing relevant has come for a while, or after
+//! a while in any case. The tips are compared then (`fork_choice::branch_order`). If another one wins, the group moves
+//! there in one transaction (`switch`). Until then no commit of ours is made.
 //!
-//! All of it is in the rows: what is compared are the retained states and who spoke in them, so nothing has to be
-//! frozen, and a restart at any point finds the same choice. Why applying at once comes to what waiting comes to: the
-//! choice depends on the tree and the witnesses only, and the tree on which commits came, not on which one is followed
-//! meanwhile. The epoch that eligibility is counted from is that of the opening of the pass, for both.
+//! All of it is in the rows: retained states are compared, and the members who spoke in them. So nothing has to be
+//! frozen, and a restart at any point finds the same choice. Applying at once leads to the same result as waiting. The
+//! choice depends on the tree and the witnesses only. The tree depends on the commits that came, not on the branch that
+//! is followed meanwhile. The epoch that eligibility is counted from is that of the opening of the pass, for both.
 
 pub(crate) mod decide;
 pub(crate) mod limit;
@@ -34,20 +34,20 @@ pub(crate) fn may_close(groups: Groups<'_>, id: &GroupId) -> Result<bool> {
     Ok(row.pass.opened != 0 && !groups.publishing(&row)? && !row.status.is_stuck())
 }
 
-/// Chooses, and goes to what was chosen.
+/// Chooses, and goes to the chosen branch.
 pub(crate) fn decide_pass(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
     let row = work.records.groups().current_row(id)?;
     if row.pass.contested != 0 {
         decide::decide(work, id, row.pass.base)
     } else if membership::is_out(row.status) {
-        // (what was said before we were out and came since)
+        // (messages from before we were out, which have come since)
         work.records.branch_messages().sort_messages(id)
     } else {
         Ok(())
     }
 }
 
-/// Lets go of what was kept for the choice. Whether the group goes on.
+/// Drops the states that were kept for the choice. Returns whether the group goes on.
 pub(crate) fn end_pass(records: &mut Records<'_>, id: &GroupId) -> Result<bool> {
     let mut row = records.groups().current_row(id)?;
     row.pass.floor = retained_states::horizon(row.epoch).max(row.pass.floor);

@@ -74,7 +74,7 @@ pub(crate) fn switch(
     }
     let step = Step {
         digest: tip.commit.ok_or(Error::Internal("a candidate without a commit"))?,
-        // After several commits nobody in particular changed what is different now.
+        // After several commits, no single member made the difference.
         committer: tip.committer.filter(|_| path.len() == 1 && tip.parent.is_some()),
         privileged: tip.privileged,
         left: leavers(work.records.tx, id, nodes, path)?,
@@ -93,7 +93,7 @@ pub(crate) fn switch(
     }
     let parted = look_of_fork(work.copies(), id, nodes, lowest);
     enter_branch(work, &old, row, before, (tip, &step, fork))?;
-    // Whom the former one's people put out among themselves says nothing here.
+    // The members of the former branch put each other out there, which says nothing here.
     if plan.another_invitation {
         undone_removals::forget_removals(work.records.tx, id)
     } else {
@@ -146,8 +146,8 @@ fn enter_removal(
 }
 
 // rule: C5-4 the end of a group looks the same to who followed it from the first and to who came to it
-/// Goes to a state in which the group is over and that we have no leaf in. What a commit may do that ends a group is
-/// laid down to the last proposal (C5), so what it left is known without the state.
+/// Goes to a state in which the group is over and we have no leaf. A commit that ends a group is laid down to the last
+/// proposal (C5), so its result is known without the state.
 fn enter_end(
     records: &mut Records<'_>,
     old: &GroupRow,
@@ -201,8 +201,8 @@ fn leave_branch(
     Ok(Some(before))
 }
 
-/// What the group was in the state that a tip was made on. Nothing but a name in an event depends on it, so whatever
-/// keeps it from being read does not keep us from going over.
+/// The look of the group in the state that a tip was made on. Only a name in an event depends on it, so a failure to
+/// read it does not keep us from going over.
 fn look_of_fork(
     copies: Copies<'_>,
     id: &GroupId,
@@ -265,7 +265,7 @@ fn enter_branch(
     if let Some(invite) = row.welcome.filter(|_| is_invited(row.status))
         && !is_invited(old.status)
     {
-        // (whoever was told of the end has put the question away)
+        // (a user who was told of the end has put the question away)
         work.records.log().emit_step(id, &Stored::Invited { welcome: *invite.as_bytes() })?;
     }
     let mut group = LoadedGroup::new(mls, row);

@@ -1,4 +1,4 @@
-//! What holds in every epoch, and what a joiner checks: B5, B4.
+//! The invariants of every epoch, and a joiner's checks: B5, B4.
 
 use super::*;
 use RejectCode::{
@@ -19,7 +19,7 @@ pub(super) const CASES: &[Case] = &[
         state(|group| group.required_extensions.retain(|id| !bad || *id != 0x0006))
     }),
     case("B5-1c", Encoding, |bad| {
-        // SelfRemove is what we ask for, but others need not (recorded: accepted without 0x000A).
+        // We ask for SelfRemove, but others need not (recorded: accepted without 0x000A).
         state(|group| assert!(group.required_proposals.remove(if bad { &0x0008 } else { &0x000A })))
     }),
     case("B5-2a", Encoding, |bad| state(|group| group.has_dictionary = !bad)),
@@ -70,7 +70,7 @@ pub(super) const CASES: &[Case] = &[
         })
     }),
     case("B5-6c", Unsupported, |bad| {
-        // Roles: receive is what every leaf here has, send is not.
+        // Every leaf here has the role "receive", and none has "send".
         let role = if bad { 2 } else { 1 };
         entry(id::AGENT_STREAM, vec![role, 7, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0])
     }),

@@ -1,4 +1,4 @@
-//! The table of what becomes of a Welcome, line by line.
+//! The table of verdicts on a Welcome, line by line.
 
 use mdk_store::{EndedRow, GroupRow, GroupStatus, PassRow};
 use mdk_wire::{EventId, GroupId, NostrGroupId, Secret};
@@ -68,11 +68,11 @@ fn ended(disbanded: bool) -> Evidence {
 const REMOVAL: [u8; 32] = [9; 32];
 /// Made before our membership began, and too far back for any branch that could still win.
 const BYGONE: (u64, u64) = (5, 900);
-/// To the epoch that we came to.
+/// A Welcome to the epoch that we came to.
 const SAME: (u64, u64) = (10, 1_100);
-/// To a later one, that we have been in.
+/// A Welcome to a later one, that we have been in.
 const LATER: (u64, u64) = (11, 1_100);
-/// To one that we have not come to yet.
+/// A Welcome to one that we have not come to yet.
 const AHEAD: (u64, u64) = (13, 1_100);
 
 const WAIT: InviteVerdict = InviteVerdict::Unplaced(Unplaced::Wait);

@@ -189,7 +189,7 @@ fn the_disband_shape_is_exact() {
         let mut proposals = disband(ADMIN, 1);
         change(&mut proposals);
         let refusal = verdict(ADMIN, proposals).expect_err(what);
-        // Where the admin list keeps somebody who goes, the coupling speaks first.
+        // If the admin list keeps a member who goes, the coupling speaks first.
         let rule = if *what == "the admins stay" { "2.6-1" } else { "D4-6d" };
         assert_eq!(refusal.rule, rule, "{what}");
     }

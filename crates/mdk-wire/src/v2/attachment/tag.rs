@@ -11,7 +11,7 @@ pub(super) const IMETA: &str = "imeta";
 const HASH: &str = "hash is not 64 lower-case hex digits";
 const NONCE: &str = "nonce is not 24 lower-case hex digits";
 
-/// A field that stands once: its name, and what is said when it stands twice, or not at all.
+/// A field that stands once: its name, and the errors for a field that stands twice, or not at all.
 struct Field {
     name: &'static str,
     twice: &'static str,
@@ -47,8 +47,8 @@ impl Attachment {
         tag.first().is_some_and(|name| name == IMETA)
     }
 
-    /// Reads an `imeta` tag. Fields of names that the format does not have are passed over: whether peers refuse them is
-    /// not known, and they change neither key nor address.
+    /// Reads an `imeta` tag. Fields of names that the format does not have are passed over: it is not known whether
+    /// peers refuse them, and they change neither key nor address.
     ///
     /// # Errors
     /// Another version, a field that is missing, malformed or stands twice, or a `blurhash`.

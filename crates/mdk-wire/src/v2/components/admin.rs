@@ -1,4 +1,4 @@
-//! Who may change the group (0x8003).
+//! The accounts that may change the group (0x8003).
 
 use std::collections::BTreeSet;
 use std::fmt;

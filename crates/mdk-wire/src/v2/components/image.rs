@@ -26,7 +26,7 @@ const MEDIA_TYPE: &str = "media type of the image";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image(pub Option<ImageRef>);
 
-/// Where the encrypted image is and how to read it.
+/// The place of the encrypted image, and the key to read it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ImageRef {
     /// SHA-256 of the encrypted blob: its Blossom address.

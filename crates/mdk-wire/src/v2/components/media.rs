@@ -1,4 +1,4 @@
-//! How attachments are stored (0x800b).
+//! The storage of attachments (0x800b).
 
 use std::fmt;
 

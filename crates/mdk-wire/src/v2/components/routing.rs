@@ -1,4 +1,4 @@
-//! Where the group's events travel (0x8004).
+//! The routing id and the relays of the group's events (0x8004).
 
 use std::fmt;
 
@@ -39,7 +39,7 @@ impl Routing {
     /// Component id.
     pub const ID: u16 = component_id::ROUTING;
 
-    /// Sorts `relays` and drops duplicates; what is still wrong shows in [`Routing::encode`].
+    /// Sorts `relays` and drops duplicates; other faults show in [`Routing::encode`].
     pub fn new(nostr_group_id: NostrGroupId, relays: impl IntoIterator<Item = String>) -> Self {
         let mut relays: Vec<String> = relays.into_iter().collect();
         relays.sort_unstable();

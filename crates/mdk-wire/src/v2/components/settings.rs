@@ -67,7 +67,7 @@ impl Profile {
     }
 }
 
-/// How long messages are kept (0x8005).
+/// The time for which messages are kept (0x8005).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Seconds from a message's inner `created_at` to its end; 0 keeps messages for ever.
@@ -115,7 +115,7 @@ impl Lifecycle {
     /// Reads the component.
     ///
     /// # Errors
-    /// Not exactly one byte, or neither 0 nor 1.
+    /// Not exactly one byte, or a byte other than 0 and 1.
     pub fn decode(data: &[u8]) -> Result<Self, WireError> {
         // rule: 2.2-70
         match data {

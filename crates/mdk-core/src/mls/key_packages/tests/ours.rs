@@ -1,4 +1,4 @@
-//! A1, A4: what we publish, and how long it lives.
+//! A1, A4: the KeyPackages that we publish, and their lifetime.
 
 use std::collections::BTreeSet;
 

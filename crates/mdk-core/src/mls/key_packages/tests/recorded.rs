@@ -40,7 +40,7 @@ pub(crate) fn key_packages() -> Vec<Event> {
         .collect()
 }
 
-/// What White Noise's groups require.
+/// The requirements of White Noise's groups.
 fn white_noise() -> GroupView {
     let required = [0x8001, 0x8003, 0x8004, 0x8006, 0x8009, 0x800b, 0x800c];
     let stream = AgentStream {
@@ -66,7 +66,7 @@ fn white_noise() -> GroupView {
     }
 }
 
-/// A KeyPackage without its event: rows 3 to 7 against what the recorded engine said about the bytes.
+/// A KeyPackage without its event: rows 3 to 7 against the recorded engine's verdict on the bytes.
 #[test]
 fn the_bytes_alone() {
     if !recorded_clock() {
@@ -91,7 +91,7 @@ fn the_bytes_alone() {
     assert_eq!(judged, 55);
 }
 
-/// Row 12: whoever the recorded client could put into a group fits into one like it, nobody else.
+/// Row 12: an account that the recorded client could put into a group fits into one like it, nobody else.
 #[test]
 fn a2_12_into_a_group_like_white_noise() {
     if !recorded_clock() {
