@@ -46,7 +46,7 @@ pub(crate) fn put_in_order(
             moved.note_salt(place);
             moved.key.path = home.slot.path.clone();
             moved.key.generation = home.slot.generation.clone();
-            // It was found here, so it may be that of the database that this is a copy of.
+            // The key was found here, so it may be the key of the database that this is a copy of.
             moved.key.shared = true;
             note(place, &moved);
             moved

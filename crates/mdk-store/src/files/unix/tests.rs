@@ -315,7 +315,7 @@ fn a_file_that_is_removed_while_it_is_looked_at_is_there_or_not() {
             }
         });
         let mut failed = None;
-        // The loop goes on until both cases were seen, in any scheduling of the two threads.
+        // The loop runs until each case was seen often enough, in any scheduling of the two threads.
         while failed.is_none() && there.min(gone) < 5_000 && !other.is_finished() {
             match place.inspect(name("alice.db.lock"), FileRole::Lock) {
                 Ok(Some(_)) => there += 1,
