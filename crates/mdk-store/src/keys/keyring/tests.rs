@@ -19,7 +19,7 @@ type SecretText = Vec<u8>;
 /// The fault of the store.
 enum Quirk {
     None,
-    /// `set_secret` waits for a word before it stores, and says another when it has.
+    /// `set_secret` waits for a word before it stores, and sends another one after it.
     Hangs(Mutex<mpsc::Receiver<()>>),
     /// It stores something else.
     Garbles,
