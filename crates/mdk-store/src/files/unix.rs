@@ -245,7 +245,7 @@ impl Place {
     /// SQLite is given a path. Anyone who may rename a directory above could give it another file between our checks
     /// and its opening. This is called after SQLite has opened the database, for the database and for its write-ahead
     /// log. No descriptor of ours is left on either, so the descriptor that is found is SQLite's, and it stays with it.
-    /// Where the descriptors of the process cannot be listed, the file that the path leads to now is compared instead.
+    /// The file that the path leads to now is compared instead where the descriptors of the process cannot be listed.
     pub(crate) fn confirm_opened(&self, name: &OsStr, role: FileRole) -> Result<(), OpenError> {
         let here =
             rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(

@@ -494,8 +494,7 @@ impl Tx<'_> {
     }
 
     fn inputs_by(&self, sql: &str, params: impl Params) -> Result<Vec<InputRow>> {
-        // The rows are sorted here: a sorter in the query would take memory that has to be locked, for any number of
-        // rows.
+        // The rows are sorted here: a sorter in the query would take memory that has to be locked, even for a few rows.
         let mut inputs =
             self.all(sql, params, |row| Ok((read(row)?, row.get::<_, i64>("seq")?)))?;
         inputs.sort_unstable_by_key(|(_, seq)| *seq);

@@ -189,8 +189,7 @@ impl Tx<'_> {
     }
 
     fn nodes_with_seq(&self, group: &GroupId) -> Result<Vec<(NodeRow, i64)>> {
-        // The rows are sorted here: a sorter in the query would take memory that has to be locked, for any number of
-        // rows.
+        // The rows are sorted here: a sorter in the query would take memory that has to be locked, even for a few rows.
         let mut nodes = self.all(NODES, [group.as_bytes()], |row| {
             let mut c = Columns::new(row, "nodes");
             let node = NodeRow {

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::store::columns::{Columns, U64, encode_list, guarded_debug};
 use crate::{MessageRow, MessageStatus, Result, Tx};
 
-/// The expired messages of a group whose copies are known: those of the last places in the history.
+/// The most expired messages of a group whose copies are known: those of the last places in the history.
 pub const MAX_BURIED: u32 = 1_000;
 
 pub(crate) const BURIED: &str = "SELECT epoch, received_at FROM messages \
@@ -18,7 +18,7 @@ pub(crate) const BURIED_LAST: &str = "SELECT seq FROM messages INDEXED BY messag
 /// The record that a message had its time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BuriedRow {
-    /// Epoch that it was sent in.
+    /// The epoch in which it was sent.
     pub epoch: u64,
     /// Whether it was shown before.
     pub shown: bool,
@@ -34,7 +34,7 @@ fn mark(group: &GroupId, id: &EventId) -> [u8; 32] {
 }
 
 impl Tx<'_> {
-    /// Takes the content from a message as [`Tx::expire_message`] does, but leaves a mark of its id until `until`, when
+    /// Strips a message as [`Tx::expire_message`] does, but leaves a mark of its id until `until`, when
     /// [`Tx::expired`] reports it. [`Tx::buried`] finds the mark. The last [`MAX_BURIED`] expired messages of a group
     /// keep their marks. No such message: nothing happens.
     ///

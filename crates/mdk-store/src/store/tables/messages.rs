@@ -298,8 +298,8 @@ impl Tx<'_> {
     }
 
     /// Hands the newest position of all to another group when its message goes. It must not be given out again: events
-    /// of other groups name messages by it, and other groups may be read up to it, whose own messages around there have
-    /// expired. So another group gets the row, emptied, as an expired message by which no branch is compared. Where
+    /// of other groups name messages by it, and a read mark may lie at it after the messages of its group around there
+    /// have expired. So another group gets the row, emptied, as an expired message by which no branch is compared. Where
     /// there is no other group nothing remembers the position.
     pub(crate) fn hand_over_newest_position(&self, id: &GroupId, after: i64) -> Result<()> {
         self.erase(
@@ -353,7 +353,7 @@ impl Tx<'_> {
         Ok(last.flatten().unwrap_or(0))
     }
 
-    /// The messages above `after_seq` of one state of a group, in every status but expired, ascending.
+    /// The messages above `after_seq` that were sent in one state of a group, in every status but expired, ascending.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.

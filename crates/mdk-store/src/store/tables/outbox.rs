@@ -38,7 +38,7 @@ stored_enum! {
     }
 }
 
-/// The answer of one relay.
+/// The state of one relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SendState {
     /// It has not answered for good.

@@ -1,4 +1,4 @@
-//! The memory of a restored database that its leaves are to be renewed.
+//! The mark of a restored database: its leaves are to be renewed.
 //!
 //! The row `restored_at` of `meta` holds the time, 8 bytes, and 16 bytes for each group whose leaf is not renewed yet:
 //! the beginning of a hash of its id, so that a deleted group leaves no trace here.
