@@ -42,8 +42,8 @@ pub enum StoreError {
         /// The field and the rule that it breaks.
         what: &'static str,
     },
-    /// This process was forked while a database was open, and is the child: it can use no database. Open it in a process that
-    /// is started anew.
+    /// This process was forked while a database was open, and is the child: it can use no database. Open it in a
+    /// process that is started anew.
     #[error(
         "a database was open when this process was forked; only a process that is started anew can open one"
     )]
@@ -172,7 +172,8 @@ pub enum OpenError {
         /// The number of bytes.
         found: usize,
     },
-    /// An identifier is empty, too long or holds a character that cannot be stored (NUL among them). Choose another one.
+    /// An identifier is empty, too long or holds a character that cannot be stored (NUL among them). Choose another
+    /// one.
     #[error(
         "the {which} is empty, longer than {limit} bytes, or has a character that is not allowed"
     )]

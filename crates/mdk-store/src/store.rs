@@ -333,8 +333,8 @@ impl Store {
     fn tend_log(&mut self, before: i32) {
         // The next commit after a move begins the log anew, so the number tells when it is long again.
         let frames = self.log_frames.load(Ordering::Relaxed);
-        // That commit syncs the log's head and its end. If it is long enough by itself, the next commit moves the log:
-        // no call syncs more than twice.
+        // The first commit of a log syncs its head and its end. If it is long enough by itself, the next commit moves
+        // the log: no call syncs more than twice.
         let begun = before == 0;
         let short = frames < checkpoint::CHECKPOINT_PAGES || frames == before;
         if begun || short || self.require_owner().is_err() {

@@ -26,10 +26,11 @@ pub enum DatabaseKey {
     /// A file descriptor, read to its end on first use and then closed. So it serves one opening: see [`Descriptor`].
     /// It holds 32 raw bytes, 64 hex digits, base64, or `mdk-key-1:` and base64, with or without a line end.
     Fd(Descriptor),
-    /// A file of this name below `$CREDENTIALS_DIRECTORY` (systemd) or, if that is not set, `/run/secrets` (Docker), with
-    /// one of the forms of a file descriptor. It may be a link and may belong to root. It is never created.
+    /// A file of this name below `$CREDENTIALS_DIRECTORY` (systemd) or, if that is not set, `/run/secrets` (Docker),
+    /// with one of the forms of a file descriptor. It may be a link and may belong to root. It is never created.
     Secret(String),
-    /// A passphrase of 1 to 1,024 bytes. It wraps a random key in a file beside the database, whose name ends in `.key`.
+    /// A passphrase of 1 to 1,024 bytes. It wraps a random key in a file beside the database, whose name ends in
+    /// `.key`.
     Passphrase(SecretVec),
     /// A function that gives the key.
     Callback(KeyCallback),
@@ -52,8 +53,8 @@ pub enum DatabaseKey {
 pub struct KeyringKey {
     /// The service id, 1 to 512 bytes without NUL; `mdk` by default.
     pub service: String,
-    /// The key id, 1 to 512 bytes without NUL. `None`, the default, makes a random one on first open and remembers it in
-    /// the record beside the database.
+    /// The key id, 1 to 512 bytes without NUL. `None`, the default, makes a random one on first open and remembers it
+    /// in the record beside the database.
     pub key_id: Option<String>,
     /// The keyring.
     pub store: KeyringStore,

@@ -1,4 +1,4 @@
-//! Translates errors of SQLite into words of this crate, and remembers the faults of the file for a later question.
+//! Translates errors of SQLite into words of this crate, and remembers the faults of the file since the last question.
 
 use std::cell::Cell;
 

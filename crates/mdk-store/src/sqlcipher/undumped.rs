@@ -69,8 +69,8 @@ mod linux {
     pub(crate) fn begin() {
         static BEGUN: Once = Once::new();
         BEGUN.call_once(|| {
-            // SAFETY: a struct of pointers that may be null; SQLite fills it, and copies what it is given. Neither option is
-            // for an initialized SQLite, which refuses them.
+            // SAFETY: a struct of pointers that may be null; SQLite fills it, and copies what it is given. Neither
+            // option is for an initialized SQLite, which refuses them.
             unsafe {
                 let mut methods: ffi::sqlite3_mem_methods = std::mem::zeroed();
                 let got = ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods);
@@ -106,8 +106,8 @@ mod linux {
         let page = rustix::param::page_size();
         let before = block.addr() % page;
         let length = (before + size).next_multiple_of(page);
-        // SAFETY: these pages are mapped, since the block lies in them; the advice changes no content. A system that does not
-        // know it refuses it, and the block serves all the same.
+        // SAFETY: these pages are mapped, since the block lies in them; the advice changes no content. A system that
+        // does not know it refuses it, and the block serves all the same.
         unsafe {
             let start = block.byte_sub(before);
             let _ = rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxDontDump);

@@ -30,7 +30,8 @@ type Cipher = unsafe extern "C" fn(
     output: *mut u8,
 ) -> c_int;
 
-/// The beginning of `struct sqlcipher_provider`, the functions by which SQLCipher encrypts and authenticates every page.
+/// The beginning of `struct sqlcipher_provider`, the functions by which SQLCipher encrypts and authenticates every
+/// page.
 #[repr(C)]
 struct Provider {
     others: [*const c_void; 7],
@@ -38,7 +39,8 @@ struct Provider {
 }
 
 unsafe extern "C" {
-    /// The provider that every connection uses; null before SQLite is initialized. An application may fetch and change it.
+    /// The provider that every connection uses; null before SQLite is initialized. An application may fetch and change
+    /// it.
     fn sqlcipher_get_provider() -> *mut Provider;
 }
 
@@ -87,8 +89,8 @@ unsafe extern "C" fn clean_and_cipher(
         && !input.is_null()
         && let Ok(size) = usize::try_from(size)
     {
-        // SAFETY: that many bytes of the page that SQLite has in its cache, whose owner writes it just now and holds the
-        // lock of its connection. What is changed in it has no meaning to anybody.
+        // SAFETY: that many bytes of the page that SQLite has in its cache, whose owner writes it just now and holds
+        // the lock of its connection. What is changed in it has no meaning to anybody.
         let page = unsafe { std::slice::from_raw_parts_mut(input.cast_mut(), size) };
         if let Some(unused) = unused(page) {
             page[unused].fill(0);

@@ -157,8 +157,7 @@ impl<'a> Tx<'a> {
         Ok(changed)
     }
 
-    /// Notes that content was deleted, or overwritten in its row, that must not be found any more. It is still in the
-    /// log.
+    /// Notes that erased content is still in the log: rows that must not be found any more were deleted or overwritten.
     pub(crate) fn note_erased(&self, what: Erased) {
         self.erased.set(self.erased.get().max(what));
     }

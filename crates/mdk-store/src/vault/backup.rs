@@ -260,8 +260,8 @@ pub(super) fn encode<W: io::Write>(
     Ok(BackupReport { bytes, rows: rows_done })
 }
 
-/// Writes an encrypted backup of a database that nobody has open, as [`Store::backup`] does. It may lie on a file system
-/// that is read-only or full.
+/// Writes an encrypted backup of a database that nobody has open, as [`Store::backup`] does. It may lie on a file
+/// system that is read-only or full.
 ///
 /// # Errors
 /// As [`Store::open`] and [`Store::backup`]; [`VaultError::SourceMissing`].

@@ -1,8 +1,9 @@
 //! Encrypts a database anew.
 //!
-//! Record (of both keys) -> the new key stored and read back -> `NAME.rekey` written and validated -> exchanged with `NAME`
-//! -> opened and validated -> the old file overwritten and removed, the old key removed -> record (of the new key). Each step
-//! is durable before the next, so at any point the record and page 1 say which key counts: see `recovery/in_order.rs`.
+//! Record (of both keys) -> the new key stored and read back -> `NAME.rekey` written and validated -> exchanged with
+//! `NAME` -> opened and validated -> the old file overwritten and removed, the old key removed -> record (of the new
+//! key). Each step is durable before the next, so at any point the record and page 1 say which key counts: see
+//! `recovery/in_order.rs`.
 
 use std::io::{Seek, SeekFrom, Write};
 
@@ -45,12 +46,12 @@ pub struct RekeyReport {
 impl Store {
     /// Encrypts the database anew: with a fresh key in the same source (`None`), or with the key of another source.
     ///
-    /// Afterwards the old key opens nothing: the old file is overwritten and removed, and so is the old key where it was
-    /// kept by this software. On flash disks and file systems that copy on write, old blocks can survive below.
+    /// Afterwards the old key opens nothing: the old file is overwritten and removed, and so is the old key where it
+    /// was kept by this software. On flash disks and file systems that copy on write, old blocks can survive below.
     ///
     /// # Errors
-    /// A [`VaultError`]; the database is then open and encrypted as before. If the process dies, the next opening finishes
-    /// or undoes it. After [`StoreError::LockLost`] the same is left to the next owner.
+    /// A [`VaultError`]; the database is then open and encrypted as before. If the process dies, the next opening
+    /// finishes or undoes it. After [`StoreError::LockLost`] the same is left to the next owner.
     pub fn rekey(
         &mut self,
         to: Option<&DatabaseKey>,

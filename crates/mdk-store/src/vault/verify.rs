@@ -29,8 +29,8 @@ pub use report::VerifyReport;
 /// A damaged page does not end the report. All other pages are still checked, and each table by itself.
 ///
 /// # Errors
-/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty, cut inside its first page
-/// or not encrypted, or another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`],
+/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty, cut inside its first
+/// page or not encrypted, or another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`],
 /// [`VaultError::Cancelled`].
 pub fn verify(
     path: &Path,

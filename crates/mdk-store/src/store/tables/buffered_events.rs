@@ -68,7 +68,7 @@ stored_enum! {
         Waiting = 0,
         /// Its membership tag fits `parent_auth`.
         Verified = 1,
-        /// It stands on a branch that lost and may still win.
+        /// It is on a branch that lost and may still win.
         Losing = 2,
         /// It led to a rival state, and is kept so that this state can be made again.
         Placed = 3,

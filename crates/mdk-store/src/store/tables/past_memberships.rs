@@ -66,8 +66,8 @@ impl Tx<'_> {
         }))
     }
 
-    /// Removes the client's values whose keys name the group, by its id or by one of its routing ids in hex, and those that
-    /// contain one of its routing ids in hex.
+    /// Removes the client's values whose keys name the group, by its id or by one of its routing ids in hex, and those
+    /// that contain one of its routing ids in hex.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.

@@ -1,5 +1,5 @@
-//! Welcomes that were taken up and whose invitation has no answer yet. They are rows of `held`, so they are deleted with
-//! the group. No query of waiting events returns them.
+//! Welcomes that were taken up and whose invitation has no answer yet. They are rows of `held`, so they are deleted
+//! with the group. No query of waiting events returns them.
 
 use mdk_wire::GroupId;
 

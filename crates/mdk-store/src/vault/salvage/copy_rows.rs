@@ -39,7 +39,7 @@ type Listed = (u64, BTreeSet<Vec<u8>>);
 
 /// The end of a stretch of rows.
 enum Stretch {
-    /// The end of the table.
+    /// The end of the rows that were asked for.
     Whole,
     /// Damage, behind the row of this number if there was a row before it.
     Until(Option<i64>),

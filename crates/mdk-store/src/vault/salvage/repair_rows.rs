@@ -22,7 +22,7 @@ pub(super) struct Repaired {
     pub(super) rebuilt: u64,
     /// Groups whose MLS state is incomplete.
     pub(super) unrecoverable: u64,
-    /// Rows whose owner is lost.
+    /// Rows that refer to something that is lost.
     pub(super) dropped: u64,
     /// The account's signing key is lost.
     pub(super) identity_lost: bool,

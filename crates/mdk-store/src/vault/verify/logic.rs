@@ -8,8 +8,8 @@ use crate::{OpenError, sqlcipher::connection::Conn, store::tables::groups::GROUP
 /// Live groups that lack one of the MLS rows without which OpenMLS does not load a group.
 ///
 /// The numbers are those of `store/mls/rows.rs`: join configuration, tree, interim transcript hash, group context,
-/// confirmation tag, state, message secrets, resumption PSKs, own leaf index and epoch secrets. Left, removed, disbanded
-/// and unrecoverable groups have none.
+/// confirmation tag, state, message secrets, resumption PSKs, own leaf index and epoch secrets. Left, removed,
+/// disbanded and unrecoverable groups have none.
 pub(crate) const INCOMPLETE_GROUPS: &str = "SELECT group_id FROM groups AS g WHERE status IN (0, 1, 2, 3, 6, 9) AND \
      (SELECT count(DISTINCT label) FROM mls_rows WHERE scope = g.group_id \
       AND label IN (1, 4, 5, 6, 7, 8, 9, 10, 11, 12)) < 10";

@@ -17,8 +17,8 @@ const PLAIN_COPY: &str = "an unencrypted copy of the database is still beside it
 pub struct VerifyReport {
     /// Pages in the file.
     pub pages: u64,
-    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000. A page whose newest version stands in
-    /// the write-ahead log is judged by that version.
+    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000. A page whose newest version stands
+    /// in the write-ahead log is judged by that version.
     pub bad_pages: Vec<u64>,
     /// The number of pages that fail.
     pub bad_page_count: u64,
