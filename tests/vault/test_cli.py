@@ -251,6 +251,20 @@ def test_rekey_in_place_and_to_another_source(account: Account) -> None:
     assert "passphrase" in wrong.err
 
 
+def test_a_keyring_that_cannot_have_the_new_key_is_not_taken_for_the_old_keys(
+    account: Account,
+) -> None:
+    nowhere = {**os.environ, "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"}
+    done = mdk(
+        *("rekey", account.path, "--key", account.key, "--to", "keyring:mdk-test/new"),
+        *("--keyring-store", "secret-service"),
+        env=nowhere,
+    )
+    assert done.code != 0
+    assert "Keep the new key elsewhere: --to file:PATH" in done.err
+    assert groups(account.open()) == ["Lunch"]
+
+
 def test_keys_from_everywhere(account: Account, tmp_path: Path) -> None:
     raw = bytes(range(32))
     done = mdk("rekey", account.path, "--key", account.key, "--to", "env:PLANTED")

@@ -16,9 +16,11 @@ use crate::{
 /// # Errors
 /// [`OpenError::Io`], or another reason why page 1 cannot be read now. The result is then unknown.
 pub(crate) fn key_fits(place: &Place, name: &OsStr, key: &Secret<32>) -> Result<bool, OpenError> {
-    let missing = OpenError::DatabaseMissingButKeyPresent;
-    let found = place.inspect(name, FileRole::Database)?.ok_or(missing)?;
-    if found.size < PAGE as u64 {
+    let look = || {
+        let found = place.inspect(name, FileRole::Database)?;
+        found.ok_or(OpenError::DatabaseMissingButKeyPresent)
+    };
+    if look()?.size < PAGE as u64 {
         return Ok(false);
     }
     let ask = || {
@@ -35,7 +37,7 @@ pub(crate) fn key_fits(place: &Place, name: &OsStr, key: &Secret<32>) -> Result<
     };
     // SQLCipher says of an unreadable page that it does not authenticate. If page 1 can be read, it is asked once more.
     Ok(ask()? || {
-        read_at(&found.file, &mut [0u8; PAGE], 0)
+        read_at(&look()?.file, &mut [0u8; PAGE], 0)
             .map_err(|e| files::io_error("reading", FileRole::Database, &e))?;
         ask()?
     })
