@@ -358,7 +358,6 @@ impl Store {
     /// Takes deleted content out of the write-ahead log, too. The frames of the log are overwritten one by one as it is
     /// used again, and some of them hardly ever. It costs nothing where nothing was deleted since the last time.
     /// Otherwise it costs one sync, and the room of the log, which comes back by use.
-    /// room of the log, which comes back by use.
     ///
     /// # Errors
     /// A [`StoreError`]; the next call tries it again.

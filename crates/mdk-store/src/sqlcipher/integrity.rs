@@ -39,7 +39,7 @@ pub(crate) fn is_sound(conn: &Connection) -> bool {
 /// Whether a file whose first page is authentic ends before its last one. SQLite opens no such file.
 ///
 /// # Errors
-/// Those of `connect`.
+/// The errors of `connect`.
 pub(crate) fn is_cut(connect: impl Fn() -> Result<Conn, OpenError>) -> Result<bool, OpenError> {
     let says_so = || {
         // The query asks for a field of the header, for which no other page is read.

@@ -90,7 +90,7 @@ unsafe extern "C" fn clean_and_cipher(
         && let Ok(size) = usize::try_from(size)
     {
         // SAFETY: that many bytes of the page that SQLite has in its cache, whose owner writes it just now and holds
-        // the lock of its connection. What is changed in it has no meaning to anybody.
+        // the lock of its connection. The changed bytes have no meaning to anybody.
         let page = unsafe { std::slice::from_raw_parts_mut(input.cast_mut(), size) };
         if let Some(unused) = unused(page) {
             page[unused].fill(0);

@@ -140,7 +140,7 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Steps of SQLite's machine so far, for tests of what work costs; 0 in an optimized build.
+    /// Steps of SQLite's machine so far, for tests of the cost of work; 0 in an optimized build.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.states.steps.get()

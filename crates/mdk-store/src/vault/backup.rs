@@ -58,7 +58,7 @@ impl Store {
     ///
     /// # Errors
     /// [`VaultError::BadPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
-    /// [`VaultError::Cancelled`], [`VaultError::Damaged`] when a row cannot be read, or what the system says. The
+    /// [`VaultError::Cancelled`], [`VaultError::Damaged`] when a row cannot be read, or an error of the system. The
     /// database is not changed, and no new file is left.
     pub fn backup(
         &mut self,
@@ -127,7 +127,7 @@ pub(super) fn require_space(place: &Place, needed: u64) -> Result<(), VaultError
     Ok(())
 }
 
-/// Fails if anything stands at the destination. It stays.
+/// Fails if a file exists at the destination. That file stays.
 fn refuse_existing(place: &Place) -> Result<(), VaultError> {
     match place.inspect(place.name(), FileRole::Backup) {
         Ok(None) => Ok(()),

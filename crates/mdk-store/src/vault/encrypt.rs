@@ -64,7 +64,7 @@ pub struct EncryptReport {
 /// # Errors
 /// [`VaultError::AlreadyEncrypted`], or `NotEncrypted` inside [`VaultError::Open`] if `from` is given for a plain one;
 /// [`VaultError::DestinationExists`], [`VaultError::NoSpace`], [`VaultError::Damaged`], [`VaultError::CopyDiffers`],
-/// [`VaultError::Cancelled`]; and what opening, reading and writing can meet.
+/// [`VaultError::Cancelled`]; and the errors of opening, reading and writing.
 pub fn encrypt_existing(
     source: &Path,
     from: Option<&DatabaseKey>,

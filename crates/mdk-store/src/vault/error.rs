@@ -27,7 +27,7 @@ pub enum VaultError {
     /// The caller's progress callback asked to stop. Nothing was changed.
     #[error("cancelled; nothing was changed")]
     Cancelled,
-    /// A file stands where a new one is to be written. Choose another path, or move it away.
+    /// A file exists where a new one is to be written. Choose another path, or move it away.
     #[error("the {role} to be written exists already")]
     DestinationExists {
         /// The file.

@@ -60,7 +60,7 @@ pub struct RestoreReport {
 /// # Errors
 /// [`VaultError::SourceMissing`], [`VaultError::NotABackup`], [`VaultError::BackupRefused`],
 /// [`VaultError::BadPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
-/// [`VaultError::Cancelled`], or what opening a new database may say. No new file is left.
+/// [`VaultError::Cancelled`], or an error of opening a new database. No new file is left.
 pub fn restore(
     archive: &Path,
     to: &Path,
@@ -111,7 +111,7 @@ fn new_database<T>(
     }
 }
 
-/// Fails if anything stands at the place. It stays, a write-ahead log without its database too.
+/// Fails if the file exists, or a write-ahead log without it. Either stays.
 fn refuse_existing(place: &Place) -> Result<(), VaultError> {
     let exists = |name: &OsStr| match place.inspect(name, FileRole::Database) {
         Ok(found) => Ok(found.is_some_and(|found| name == place.name() || found.size > 0)),

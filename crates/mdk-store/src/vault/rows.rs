@@ -75,7 +75,7 @@ fn sum(
     let mut hash = Sha256::new();
     let mut rows = 0;
     let quoted = name.replace('"', "\"\"");
-    // Our tables have a row number or a key of one column that stands first.
+    // Our tables have a row number or a key of one column that is first.
     let has_row_number = conn.prepare(&format!("SELECT rowid FROM \"{quoted}\"")).is_ok();
     let order = if has_row_number { "rowid" } else { "1" };
     let mut select = conn

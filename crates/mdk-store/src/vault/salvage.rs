@@ -62,8 +62,8 @@ pub struct SalvageReport {
 /// # Errors
 /// [`VaultError::Open`] with `WrongKey` or `NotADatabase` if no page authenticates, with `NotADatabase` if page 1 or
 /// the list of tables cannot be read, with `Truncated` if the file was cut inside page 1;
-/// [`VaultError::DestinationExists`], [`VaultError::NoSpace`], [`VaultError::Cancelled`]; and what opening, reading and
-/// writing can meet. Then no new file is left.
+/// [`VaultError::DestinationExists`], [`VaultError::NoSpace`], [`VaultError::Cancelled`]; and the errors of opening,
+/// reading and writing. Then no new file is left.
 pub fn salvage(
     damaged: &Path,
     key: &DatabaseKey,

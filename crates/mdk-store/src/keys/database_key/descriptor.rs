@@ -95,7 +95,7 @@ mod unix {
 
     /// A borrowed descriptor, only for asking the system about the number.
     fn borrowed(number: &i32) -> Option<BorrowedFd<'_>> {
-        // SAFETY: the system says so if it is not open; no other number than -1 is not allowed.
+        // SAFETY: the system reports a number that is not open; -1 is the only number that is not allowed.
         (*number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(*number) })
     }
 

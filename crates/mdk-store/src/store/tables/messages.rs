@@ -300,7 +300,7 @@ impl Tx<'_> {
     /// Hands the newest position of all to another group when its message goes. It must not be given out again: events
     /// of other groups name messages by it, and a read mark may lie at it after the messages of its group around there
     /// have expired. So another group gets the row, emptied, as an expired message by which no branch is compared.
-    /// Where there is no other group nothing remembers the position.
+    /// Nothing remembers the position if there is no other group.
     pub(crate) fn hand_over_newest_position(&self, id: &GroupId, after: i64) -> Result<()> {
         self.erase(
             "UPDATE messages SET group_id = (SELECT group_id FROM groups WHERE group_id <> ?1 LIMIT 1), \

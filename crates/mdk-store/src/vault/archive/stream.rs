@@ -124,7 +124,7 @@ pub(crate) struct Opener<R> {
 }
 
 impl<R: Read> Opener<R> {
-    /// `input` stands behind the header; the whole archive has `length` bytes.
+    /// Reads from `input`, which is behind the header. The whole archive has `length` bytes.
     pub(crate) fn new(header: &Header, keys: &Keys, input: R, length: u64) -> Self {
         Self {
             place: Place::new(header, keys),

@@ -17,7 +17,7 @@ use crate::{
 /// The advice for a file that is too short.
 pub(super) const CUT: &str = "restore a complete copy, or save what is left with `mdk salvage`";
 
-/// Whether the key opens the first page, and what that page says.
+/// Reports whether the key opens the first page, and what that page holds.
 pub(super) fn look(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secret<32>) {
     let opened = match key_fits(place, place.name(), key) {
         Ok(true) => {

@@ -17,7 +17,7 @@ const PLAIN_COPY: &str = "an unencrypted copy of the database is still beside it
 pub struct VerifyReport {
     /// Pages in the file.
     pub pages: u64,
-    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000. A page whose newest version stands
+    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000. A page whose newest version is
     /// in the write-ahead log is judged by that version.
     pub bad_pages: Vec<u64>,
     /// The number of pages that fail.
