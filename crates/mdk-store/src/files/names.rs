@@ -71,8 +71,8 @@ pub(crate) fn check(path: &Path, role: FileRole) -> Result<(), OpenError> {
     fits(name, LONGEST, role)
 }
 
-/// Whether a file beside some database has such a name. Upper and lower case are the same here, for file systems where
-/// they are.
+/// Whether a file beside some database has such a name. Case makes no difference here, because some file systems
+/// ignore it.
 fn is_reserved(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     SIDE_CARS.iter().chain(&OF_DATABASE).chain(&KEYS).any(|suffix| {

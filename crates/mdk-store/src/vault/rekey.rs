@@ -26,7 +26,7 @@ use crate::{
     store::{create, open::of_new},
 };
 
-/// Room for the record, the key, and the log of each file, which is written over one megabyte at a time.
+/// Room for the record, the key, and the log of each file, which is given more than a megabyte at once.
 const SPARE: u64 = 3 << 20;
 
 /// Bytes of the old file that are overwritten at once, where it cannot be exchanged.
