@@ -1,13 +1,13 @@
-//! What can go wrong, sorted by who must act. Opening has its own enum, because its failures have their own remedies.
+//! The errors, sorted by who must act. Opening has its own enum, because its failures have their own remedies.
 //!
-//! No message contains a path, a key, an identifier or SQL: files are named by their role.
+//! No message contains a path, a key, an identifier or SQL. Files are named by their role.
 
 use std::io;
 
 /// Result of an operation on an open database.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
-/// An operation on an open database failed. The transaction that it belonged to is rolled back.
+/// An operation on an open database failed. Its transaction is rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -24,7 +24,7 @@ pub enum StoreError {
     /// The database file is damaged: a page fails its authentication or the structure is broken. Restore a backup.
     #[error("the database file is damaged")]
     Corrupt,
-    /// A row cannot be understood although the file is intact. It was written by something else, or this is our bug.
+    /// A row cannot be understood although the file is intact. Another program wrote it, or this is our bug.
     #[error("a stored row cannot be decoded: {what}")]
     Decode {
         /// The kind of row or field.
@@ -36,14 +36,14 @@ pub enum StoreError {
     /// Another connection holds the database. Close it, or wait and call again.
     #[error("the database is in use by another connection")]
     Busy,
-    /// A value given by the caller cannot be stored. The field says which; it is the caller's mistake.
+    /// A value given by the caller cannot be stored. The field names it; it is the caller's mistake.
     #[error("cannot be stored: {what}")]
     Invalid {
         /// The field and the rule that it breaks.
         what: &'static str,
     },
-    /// This process was forked while a database was open, and is the child: it can use no database. Open it in a process that
-    /// is started anew.
+    /// This process was forked while a database was open, and is the child: it can use no database. Open it in a
+    /// process that is started anew.
     #[error(
         "a database was open when this process was forked; only a process that is started anew can open one"
     )]
@@ -59,7 +59,7 @@ pub enum StoreError {
     /// Our bug: SQL that does not fit the schema, a constraint that should hold, a value out of range. Report it.
     #[error("internal error in the store: {what} (SQLite code {code})")]
     Internal {
-        /// What was being done.
+        /// The action.
         what: &'static str,
         /// SQLite's extended result code, or 0.
         code: i32,
@@ -81,19 +81,19 @@ pub enum OpenError {
     /// alike. Check that key and file belong together.
     #[error("the key does not open the database file, or the file is not an encrypted database")]
     WrongKey,
-    /// The key is the one that the record beside the file speaks of, but it does not open the file: that was damaged at
-    /// its beginning or replaced by another one. Put the right file back, or restore a backup.
+    /// The key is the one in the record beside the file, but it does not open the file. The file was damaged at its
+    /// beginning or replaced by another one. Put the right file back, or restore a backup.
     #[error("the file is not the database that the key belongs to: it was damaged or replaced")]
     NotADatabase,
     /// The file is a plain, unencrypted SQLite database. Open another file, or encrypt a copy of this one.
     #[error("the database file is an unencrypted SQLite database")]
     NotEncrypted,
-    /// The file exists but holds nothing, and no write-ahead log lies beside it. Remove it to create a new database, or
+    /// The file exists but is empty, and there is no write-ahead log beside it. Remove it to create a new database, or
     /// restore a backup.
     #[error("the database file is empty")]
     Empty,
-    /// The file does not end at a page border, or before its last page: a copy was cut short, or it is empty beside a log
-    /// that is not. Restore a complete copy, or salvage what is left.
+    /// The file does not end at a page border, or ends before its last page. A copy was cut short, or the file is empty
+    /// and its log is not. Restore a complete copy, or salvage the intact rows.
     #[error(
         "the database file is truncated: it ends after {size} bytes, before the end of its last page"
     )]
@@ -115,8 +115,8 @@ pub enum OpenError {
         /// The newest one that this version knows.
         supported: u32,
     },
-    /// The file is ours, and its schema is older than any that this version reads, or it has none (0). No release has left it
-    /// like that: put back a copy of the file, or restore a backup.
+    /// The file is ours, and its schema is older than any that this version reads, or it has none (0). No release
+    /// leaves a file like that: put back a copy of the file, or restore a backup.
     #[error("the database has schema {found}; this version reads from {oldest} on")]
     SchemaTooOld {
         /// The schema version of the file.
@@ -146,8 +146,8 @@ pub enum OpenError {
         /// The kind of place, as in [`StoreInfo::key_source`](crate::StoreInfo::key_source).
         r#source: &'static str,
     },
-    /// No key was given, and the record beside the database says that it has to be (`source`): it is kept nowhere, or
-    /// opened with a passphrase. Give it.
+    /// No key was given, and the record beside the database says that one has to be given (`source`): the key is kept
+    /// nowhere, or opened with a passphrase. Give it.
     #[error("the key of the database has to be given each time; it was last given as: {source}")]
     KeyNotGiven {
         /// The kind of source, as in [`StoreInfo::key_source`](crate::StoreInfo::key_source).
@@ -159,7 +159,7 @@ pub enum OpenError {
         /// Its permission bits.
         mode: u32,
     },
-    /// What stands at the place of the key (`source`) is not a key as this software writes or reads it. Put the right
+    /// The content of the place of the key (`source`) is not a key as this software writes or reads it. Put the right
     /// one back.
     #[error("the {source} does not contain a key", source = source_text(source))]
     KeyMalformed {
@@ -169,15 +169,16 @@ pub enum OpenError {
     /// The key has another length than 32 bytes. Give the whole key.
     #[error("the key has {found} bytes; 32 are needed")]
     KeyLength {
-        /// How many bytes there are.
+        /// The number of bytes.
         found: usize,
     },
-    /// An identifier is empty, too long or holds a character that cannot be stored (NUL among them). Choose another one.
+    /// An identifier is empty, too long or holds a character that cannot be stored (NUL among them). Choose another
+    /// one.
     #[error(
         "the {which} is empty, longer than {limit} bytes, or has a character that is not allowed"
     )]
     BadIdentifier {
-        /// Which identifier: `service`, `key id`, `secret name`, `variable name`.
+        /// The identifier: `service`, `key id`, `secret name`, `variable name`.
         which: &'static str,
         /// The most bytes that it may have.
         limit: usize,
@@ -202,7 +203,8 @@ pub enum OpenError {
     /// purpose. Try again, or restore the key file.
     #[error("the passphrase is wrong, or its key file was changed")]
     WrongPassphrase,
-    /// The callback that should give the key failed. Its text is not shown, because it may hold a secret; look there.
+    /// The callback that should give the key failed. Its error may hold a secret and is not shown. Look at the
+    /// callback.
     #[error("the callback that gives the key failed")]
     CallbackFailed,
     /// There is no keyring: no D-Bus session, no service behind it, or this system has no store of the kind that was
@@ -215,7 +217,7 @@ pub enum OpenError {
     /// The keyring did not answer in time; it may be waiting for somebody to unlock it. Unlock it, or allow more time.
     #[error("the keyring did not answer within {seconds} s")]
     KeyringTimeout {
-        /// How long was waited.
+        /// The time that was waited.
         seconds: u64,
     },
     /// The store keeps keys only until a reboot or logout, and the database would be lost with them. Choose another
@@ -234,7 +236,7 @@ pub enum OpenError {
     /// database with the new key (`source` says where it comes from); that completes it.
     #[error("a re-key was interrupted: the database needs the new key, from: {source}")]
     RekeyInterrupted {
-        /// Where the new key comes from.
+        /// The source of the new key.
         r#source: &'static str,
     },
     /// The key was stored but reads back differently. Check its store; the new files were removed.
@@ -244,12 +246,12 @@ pub enum OpenError {
     /// If it is really gone and you want to start anew, remove the record and the key, or choose another key id.
     #[error("a key or its record exists, but the database does not")]
     DatabaseMissingButKeyPresent,
-    /// A restore, a salvage or a copy that was to make this database was interrupted. Call it again. To have an empty one
-    /// instead, remove what it has left: `NAME.tmp`, the record (`NAME.keyinfo`) and the key that it has made.
+    /// A restore, a salvage or a copy that was to make this database was interrupted. Call it again. To have an empty
+    /// database instead, remove its leftovers: `NAME.tmp`, the record (`NAME.keyinfo`) and the key that it has made.
     #[error("a restore, salvage or copy that was to make the database was interrupted")]
     RestoreInterrupted,
-    /// A write-ahead log stands beside a database that is not there. It may hold the only copy of the newest
-    /// messages: put the database file back, or move the log away to start anew.
+    /// A write-ahead log exists beside a database that does not. It may hold the only copy of the newest messages: put
+    /// the database file back, or move the log away to start anew.
     #[error("the database file is missing, but its write-ahead log exists")]
     DatabaseMissingButLogPresent,
     /// The directory is open to other users and cannot safely be tightened. Run `chmod 700` on it, or use a
@@ -258,33 +260,33 @@ pub enum OpenError {
         "the directory of the {role} has mode {mode:04o}; run `chmod 700` on it or use a directory of its own"
     )]
     DirectoryTooWide {
-        /// Whose directory it is.
+        /// The file whose directory it is.
         role: FileRole,
         /// Its permission bits.
         mode: u32,
     },
-    /// A symbolic link stands where a file should be. Give the path of the file itself.
+    /// A symbolic link is in the place of a file. Give the path of the file itself.
     #[error("the {role} is a symbolic link")]
     Symlink {
-        /// Which file.
+        /// The file.
         role: FileRole,
     },
-    /// A FIFO, a device, a socket or a directory stands where a file should be. Use another path.
+    /// A FIFO, a device, a socket or a directory is in the place of a file. Use another path.
     #[error("the {role} is not a regular file")]
     NotAFile {
-        /// Which file.
+        /// The file.
         role: FileRole,
     },
     /// The file has more than one name, so another path leads to it too. Remove the other link.
     #[error("the {role} has more than one hard link")]
     HardLink {
-        /// Which file.
+        /// The file.
         role: FileRole,
     },
     /// The file or directory belongs to another user. Run as that user, or use another path.
     #[error("the {role} belongs to another user")]
     ForeignOwner {
-        /// Which file.
+        /// The file.
         role: FileRole,
     },
     /// The file system of the directory cannot hold a database: it is shared between machines (NFS, SMB, 9p and their
@@ -294,11 +296,11 @@ pub enum OpenError {
         "the directory of the {role} is on {kind}, which {why}; use a directory on a local disk"
     )]
     UnsuitableFileSystem {
-        /// Whose directory it is.
+        /// The file whose directory it is.
         role: FileRole,
-        /// What the file system is called, for example `NFS`.
+        /// The name of the file system, for example `NFS`.
         kind: &'static str,
-        /// What it lacks.
+        /// The reason.
         why: &'static str,
     },
     /// Windows: the directory is open to other accounts and holds other files, so that it is not tightened. Run the
@@ -308,33 +310,33 @@ pub enum OpenError {
          \"%USERNAME%:(OI)(CI)F\" \"SYSTEM:(OI)(CI)F\"` in it or use a directory of its own"
     )]
     DirectoryTooOpen {
-        /// Whose directory it is.
+        /// The file whose directory it is.
         role: FileRole,
     },
-    /// A directory on the path was moved or replaced while the file was being opened, so that another file than the
-    /// one that was checked was opened. Find out who may rename the directories above, then open it again.
+    /// A directory on the path was moved or replaced during the opening, so that another file than the checked one was
+    /// opened. Find out who may rename the directories above, then open it again.
     #[error("a directory on the path of the {role} was replaced while it was being opened")]
     PathChanged {
-        /// Which file.
+        /// The file.
         role: FileRole,
     },
-    /// The path cannot be used: it has no file name, a parent is not a directory, or it (or a name that is made from it)
-    /// is that of another file, such as one that the database keeps beside it. Use another path.
+    /// The path cannot be used. It has no file name, or a parent is not a directory, or it (or a name that is made from
+    /// it) is the path of another file, such as one that the database keeps beside it. Use another path.
     #[error("the path of the {role} cannot be used")]
     BadPath {
-        /// Which file.
+        /// The file.
         role: FileRole,
     },
-    /// The file cannot be called so: it would have the name of a file that stands beside another database, or names that
-    /// have to be made from it cannot be had or written down. The message says which. Use another name.
+    /// The file cannot have this name. It would have the name of a file beside another database, or names made from it
+    /// would be too long or cannot be recorded. The message says which. Use another name.
     #[error("the {role} cannot have this name: {why}")]
     BadName {
-        /// Which file.
+        /// The file.
         role: FileRole,
-        /// What is wrong with the name, and what to do.
+        /// The fault of the name, and the remedy.
         why: &'static str,
     },
-    /// The path of the database, made absolute and with the links on it followed, is longer than SQLite takes. Use a shorter
+    /// The path of the database, made absolute and with its links followed, is longer than SQLite takes. Use a shorter
     /// one.
     #[error(
         "the absolute path of the database file has {length} bytes; {limit} are possible, because SQLite opens none of more \
@@ -346,19 +348,19 @@ pub enum OpenError {
         /// The longest one.
         limit: usize,
     },
-    /// A file stands under a name that is made from that of the database, and nothing shows that it is one of its own.
+    /// A file has a name that is made from the name of the database, and nothing shows that it belongs to the database.
     /// Move it away, or use another path.
     #[error("a file that is not of this database has its name with `{suffix}` behind it")]
     NameTaken {
-        /// What follows the name of the database.
+        /// The suffix behind the name of the database.
         suffix: &'static str,
     },
     /// The operating system refused. The kind says why; see the system log.
     #[error("{action} the {role} failed: {kind}")]
     Io {
-        /// What was tried.
+        /// The action.
         action: &'static str,
-        /// With which file.
+        /// The file.
         role: FileRole,
         /// The reason.
         kind: io::ErrorKind,
@@ -382,7 +384,7 @@ fn source_text(source: &str) -> &'static str {
     }
 }
 
-/// A file by what it is for. Errors name files so, never by path.
+/// A file by its purpose. Errors name files so, never by path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileRole {

@@ -43,17 +43,17 @@ pub(crate) struct Found {
     pub(crate) mode: u32,
 }
 
-/// An [`OpenError`] from an error of the operating system, without its text, which may hold a path.
+/// An [`OpenError`] from an error of the operating system. The text of that error may hold a path and is left out.
 pub(crate) fn io_error(action: &'static str, role: FileRole, error: &io::Error) -> OpenError {
     OpenError::Io { action, role, kind: error.kind() }
 }
 
-/// Whether there is no such directory. One that cannot be seen may be there.
+/// Whether there is no such directory. A directory that cannot be seen may exist.
 pub(crate) fn is_missing(directory: &Path) -> bool {
     matches!(directory.try_exists(), Ok(false))
 }
 
-/// A directory as it will be found once what is missing of it has been made.
+/// The future path of a directory, after its missing parts have been made.
 pub(crate) fn resolved(directory: &Path) -> io::Result<PathBuf> {
     let directory = std::path::absolute(directory)?;
     for there in directory.ancestors() {

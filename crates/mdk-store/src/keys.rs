@@ -1,4 +1,4 @@
-//! Where the key of a database is, how it is read, made and removed; and what stands beside the database about that.
+//! The key of a database: its place, how it is read, made and removed, and the record of that beside the database.
 
 pub(crate) mod database_key;
 mod environment;

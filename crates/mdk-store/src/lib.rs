@@ -1,4 +1,4 @@
-//! What stays: one SQLCipher database per account, its key, its files and its locks.
+//! The storage of the client: one SQLCipher database per account, its key, its files and its locks.
 //!
 //! A [`Store`] is one open database. All work happens in a [`Tx`]: [`Store::write`] commits or changes nothing,
 //! [`Store::read`] never changes anything. The crate stores and finds; it decides no policy.

@@ -1,4 +1,4 @@
-//! Opening: what was found, and what is done with it.
+//! Opening: the findings, and the actions that follow from them.
 
 mod in_order;
 mod key_lookup;

@@ -1,5 +1,5 @@
-//! SQLCipher's documented interface, as far as a whole file is concerned: whether a key fits, whether every page is authentic, a
-//! connection that changes nothing, a copy under another key.
+//! SQLCipher's documented interface for a whole file: whether a key fits, whether every page is authentic, a connection
+//! that changes nothing, a copy under another key.
 
 pub(crate) mod configure;
 pub(crate) mod connection;

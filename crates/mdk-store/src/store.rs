@@ -46,26 +46,26 @@ use crate::{
 
 /// One open database. It holds the owner lock until it is dropped.
 ///
-/// A write is durable when it returns and costs one sync, or two when it also moves the write-ahead log into the
+/// A write is durable when it returns. It costs one sync, or two when it also moves the write-ahead log into the
 /// database file.
 pub struct Store {
-    /// `None` while dropping, while it cannot be mended, and after a re-key that could open neither the new nor the old
-    /// file again.
+    /// `None` while dropping, while the connection cannot be replaced, and after a re-key that could open neither the
+    /// new nor the old file again.
     conn: Option<Conn>,
     /// The connection must be replaced before anything else is done.
     broken: bool,
-    /// A write has failed, and what it left in the log must go before the next one.
+    /// A write has failed, and its leftover in the log must go before the next one.
     untidy: bool,
-    /// Its key, from when it was closed until there is another one.
+    /// The key, from the closing of a connection until there is another one.
     spare_key: Option<Secret<32>>,
     /// Frames of the write-ahead log that are committed.
     log_frames: Arc<AtomicI32>,
     pub(crate) unread: UnreadCounts,
     states: KnownStates,
-    /// Since the log was last cut.
+    /// The worst erasure since the log was last cut.
     erased: Cell<Erased>,
     home: Option<Home>,
-    /// What made the database, from then until something is written to it.
+    /// The result of making the database, until something is written to it.
     created: Option<Created>,
     key_source: &'static str,
     /// The source, if it can make a fresh key for a re-key. It holds no key, though it may hold a passphrase.
@@ -75,7 +75,7 @@ pub struct Store {
     pid: u32,
 }
 
-/// Where a database on disk lives.
+/// The place of a database on disk.
 struct Home {
     place: Place,
     path: PathBuf,
@@ -95,9 +95,9 @@ pub struct StoreInfo {
     pub sqlcipher_version: String,
     /// Size of the database in bytes, without the write-ahead log.
     pub size_bytes: u64,
-    /// Where the key came from: a [`DatabaseKey::source`], or `"none"` in memory.
+    /// The source of the key: a [`DatabaseKey::source`], or `"none"` in memory.
     pub key_source: &'static str,
-    /// When the database was encrypted anew last, in Unix seconds.
+    /// The time of the last re-key, in Unix seconds.
     pub rekeyed_at: Option<u64>,
 }
 
@@ -111,7 +111,7 @@ impl Store {
     /// Opens the database at `path`, or creates it, and takes its owner lock.
     ///
     /// # Errors
-    /// An [`OpenError`] that says who must do what. A failed open leaves no new file and changes no key.
+    /// An [`OpenError`] that says who must act and how. A failed open leaves no new file and changes no key.
     pub fn open(path: &Path, key: &DatabaseKey, options: &OpenOptions) -> Result<Self, OpenError> {
         let key = &key.settled();
         let open::Opened { conn, place, lock, rekeyed_at, created, before } =
@@ -130,10 +130,10 @@ impl Store {
         Ok(store)
     }
 
-    /// Closes a database whose opening could not be completed. One that the opening has made, and to which nothing was
-    /// written yet, is removed again, with its key and what else was made for it.
+    /// Closes a database whose opening could not be completed. A database that the opening has made, and to which
+    /// nothing was written yet, is removed again, with its key and its other files.
     pub fn take_back(mut self) {
-        // What another owner has opened meanwhile is that one's.
+        // A database that another owner has opened meanwhile belongs to that owner.
         let (Some(created), Ok(())) = (self.created.take(), self.require_owner()) else { return };
         if let Some(conn) = self.conn.take() {
             conn.flush_prepared_statement_cache();
@@ -157,7 +157,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Without its connection yet: [`Self::attach`] follows.
+    /// A store without its connection: [`Self::attach`] follows.
     fn without_connection(
         conn: &Connection,
         home: Option<Home>,
@@ -198,7 +198,7 @@ impl Store {
             }
         };
         if !primed {
-            // What could not be moved stands there still.
+            // Frames that could not be moved are still in the log.
             self.log_frames.store(checkpoint::committed(&conn)?, Ordering::Relaxed);
         }
         self.conn = Some(conn);
@@ -206,9 +206,9 @@ impl Store {
         Ok(())
     }
 
-    /// Whether nothing stands in the log but what primes it.
+    /// Prepares the connection and primes the log. Returns whether nothing but the priming frame is in the log.
     fn prepare(&self, conn: &mut Conn) -> Result<bool, OpenError> {
-        // Until it has shown that it can write, it does not touch the log when it is dropped.
+        // A connection that has not shown that it can write does not touch the log when it is dropped.
         if self.home.is_some() {
             configure::keep_log(conn, true)?;
         }
@@ -226,7 +226,7 @@ impl Store {
         Ok(primed)
     }
 
-    /// Closes the connection; [`Self::attach`] must follow. On failure it is still there.
+    /// Closes the connection; [`Self::attach`] must follow. On failure it is still open.
     pub(crate) fn shut(&mut self) -> Result<()> {
         self.conn()?.flush_prepared_statement_cache();
         let Some(conn) = self.conn.take() else { return Ok(()) };
@@ -236,7 +236,7 @@ impl Store {
         })
     }
 
-    /// Where the database lies; `None` in memory.
+    /// The place of the database; `None` in memory.
     pub(crate) fn place(&self) -> Option<&Place> {
         self.home.as_ref().map(|home| &home.place)
     }
@@ -246,7 +246,7 @@ impl Store {
         self.home.as_ref().map(|home| &home.lock)
     }
 
-    /// Fails if this is not known to be the only owner: what it would write or remove may be another one's.
+    /// Fails if this is not known to be the only owner: files that it would write or remove may be another owner's.
     pub(crate) fn require_owner(&self) -> Result<()> {
         if self.pid != std::process::id() {
             return Err(StoreError::WrongProcess);
@@ -264,7 +264,7 @@ impl Store {
         self.kept_source.as_ref()
     }
 
-    /// Remembers where the key is from now on.
+    /// Remembers the new source of the key.
     pub(crate) fn rekeyed(&mut self, source: &DatabaseKey, at: Option<u64>) {
         self.key_source = source.source();
         self.kept_source = source.makes_keys().then(|| source.clone());
@@ -278,13 +278,14 @@ impl Store {
         self.conn.as_deref().ok_or(StoreError::Closed)
     }
 
-    /// Whether every call from now on ends with [`StoreError::Closed`]: there is neither a connection nor the key for one.
+    /// Whether every call from now on ends with [`StoreError::Closed`]: there is neither a connection nor the key for
+    /// one.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.conn.is_none() && !(self.broken && self.spare_key.is_some())
     }
 
-    /// To be told when all of the write-ahead log was moved into the file.
+    /// Notes that all of the write-ahead log was moved into the file.
     pub(crate) fn log_was_emptied(&self) {
         self.log_frames.store(0, Ordering::Relaxed);
     }
@@ -292,14 +293,14 @@ impl Store {
     /// Runs `f` in a write transaction: commits and makes durable on `Ok`, undoes everything on `Err` or a panic.
     ///
     /// # Errors
-    /// What `f` returns, or a [`StoreError`] of the transaction itself.
+    /// The error of `f`, or a [`StoreError`] of the transaction itself.
     pub fn write<T, E: From<StoreError>>(
         &mut self,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         self.require_owner()?;
         self.mend()?;
-        // Not before the commit is it needed, and what is only tried has none.
+        // The error is reported only at the commit: a transaction that is undone does not need a tidy log.
         let untidy = self.tidy().err();
         take_fault();
         let before = self.log_frames.load(Ordering::Relaxed);
@@ -328,20 +329,20 @@ impl Store {
         }
     }
 
-    /// Moves the write-ahead log when it has become long. The commit before is durable, whatever comes of this.
+    /// Moves the write-ahead log when it has become long. The earlier commit is durable, with any outcome of this.
     fn tend_log(&mut self, before: i32) {
-        // After a move the next commit begins the log anew, so the number tells when it is long again.
+        // The next commit after a move begins the log anew, so the number tells when it is long again.
         let frames = self.log_frames.load(Ordering::Relaxed);
-        // That commit syncs the log's head and its end. If it is long enough by itself, the one after it moves the log: no
-        // call syncs more than twice.
+        // The first commit of a log syncs its head and its end. If it is long enough by itself, the next commit moves
+        // the log: no call syncs more than twice.
         let begun = before == 0;
         let short = frames < checkpoint::CHECKPOINT_PAGES || frames == before;
         if begun || short || self.require_owner().is_err() {
             return;
         }
         match self.conn().and_then(checkpoint::move_log) {
-            // Nothing in the log is needed now. Should the commit that begins it anew fail, a recovery must not find it:
-            // it stands at the beginning, not behind the frames that were moved.
+            // Nothing in the log is needed now. If the commit that begins it anew fails, a recovery must not find that
+            // commit: it is at the beginning, not behind the frames that were moved.
             Ok(true) => {
                 self.log_was_emptied();
                 let cut = self.erased.get() == Erased::Content;
@@ -354,9 +355,9 @@ impl Store {
         }
     }
 
-    /// Takes what was deleted out of the write-ahead log, too: its frames are written over one by one as the log is used
-    /// again, and some of them hardly ever. Costs nothing where nothing was deleted since the last time, else one sync, and the
-    /// room of the log, which comes back by use.
+    /// Takes deleted content out of the write-ahead log, too. The frames of the log are overwritten one by one as it is
+    /// used again, and some of them hardly ever. It costs nothing where nothing was deleted since the last time.
+    /// Otherwise it costs one sync, and the room of the log, which comes back by use.
     ///
     /// # Errors
     /// A [`StoreError`]; the next call tries it again.
@@ -368,7 +369,7 @@ impl Store {
         self.mend()?;
         match checkpoint::move_log(self.conn()?) {
             Ok(true) => {}
-            // Somebody reads an old state.
+            // Another connection reads an old state.
             Ok(false) => return Ok(()),
             Err(error) => {
                 self.broken = true;
@@ -384,7 +385,7 @@ impl Store {
     /// Runs `f` in a read transaction: one consistent state, and nothing that `f` does is kept.
     ///
     /// # Errors
-    /// What `f` returns, or a [`StoreError`] of the transaction itself.
+    /// The error of `f`, or a [`StoreError`] of the transaction itself.
     pub fn read<T, E: From<StoreError>>(
         &mut self,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
@@ -431,16 +432,16 @@ impl Store {
         self.read(|tx| digest::digest(tx.conn))
     }
 
-    /// Closes the database: moves the write-ahead log into the file, closes it and releases the owner lock.
-    /// Dropping does the same, without saying when it fails; nothing is lost by that. Whoever has lost the lock leaves the
-    /// log to the next owner.
+    /// Closes the database: moves the write-ahead log into the file, closes the file and releases the owner lock.
+    /// Dropping does the same without reporting a failure; nothing is lost by that. A store that has lost the lock
+    /// leaves the log to the next owner.
     ///
     /// # Errors
-    /// A [`StoreError`] when the log could not be moved. The database is closed all the same. That there is no room for it is none: the
-    /// next opening moves it.
+    /// A [`StoreError`] when the log could not be moved. The database is closed all the same. A full disk is no error:
+    /// the next opening moves the log.
     pub fn close(mut self) -> Result<()> {
         if self.conn.is_none() && !self.broken {
-            // Nothing is open any more, and what is on disk was left in good order.
+            // Nothing is open any more, and the files were left in good order.
             return Ok(());
         }
         if self.require_owner() == Err(StoreError::LockLost) {
@@ -462,7 +463,7 @@ impl Drop for Store {
     fn drop(&mut self) {
         let Some(conn) = self.conn.take() else { return };
         if self.pid != std::process::id() {
-            // A forked child: its parent still uses the files, and closing would touch them.
+            // This is a forked child. Its parent still uses the files, and closing would touch them.
             std::mem::forget(conn);
             return;
         }
@@ -472,12 +473,12 @@ impl Drop for Store {
             if !lost {
                 let _ = checkpoint::end_after(&conn, self.log_frames.load(Ordering::Relaxed));
             }
-            // Its idea of the log is not to be trusted, or the log is another owner's; the next opening recovers from the
-            // log itself.
+            // The connection's view of the log is not to be trusted, or the log is another owner's. The next opening
+            // recovers from the log itself.
             let _ = configure::keep_log(&conn, true);
             return;
         }
-        // Closing the last connection checkpoints too; this only makes the log empty first.
+        // Closing the last connection checkpoints, too. This only empties the log first.
         let _ = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         if conn.close().is_err() {
             tracing::warn!("the database could not be closed cleanly");

@@ -1,14 +1,15 @@
-//! The decisions of the Windows part, as functions of text and numbers, so that they are tested everywhere.
+//! The decisions of the Windows part, as functions of text and numbers, so that they are tested on every system.
 //!
 //! Access lists are read and written as SDDL (Security Descriptor Definition Language, `[MS-DTYP]` 2.5.1).
 
 /// The account `SYSTEM`, under which the operating system itself runs.
 const SYSTEM: [&str; 2] = ["SY", "S-1-5-18"];
 
-/// The group of administrators. They may take any file anyway, and what an elevated administrator creates belongs to it.
+/// The group of administrators. They may take any file anyway, and own the files that an elevated administrator
+/// creates.
 const ADMINISTRATORS: [&str; 2] = ["BA", "S-1-5-32-544"];
 
-/// Not accounts: whoever creates, or owns, the file. The owner is checked on its own.
+/// No accounts: they stand for the creator, or the owner, of the file. The owner is checked on its own.
 const OWNER: [&str; 4] = ["CO", "S-1-3-0", "OW", "S-1-3-4"];
 
 /// `FILE_ATTRIBUTE_DIRECTORY`.
@@ -20,7 +21,7 @@ const PERSISTENT_ACLS: u32 = 8;
 /// `DRIVE_REMOTE`.
 const DRIVE_REMOTE: u32 = 4;
 
-/// Why a file is refused.
+/// The reason why a file is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     Reparse,
@@ -33,8 +34,8 @@ pub(super) fn file_sddl(sid: &str) -> Option<String> {
     is_sid(sid).then(|| format!("D:P(A;;FA;;;{sid})(A;;FA;;;SY)"))
 }
 
-/// The access list of a new directory. Files that are made in it without a list of their own, as SQLite does with its
-/// side-cars, inherit it.
+/// The access list of a new directory. Files that are made in it without a list of their own inherit it; SQLite makes
+/// its side-cars so.
 pub(super) fn directory_sddl(sid: &str) -> Option<String> {
     is_sid(sid).then(|| format!("D:P(A;OICI;FA;;;{sid})(A;OICI;FA;;;SY)"))
 }
@@ -49,7 +50,8 @@ fn is_sid(text: &str) -> bool {
 }
 
 /// Whether an access list lets in nobody but `sid`, `SYSTEM` and administrators. `sddl` is the `D:` part as Windows
-/// writes it. A list that cannot be understood is not private; neither is a missing one, which lets in everybody.
+/// writes it. A list that cannot be understood is not private. A missing list lets in everybody, and is not private
+/// either.
 pub(super) fn is_private(sddl: &str, sid: &str) -> bool {
     let Some(list) = sddl.strip_prefix("D:") else {
         return false;
@@ -69,7 +71,7 @@ pub(super) fn is_private(sddl: &str, sid: &str) -> bool {
     entries.split(")(").all(|entry| {
         let fields: Vec<&str> = entry.split(';').collect();
         match fields[..] {
-            // What denies cannot widen.
+            // An entry that denies cannot widen.
             ["D", _, _, "", "", _] => true,
             ["A", _, _, "", "", who] => {
                 who == sid
@@ -118,7 +120,7 @@ pub(super) fn drive_root(path: &str) -> Option<String> {
     }
 }
 
-/// What a volume is, from `GetDriveTypeW` (`None` for a path on a server) and the flags of the volume.
+/// The verdict on a volume, from `GetDriveTypeW` (`None` for a path on a server) and the flags of the volume.
 pub(super) fn judge_volume(drive: Option<u32>, flags: u32) -> super::file_system::Verdict {
     use super::file_system::{NO_MODES, Verdict};
     match drive {

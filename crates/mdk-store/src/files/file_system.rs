@@ -1,8 +1,8 @@
-//! Which file systems a database may live on.
+//! The file systems on which a database may be.
 //!
-//! SQLite's write-ahead log is coordinated through a memory-mapped file, which two machines do not share, and every
-//! promise about modes is empty where the file system has none. Such places are refused; where the promises hold only
-//! under conditions that cannot be seen from here, there is one warning per kind and process.
+//! SQLite's write-ahead log is coordinated through a memory-mapped file, which two machines do not share. Every promise
+//! about modes is empty where the file system has none. Such places are refused. Where the promises hold only under
+//! conditions that cannot be seen from here, there is one warning per kind and process.
 //!
 //! Numbers: `linux/magic.h` and the `f_type` list of statfs(2).
 
@@ -10,21 +10,21 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::{FileRole, OpenError};
 
-/// What is known about a file system.
+/// The verdict on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// A local file system with modes, or one that we do not know.
     Good,
-    /// It works under conditions; `why` says which.
+    /// It works under conditions; `why` names them.
     Warn {
-        /// What the file system is called.
+        /// The name of the file system.
         kind: &'static str,
         /// A subordinate clause that begins with a verb.
         why: &'static str,
     },
     /// It cannot hold a database.
     Refuse {
-        /// What the file system is called.
+        /// The name of the file system.
         kind: &'static str,
         /// A subordinate clause that begins with a verb.
         why: &'static str,

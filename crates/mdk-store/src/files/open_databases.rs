@@ -1,13 +1,13 @@
-//! Files that SQLite has open in this process, and descriptors that must not be closed before it has closed them.
+//! Files that SQLite has open in this process, and descriptors that must stay open until it has closed them.
 //!
-//! SQLite's locks are record locks, and those of a process on a file end when it closes any descriptor of that file, also
-//! one that had nothing to do with them (<https://sqlite.org/howtocorrupt.html>, 2.2). Without its lock, a connection goes
-//! on writing into a log that the next program to look at the database moves into the file and removes: what was
-//! acknowledged is lost. So every descriptor that this crate opens by name is a [`Handle`]. Dropped while SQLite has the
-//! file open, under whatever name, it is kept here, and closed when SQLite has closed the file.
+//! SQLite's locks are record locks. All locks of a process on a file end when it closes any descriptor of that file,
+//! even an unrelated one (<https://sqlite.org/howtocorrupt.html>, 2.2). A connection without its lock goes on writing
+//! into a log. The next program that looks at the database moves that log into the file and removes it, and
+//! acknowledged content is lost. So every descriptor that this crate opens by name is a [`Handle`]. A handle that is
+//! dropped while SQLite has the file open, under any name, is kept here. It is closed when SQLite has closed the file.
 //!
-//! A child of `fork` inherits what SQLite knows of them, with connections that it cannot close and mutexes that may be locked for
-//! ever. So in a child that was made while a connection was there everything of this crate is refused.
+//! A child of `fork` inherits SQLite's state of these files, with connections that it cannot close and mutexes that may
+//! be locked for ever. So this crate refuses everything in a child that was made while a connection was there.
 
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ use std::{
 
 use crate::StoreError;
 
-/// Which file it is, whatever its name: its device and its number there.
+/// The identity of a file, independent of its name: its device and its number there.
 pub(crate) type Id = (u64, u64);
 
 /// A file with connections that lock it, and descriptors that wait for their end.
@@ -34,7 +34,7 @@ struct Used {
 
 static FILES: Mutex<Vec<Used>> = Mutex::new(Vec::new());
 
-/// The process that has used SQLite first, 0 before, and how many connections it has.
+/// The process that has used SQLite first (0 before that), and the number of its connections.
 static OWNER: AtomicU32 = AtomicU32::new(0);
 static CONNECTIONS: AtomicUsize = AtomicUsize::new(0);
 
@@ -50,7 +50,7 @@ impl InProcess {
 
 impl Drop for InProcess {
     fn drop(&mut self) {
-        // What a child has inherited stays counted there: it is never closed.
+        // A connection that a child has inherited stays counted in the child: it is never closed there.
         if self.0 == std::process::id() {
             CONNECTIONS.fetch_sub(1, Ordering::Relaxed);
         }
@@ -74,7 +74,7 @@ pub(crate) fn refuse_forked() -> Result<(), StoreError> {
     if is_forked() { Err(StoreError::WrongProcess) } else { Ok(()) }
 }
 
-/// `None` in a child that is refused: a thread of its parent may have been here.
+/// The files in use. `None` in a child that is refused: a thread of its parent may have held the lock.
 fn used() -> Option<MutexGuard<'static, Vec<Used>>> {
     (!is_forked()).then(|| FILES.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -83,12 +83,12 @@ fn find(used: &mut [Used], id: Option<Id>) -> Option<&mut Used> {
     used.iter_mut().find(|used| Some(used.id) == id)
 }
 
-/// A connection locks these files from before it opens them. To be dropped after it is closed.
+/// Files that a connection locks, from before it opens them. It is dropped after the connection is closed.
 #[derive(Default)]
 pub(crate) struct InUse(Vec<Id>);
 
 impl InUse {
-    /// This file, if there is one, is locked from now on.
+    /// Notes that this file, if there is one, is locked from now on.
     pub(crate) fn note_open(&mut self, id: Option<Id>) {
         let Some(id) = id.filter(|id| !self.0.contains(id)) else { return };
         let Some(mut used) = used() else { return };
@@ -108,7 +108,7 @@ impl Drop for InUse {
                 found.connections -= 1;
             }
         }
-        // What was kept is closed before another connection can have a lock to lose.
+        // The kept descriptors are closed before another connection can have a lock to lose.
         used.retain(|used| used.connections > 0);
     }
 }
@@ -122,7 +122,7 @@ impl Handle {
         Self(Some(file.into()))
     }
 
-    /// One that was kept and is free, as if it were just opened, for reading. Without it each look at an open database
+    /// A kept handle that is free, as if it were just opened, for reading. Without it each look at an open database
     /// would cost a descriptor.
     pub(super) fn kept(id: Id) -> Option<Self> {
         let file = find(&mut used()?, Some(id))?.kept.pop()?;
@@ -130,7 +130,7 @@ impl Handle {
         handle.seek(SeekFrom::Start(0)).ok().map(|_| handle)
     }
 
-    /// The file alone, for one that SQLite never opens.
+    /// The file alone, for a file that SQLite never opens.
     pub(crate) fn into_file(mut self) -> File {
         self.0.take().expect("it is there until it is dropped")
     }
@@ -163,16 +163,17 @@ impl Drop for Handle {
         let Some(mut used) = used() else { return };
         match find(&mut used, id) {
             Some(used) => used.kept.push(file),
-            // While no connection can begin to use it.
+            // The guard is still held, so no connection can begin to use it.
             None => drop(file),
         }
     }
 }
 
-/// Opens a file that somebody has named, for reading; links are followed. It may turn out to be a database that is open.
+/// Opens a file that the user has named, for reading. Links are followed. It may turn out to be a database that is
+/// open.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn open_to_read(path: &Path) -> io::Result<impl Deref<Target = File> + Read> {
     open(path)
 }
@@ -196,7 +197,7 @@ fn id_of(meta: &std::fs::Metadata) -> Option<Id> {
     Some((meta.dev(), meta.ino()))
 }
 
-/// Elsewhere locks belong to the descriptor that took them.
+/// Locks belong to the descriptor that took them on other systems.
 #[cfg(not(unix))]
 fn id_of(_meta: &std::fs::Metadata) -> Option<Id> {
     None

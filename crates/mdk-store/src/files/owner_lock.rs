@@ -1,8 +1,8 @@
 //! One owner per database: an exclusive lock of the operating system on a sibling file. It dies with its holder.
 //!
 //! The lock belongs to the open file, so it also keeps out a second opener in the same process. A child that was forked
-//! while the database was open has the same open file, and closes it at once: see [`let_go_in_child`]. For a child that
-//! does not call that, because it was forked behind Python's back, the lock lasts until it ends too, or starts another
+//! while the database was open has the same open file, and closes it at once: see [`let_go_in_child`]. A child that was
+//! forked behind Python's back does not call that. The lock then lasts until the child ends too, or starts another
 //! program.
 
 use std::{
@@ -16,10 +16,10 @@ use std::{
 use super::{Place, io_error};
 use crate::{FileRole, OpenError, StoreError};
 
-/// How often a waiting opener looks again.
+/// The time between two tries of a waiting opener.
 const POLL: Duration = Duration::from_millis(5);
 
-/// How long a holder may take from getting the lock to having written its pid.
+/// The time that a holder may take from getting the lock to writing its pid.
 const GRACE: Duration = Duration::from_millis(20);
 
 /// The locked file; `None` in a child that has let go of it.
@@ -52,8 +52,8 @@ impl OwnerLock {
                     let written = write_pid(&file);
                     let lock = Self::of(file, place, name, created);
                     return match written {
-                        // Without room others are not told who has it, but it is held all the same: what only reads,
-                        // or writes elsewhere, is needed most when a disk is full.
+                        // A full disk hides the holder's pid from others, but the lock is held all the same. Callers
+                        // that only read, or write elsewhere, are needed most when a disk is full.
                         Ok(()) => Ok(lock),
                         Err(e) if is_without_room(&e) => Ok(lock),
                         Err(e) => {
@@ -73,8 +73,8 @@ impl OwnerLock {
         }
     }
 
-    /// Takes the lock where no file can be made or written to, if there is a lock file at all. Without one nobody has
-    /// opened the database before, and nobody can now.
+    /// Takes the lock where no file can be made or written to, if there is a lock file at all. Without a lock file
+    /// nobody has opened the database before, and nobody can now.
     pub(crate) fn take_unwritable(place: &Place) -> Result<Option<Self>, OpenError> {
         let name = super::with_suffix(place.name(), ".lock");
         let Some(found) = place.inspect(&name, FileRole::Lock)? else { return Ok(None) };
@@ -94,23 +94,23 @@ impl OwnerLock {
         Self { file, place: place.twin(), name, created, pid: std::process::id() }
     }
 
-    /// Whether the lock file is still the one that is locked. If it was removed or replaced, another opener may hold
-    /// a lock of its own by now.
+    /// Whether the lock file is still the one that is locked. If it was removed or replaced, another opener may hold a
+    /// lock of its own by now.
     pub(crate) fn is_intact(&self) -> bool {
         guard(&self.file).as_ref().is_some_and(|file| self.place.is_same(&self.name, file))
     }
 
-    /// Fails if another opener may hold a lock of its own by now. Asked before each step that would undo what that one has
-    /// done.
+    /// Fails if another opener may hold a lock of its own by now. It is called before each step that would undo the
+    /// other opener's work.
     pub(crate) fn require(&self) -> Result<(), StoreError> {
         if self.is_intact() { Ok(()) } else { Err(StoreError::LockLost) }
     }
 
-    /// Removes the lock file if this opener created it: a failed open leaves no new file. One that another opener has put
-    /// in its place stays.
+    /// Removes the lock file if this opener created it: a failed open leaves no new file. A file that another opener
+    /// has put in its place stays.
     pub(crate) fn undo(self, place: &Place) {
         if self.created && self.is_intact() {
-            // While the lock is still held, so that nobody can hold a lock on the removed file unnoticed.
+            // The lock is still held here, so that nobody can hold a lock on the removed file unnoticed.
             place.remove(&self.name);
         }
     }
@@ -118,8 +118,8 @@ impl OwnerLock {
 
 impl Drop for OwnerLock {
     fn drop(&mut self) {
-        // Said aloud, because a forked child may have inherited the file and would keep the lock alive. That
-        // child in turn must not release what its parent still holds.
+        // The lock is released explicitly, because a forked child may have inherited the file and would keep the lock
+        // alive. That child in turn must not release a lock that its parent still holds.
         if self.pid == std::process::id()
             && let Some(file) = guard(&self.file).take()
         {
@@ -134,11 +134,12 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Closes the locks that a child has inherited, which leaves them to its parent: they end with the parent then, whatever
-/// becomes of the child. To be called in a child that `fork` has made, before anything else of this crate. If a database was
-/// open then, the child can open none, nor can its own children: [`StoreError::WrongProcess`].
+/// Closes the locks that a child has inherited, and leaves them to its parent. They then end with the parent and not
+/// with the child. A child of `fork` must call this before anything else of this crate. If a database was open at the
+/// fork, neither the child nor its own children can open one: [`StoreError::WrongProcess`].
 pub fn let_go_in_child() {
-    // A thread of the parent may have been in one of them: nobody is left here to wait for.
+    // A thread of the parent may have held one of these mutexes. That thread does not exist here, so nothing waits for
+    // it.
     let Ok(all) = ALL.try_lock() else { return };
     for held in all.iter().filter_map(Weak::upgrade) {
         if let Ok(mut file) = held.try_lock() {
@@ -171,13 +172,13 @@ fn is_without_room(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-/// The pid of the holder. A new one may not have written its pid yet, and a dead one has not removed its own, so there
-/// is a little patience for both.
+/// The pid of the holder. A new holder may not have written its pid yet, and a dead one has not removed its own. So
+/// there is a little patience for both.
 fn holder(file: &mut File) -> Option<u32> {
     let start = Instant::now();
     loop {
         let pid = read_pid(file);
-        // One that is not seen may still live, in a container of its own.
+        // A process that is not seen may still live, in a container of its own.
         if pid.is_some_and(is_alive) || start.elapsed() >= GRACE {
             return pid;
         }

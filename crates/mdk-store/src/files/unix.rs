@@ -44,7 +44,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Opens the directory of `path`; makes it, with mode 0700, if it is missing.
+    /// Opens the directory of `path`. Makes it, with mode 0700, if it is missing.
     pub(crate) fn of(path: &Path, role: FileRole) -> Result<Self, OpenError> {
         super::refuse_forked()?;
         let name = path.file_name().ok_or(OpenError::BadPath { role })?.to_owned();
@@ -57,7 +57,7 @@ impl Place {
         };
         let is_database = role == FileRole::Database;
         if is_database && let Ok(dir_path) = super::resolved(parent) {
-            // Before a directory is made.
+            // The length is checked before a directory is made.
             names::path_fits(&dir_path.join(&name))?;
         }
         let made = make_dirs(parent)?;
@@ -82,7 +82,7 @@ impl Place {
         &self.name
     }
 
-    /// The same place for another holder, who is not concerned with the directories that were made.
+    /// The same place for another holder, without the directories that were made.
     pub(crate) fn twin(&self) -> Self {
         Self {
             dir: Arc::clone(&self.dir),
@@ -92,8 +92,8 @@ impl Place {
         }
     }
 
-    /// A path of a file in the directory without symbolic links in front of its name. For display, and for SQLite,
-    /// which takes nothing but a path: see [`Self::confirm_opened`].
+    /// The path of a file in the directory without symbolic links in front of its name. It is for display, and for
+    /// SQLite, which takes only a path: see [`Self::confirm_opened`].
     pub(crate) fn path(&self, name: &OsStr) -> PathBuf {
         self.dir_path.join(name)
     }
@@ -137,7 +137,7 @@ impl Place {
 
     /// The file `name` if it exists: a regular file, ours, with one link. Opened for reading.
     pub(crate) fn inspect(&self, name: &OsStr, role: FileRole) -> Result<Option<Found>, OpenError> {
-        // Looked at before it is opened, because opening a device can do things.
+        // The kind is asked before opening, because opening a device can have effects.
         let stat = match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(None),
@@ -148,7 +148,7 @@ impl Place {
         let open = || rustix::fs::openat(&self.dir, name, flags, Mode::empty());
         let file = match Handle::kept(id_of(&stat)).map_or_else(|| open().map(Handle::of), Ok) {
             Ok(file) => file,
-            // Removed meanwhile, as another opener that failed does with what it has made.
+            // Another opener that failed may have removed its own file meanwhile.
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP) => return Err(OpenError::Symlink { role }),
             Err(e) => return Err(io_error("opening", role, &e.into())),
@@ -159,13 +159,13 @@ impl Place {
         Ok(Some(Found { file, size, mode: permissions(&stat) }))
     }
 
-    /// Which file stands under `name`, without opening it.
+    /// The identity of the file under `name`, without opening it.
     pub(crate) fn id(&self, name: &OsStr) -> Option<Id> {
         rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|s| id_of(&s))
     }
 
-    /// Like `inspect`, and a wider mode than 0600 is narrowed. What SQLite keeps beside a database had the mode of the
-    /// database when it was made: if that could only be read then and can be written to now, so can they.
+    /// Like `inspect`, and narrows a mode wider than 0600. SQLite's files beside a database get the mode of the
+    /// database when they are made. If the database was read-only then and can be written to now, so can they.
     pub(crate) fn inspect_and_narrow(
         &self,
         name: &OsStr,
@@ -218,7 +218,7 @@ impl Place {
         }
     }
 
-    /// Opens a file of ours for writing, its mode narrowed to 0600, and says how long it is.
+    /// Opens a file of ours for writing and narrows its mode to 0600. Returns its length, too.
     fn open_existing(
         &self,
         name: &OsStr,
@@ -234,23 +234,23 @@ impl Place {
             Err(Errno::LOOP) => return Err(OpenError::Symlink { role }),
             Err(e) => return Err(io_error("opening", role, &e.into())),
         };
-        // It may be another file than the one that was inspected.
+        // The file may be another one than was inspected.
         let stat = rustix::fs::fstat(&*file).map_err(|e| io_error("opening", role, &e.into()))?;
         check(&stat, role)?;
         Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0))))
     }
 
-    /// Fails unless the file that stands under `name` is one that this process has open.
+    /// Fails unless the file under `name` is one that this process has open.
     ///
-    /// SQLite is given a path, so whoever may rename a directory above could slip it another one between our checks
-    /// and its opening. Called after SQLite has opened the database, for the database and for its write-ahead log,
-    /// with no descriptor of ours left on either: then the descriptor that is found is SQLite's, and it stays with it.
-    /// Where the descriptors of the process cannot be listed, what the path leads to now is compared instead.
+    /// SQLite is given a path. Anyone who may rename a directory above could give it another file between our checks
+    /// and its opening. This is called after SQLite has opened the database, for the database and for its write-ahead
+    /// log. No descriptor of ours is left on either, so the descriptor that is found is SQLite's, and it stays with it.
+    /// The file that the path leads to now is compared instead where the descriptors of the process cannot be listed.
     pub(crate) fn confirm_opened(&self, name: &OsStr, role: FileRole) -> Result<(), OpenError> {
         let here =
             rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(
                 |e| match e {
-                    // SQLite could not make it, which is no news about the path.
+                    // SQLite could not make the file, which says nothing about the path.
                     Errno::NOENT if self.is_where_it_was() => {
                         io_error("opening", role, &io::ErrorKind::NotFound.into())
                     }
@@ -260,7 +260,8 @@ impl Place {
             )?;
         let is_here = |meta: fs::Metadata| is_same_file(&here, &meta);
         let opened = match fs::read_dir("/proc/self/fd") {
-            // Looked at through the links of the directory: to open and close a file would end SQLite's locks on it.
+            // The descriptors are read through the links of the directory: opening and closing a file would end
+            // SQLite's locks on it.
             Ok(entries) => {
                 let mut opened = false;
                 for fd in entries {
@@ -288,14 +289,14 @@ impl Place {
         matches!((rustix::fs::fstat(&self.dir), there), (Ok(a), Ok(b)) if is_same_file(&a, &b))
     }
 
-    /// What the directory lies on.
+    /// The file system of the directory.
     pub(crate) fn file_system(&self) -> Result<Verdict, OpenError> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         {
             let stat = rustix::fs::fstatfs(&*self.dir).map_err(|e| {
                 io_error("reading the file system of", FileRole::Directory, &e.into())
             })?;
-            // Its type differs between systems, and some sign-extend what is a 32-bit number.
+            // The type of the field differs between systems, and some sign-extend this 32-bit number.
             #[cfg(not(target_vendor = "apple"))]
             #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation)]
             return Ok(file_system::fs_kind(stat.f_type as u32));
@@ -310,14 +311,14 @@ impl Place {
         Ok(Verdict::Good)
     }
 
-    /// Whether nobody can write here, because the file system was mounted, or by a failing disk was remounted, for reading
-    /// only.
+    /// Whether nobody can write here, because the file system was mounted for reading only, or was remounted so by a
+    /// failing disk.
     pub(crate) fn is_read_only(&self) -> bool {
         rustix::fs::fstatvfs(&*self.dir)
             .is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
     }
 
-    /// Whether `name` still is the file that `file` is.
+    /// Whether `name` still leads to `file`.
     pub(crate) fn is_same(&self, name: &OsStr, file: &File) -> bool {
         let here = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
         matches!((here, file.metadata()), (Ok(a), Ok(b)) if is_same_file(&a, &b))
@@ -356,8 +357,8 @@ fn check(stat: &Stat, role: FileRole) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Makes `dir` and what is missing above it, each with mode 0700, and durable: what will be acknowledged in it must not
-/// vanish with it. Returns those made, outermost first.
+/// Makes `dir` and its missing parents, each with mode 0700, and durable: content that is acknowledged in it must not
+/// vanish with it. Returns the made directories, outermost first.
 fn make_dirs(dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
     let missing: Vec<&Path> =
         dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.exists()).collect();
@@ -388,7 +389,7 @@ fn sync_parent(dir: &Path) -> Result<(), OpenError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // A parent that may be written to but not read cannot be opened; then there is no way to sync it.
+    // A parent that may be written to but not read cannot be opened. Then there is no way to sync it.
     match File::open(parent) {
         Ok(parent) => parent.sync_all().map_err(|e| io_error("syncing", FileRole::Directory, &e)),
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
@@ -398,7 +399,7 @@ fn sync_parent(dir: &Path) -> Result<(), OpenError> {
 
 fn remove_dirs(made: &[PathBuf]) {
     for dir in made.iter().rev() {
-        // Fails, rightly, when something else has been put there.
+        // This fails, rightly, when something else has been put there.
         let _ = fs::remove_dir(dir);
     }
 }

@@ -1,7 +1,8 @@
 //! [`Place`] on Windows: access lists at creation instead of modes, handles instead of descriptors.
 //!
-//! **This file was never run on Windows.** It was type-checked against `windows-sys` only; what it decides is in
-//! `acl.rs`, which is tested on every system. Until it has been checked with `icacls` on a real machine, do not rely on it.
+//! **This file was never run on Windows.** It was type-checked against `windows-sys` only. Its decisions are in
+//! `acl.rs`, which is tested on every system. Until it has been checked with `icacls` on a real machine, do not rely on
+//! it.
 //!
 //! A file that we make has a protected access list for its owner and `SYSTEM` from its first instant. Side-cars, which
 //! SQLite makes, inherit the list of the directory. The directory is held open without sharing its deletion, so that
@@ -53,7 +54,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Opens the directory of `path`; makes it, private, if it is missing.
+    /// Opens the directory of `path`. Makes it, private, if it is missing.
     pub(crate) fn of(path: &Path, role: FileRole) -> Result<Self, OpenError> {
         let name = path.file_name().ok_or(OpenError::BadPath { role })?.to_owned();
         let parent = match path.parent() {
@@ -84,7 +85,7 @@ impl Place {
         &self.name
     }
 
-    /// The same place for another holder, who is not concerned with the directories that were made.
+    /// The same place for another holder, without the directories that were made.
     pub(crate) fn twin(&self) -> Self {
         Self {
             dir: Arc::clone(&self.dir),
@@ -124,7 +125,7 @@ impl Place {
         }
         for entry in fs::read_dir(&self.dir_path).map_err(failed)? {
             if !ours(&entry.map_err(failed)?.file_name()) {
-                // Private by what it inherits: not to be changed under other files, and not to be refused.
+                // The directory is private by inheritance: it is not changed under other files, and not refused.
                 return if private { Ok(()) } else { Err(OpenError::DirectoryTooOpen { role }) };
             }
         }
@@ -141,7 +142,8 @@ impl Place {
     /// and 0666 otherwise.
     pub(crate) fn inspect(&self, name: &OsStr, role: FileRole) -> Result<Option<Found>, OpenError> {
         let failed = |e: &io::Error| io_error("opening", role, e);
-        // Writable where that is possible, because Windows does not flush a file that was opened for reading.
+        // The file is opened for writing where possible, because Windows does not flush a file that was opened for
+        // reading.
         let file = match self.open_file(name, GENERIC_READ | GENERIC_WRITE, role) {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
                 self.open_file(name, GENERIC_READ, role)
@@ -176,13 +178,14 @@ impl Place {
         Ok(Some(Found { file: Handle::of(file), size, mode }))
     }
 
-    /// Which file stands under `name`. Not asked for on Windows, where locks belong to the handle that took them.
+    /// The identity of the file under `name`. It is not needed on Windows, where locks belong to the handle that took
+    /// them.
     #[allow(clippy::unused_self)]
     pub(crate) fn id(&self, _name: &OsStr) -> Option<Id> {
         None
     }
 
-    /// Like `inspect`, and a list that lets others in is replaced.
+    /// Like `inspect`, and replaces a list that lets others in.
     pub(crate) fn inspect_and_narrow(
         &self,
         name: &OsStr,
@@ -196,7 +199,7 @@ impl Place {
                 .ok_or_else(|| io::ErrorKind::InvalidData.into())
                 .and_then(|list| {
                     let file = self.open_file(name, READ_CONTROL | WRITE_DAC, role)?;
-                    // What is opened now must be what was inspected.
+                    // The file that is opened now must be the one that was inspected.
                     if !is_same_file(&information(&file)?, &information(&found.file)?) {
                         return Err(io::ErrorKind::NotFound.into());
                     }
@@ -252,19 +255,19 @@ impl Place {
         }
     }
 
-    /// Nothing to confirm: the open handle of the directory keeps it, and those above it, where they are.
+    /// Nothing to confirm: the open handle of the directory keeps it and its parents in their place.
     #[allow(clippy::unused_self)]
     pub(crate) fn confirm_opened(&self, _name: &OsStr, _role: FileRole) -> Result<(), OpenError> {
         Ok(())
     }
 
-    /// Whether nobody can write here. Not asked for on Windows: there a lock file has to be made.
+    /// Whether nobody can write here. Windows is not asked: a lock file has to be made there.
     #[allow(clippy::unused_self)]
     pub(crate) fn is_read_only(&self) -> bool {
         false
     }
 
-    /// Whether `name` still is the file that `file` is.
+    /// Whether `name` still leads to `file`.
     pub(crate) fn is_same(&self, name: &OsStr, file: &File) -> bool {
         let here = self
             .open_file(name, FILE_READ_ATTRIBUTES, FileRole::Database)
@@ -272,7 +275,7 @@ impl Place {
         matches!((here, information(file)), (Ok(a), Ok(b)) if is_same_file(&a, &b))
     }
 
-    /// What the directory lies on.
+    /// The volume of the directory.
     pub(crate) fn file_system(&self) -> Result<Verdict, OpenError> {
         let drive = acl::drive_root(&self.dir_path.to_string_lossy());
         let drive = drive.map(|root| security::drive_type(&wide(OsStr::new(&root))));
@@ -290,7 +293,7 @@ impl Place {
     }
 }
 
-/// The lock file cannot be removed while it is open; other files are renamed while somebody looks at them.
+/// The lock file cannot be removed while it is open. Other files are renamed while they are read.
 fn share(role: FileRole) -> u32 {
     match role {
         FileRole::Lock => FILE_SHARE_READ | FILE_SHARE_WRITE,
@@ -326,7 +329,7 @@ fn wide(text: &OsStr) -> Vec<u16> {
     text.encode_wide().chain([0]).collect()
 }
 
-/// Makes `dir` and what is missing above it, each private. Returns those made, outermost first.
+/// Makes `dir` and its missing parents, each private. Returns the made directories, outermost first.
 fn make_dirs(dir: &Path, sid: &str) -> Result<Vec<PathBuf>, OpenError> {
     let missing: Vec<&Path> =
         dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.exists()).collect();
@@ -347,7 +350,7 @@ fn make_dirs(dir: &Path, sid: &str) -> Result<Vec<PathBuf>, OpenError> {
 
 fn remove_dirs(made: &[PathBuf]) {
     for dir in made.iter().rev() {
-        // Fails, rightly, when something else has been put there.
+        // This fails, rightly, when something else has been put there.
         let _ = fs::remove_dir(dir);
     }
 }

@@ -1,4 +1,4 @@
-//! Where the key of a database comes from.
+//! The sources of the key of a database.
 
 mod descriptor;
 
@@ -12,10 +12,10 @@ pub use descriptor::Descriptor;
 /// Gives the 32 bytes of a key. The text of its error is not shown anywhere: it may hold a secret.
 pub type KeyCallback = Arc<dyn Fn() -> Result<SecretVec, String> + Send + Sync>;
 
-/// Where the 32-byte key of a database comes from.
+/// The source of the 32-byte key of a database.
 ///
-/// Keyring, file and passphrase make a fresh random key when the database is created. The others are given one: the
-/// caller keeps it safe, for without it the data is lost. One key belongs to one database.
+/// Keyring, file and passphrase make a fresh random key when the database is created. The other sources are given one.
+/// The caller keeps it safe, for without it the data is lost. One key belongs to one database.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum DatabaseKey {
@@ -23,19 +23,20 @@ pub enum DatabaseKey {
     Keyring(KeyringKey),
     /// A file with the key as text. Created with mode 0600 when the database is created.
     File(PathBuf),
-    /// A file descriptor, read to its end on first use and then closed, so it serves one opening: see [`Descriptor`]. It holds
-    /// 32 raw bytes, 64 hex digits, base64, or `mdk-key-1:` and base64, with or without a line end.
+    /// A file descriptor, read to its end on first use and then closed. So it serves one opening: see [`Descriptor`].
+    /// It holds 32 raw bytes, 64 hex digits, base64, or `mdk-key-1:` and base64, with or without a line end.
     Fd(Descriptor),
-    /// A file of this name below `$CREDENTIALS_DIRECTORY` (systemd) or, if that is not set, `/run/secrets` (Docker), with
-    /// one of the forms of a file descriptor. It may be a link and may belong to root. It is never created.
+    /// A file of this name below `$CREDENTIALS_DIRECTORY` (systemd) or, if that is not set, `/run/secrets` (Docker),
+    /// with one of the forms of a file descriptor. It may be a link and may belong to root. It is never created.
     Secret(String),
-    /// A passphrase of 1 to 1,024 bytes. It wraps a random key in a file beside the database, whose name ends in `.key`.
+    /// A passphrase of 1 to 1,024 bytes. It wraps a random key in a file beside the database, whose name ends in
+    /// `.key`.
     Passphrase(SecretVec),
     /// A function that gives the key.
     Callback(KeyCallback),
     /// The name of an environment variable that holds 64 hex digits, base64, or `mdk-key-1:` and base64.
     Env(String),
-    /// What such a variable held: see [`Self::take_env`].
+    /// The key of such a variable, already read: see [`Self::take_env`].
     Taken {
         /// Its name.
         name: String,
@@ -52,16 +53,16 @@ pub enum DatabaseKey {
 pub struct KeyringKey {
     /// The service id, 1 to 512 bytes without NUL; `mdk` by default.
     pub service: String,
-    /// The key id, 1 to 512 bytes without NUL. `None`, the default, makes a random one on first open and remembers it in
-    /// the record beside the database.
+    /// The key id, 1 to 512 bytes without NUL. `None`, the default, makes a random one on first open and remembers it
+    /// in the record beside the database.
     pub key_id: Option<String>,
-    /// Which keyring.
+    /// The keyring.
     pub store: KeyringStore,
     /// Whether a key may be made when the database is created; `true` by default.
     pub create: bool,
     /// Whether a store may be used that forgets its keys at reboot; `false` by default.
     pub allow_volatile: bool,
-    /// How long each call to the keyring may take; 10 seconds by default.
+    /// The longest time that a call to the keyring may take; 10 seconds by default.
     pub timeout: Duration,
 }
 
@@ -78,12 +79,12 @@ impl Default for KeyringKey {
     }
 }
 
-/// Which keyring.
+/// The kind of a keyring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum KeyringStore {
-    /// The one that is usual here: the login Keychain on macOS, the Credential Manager on Windows, the Secret Service on
-    /// Linux. Never kernel keyutils.
+    /// The usual keyring of this system: the login Keychain on macOS, the Credential Manager on Windows, the Secret
+    /// Service on Linux. Never kernel keyutils.
     #[default]
     Platform,
     /// The Secret Service over D-Bus (GNOME Keyring, KWallet, KeePassXC); Linux.
@@ -97,13 +98,13 @@ pub enum KeyringStore {
 }
 
 impl DatabaseKey {
-    /// The key that the file descriptor of this number gives, which is given away with it.
+    /// The key from the file descriptor of this number. The descriptor is given away with it.
     #[must_use]
     pub fn fd(number: i32) -> Self {
         Self::Fd(Descriptor::new(number))
     }
 
-    /// The key in the environment variable `name`, read now: the caller may remove the variable then.
+    /// The key in the environment variable `name`. It is read now, so the caller may remove the variable then.
     ///
     /// # Errors
     /// [`OpenError::KeyMissing`], [`OpenError::KeyMalformed`], [`OpenError::KeyLength`], [`OpenError::BadIdentifier`].
@@ -127,10 +128,10 @@ impl DatabaseKey {
         }
     }
 
-    /// The same with a path that stays what it is when the working directory changes.
+    /// The same source, with a path that does not depend on the working directory.
     pub(crate) fn settled(&self) -> Self {
         match self {
-            // One that cannot be made absolute has no file name either, and is refused for that.
+            // A path that cannot be made absolute has no file name either, and is refused for that.
             Self::File(path) => Self::File(std::path::absolute(path).unwrap_or(path.clone())),
             other => other.clone(),
         }
@@ -143,7 +144,7 @@ impl DatabaseKey {
 }
 
 impl fmt::Debug for DatabaseKey {
-    /// The kind only: no key, no path, no name.
+    /// Writes only the kind: no key, no path, no name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Keyring(_) => "Keyring(..)",

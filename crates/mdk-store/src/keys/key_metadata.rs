@@ -1,7 +1,8 @@
-//! The record of where the key is: `NAME.keyinfo` beside the database. It says which key, never the key.
+//! The record of where the key is: `NAME.keyinfo` beside the database. It names the key and never holds it.
 //!
-//! It answers "which keyring?" without the key, remembers a random key id, and tells what an interrupted first open or
-//! re-key was doing. A database without one still opens with a key that is named in full (`location/search_by_name.rs`).
+//! The record names the keyring before there is a key, remembers a random key id, and tells about an interrupted first
+//! open or re-key. A database without a record still opens with a key that is named in full
+//! (`location/search_by_name.rs`).
 
 use std::{
     ffi::{OsStr, OsString},
@@ -20,39 +21,40 @@ use crate::{
     sqlcipher::{MAGIC, SALT, read_at},
 };
 
-/// What an entry is bound as: the other key of a re-key, or the one that a database is being made with.
+/// The purposes for which an entry is bound: the other key of a re-key, or the key of a database that is being made.
 const OTHER: &[u8] = b"mdk key of a re-key 1";
 const BEGUN: &[u8] = b"mdk key of a new database 1";
-/// How many bytes of an HMAC bind an entry.
+/// The bytes of an HMAC that bind an entry.
 const BINDING: usize = 16;
-/// What its name ends in while it is written.
+/// The suffix of the record while it is written.
 const TEMP: &str = ".keyinfo.tmp";
 /// The version of the format.
 const FORMAT: u32 = 1;
-/// Ids of 512 bytes, escaped, twice; paths; all of it four times.
+/// Room for ids of 512 bytes, escaped, twice, and paths; all of it four times.
 pub(crate) const MAX_LEN: u64 = 128 * 1024;
 
-/// What stands in the record.
+/// The content of the record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     format: u32,
     pub(crate) stage: DatabaseStage,
     /// The key of the database.
     pub(crate) key: KeySlot,
-    /// While a re-key is not finished: its other key. Page 1 says which of the two counts; the other one goes.
+    /// The other key of a re-key that is not finished. Page 1 says which of the two counts; the other one goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) other_key: Option<KeySlot>,
-    /// A key that this record spoke of and that was left where it is, because nothing shows that it is this database's.
+    /// A key that this record named before. It was left in its place, because nothing shows that it is this database's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) left: Option<KeySlot>,
-    /// When it was encrypted anew last, in Unix seconds.
+    /// The time of the last re-key, in Unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rekeyed_at: Option<u64>,
-    /// The salt that the database begins with, in hexadecimal. No page can be authenticated without it, so that damage to 16
-    /// bytes, which are no secret, would otherwise cost all that is intact behind them.
+    /// The salt at the beginning of the database, in hexadecimal. The salt is no secret, and no page can be
+    /// authenticated without it. Damage to these 16 bytes would otherwise cost all intact pages behind them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     salt: Option<String>,
-    /// The directory that this was written in, as [`Place::directory_id`]. In a copy it is that of the original.
+    /// The directory in which this was written, as [`Place::directory_id`]. A copy has the directory of the original
+    /// here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     directory: Option<String>,
     /// The name of the database that this was written for.
@@ -60,20 +62,21 @@ pub(crate) struct Record {
     database: Option<String>,
 }
 
-/// How far the database is.
+/// The stage of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum DatabaseStage {
-    /// A first open has begun: a key that matches this record is ours, and it has encrypted nothing that counts.
+    /// A first open has begun. A key that matches this record is ours, and nothing that counts is encrypted with it.
     Creating,
-    /// The same for what has its content from elsewhere, from a backup for example: until that is there, an empty database is not
-    /// taken for it.
+    /// The same for a database whose content comes from elsewhere, from a backup for example. An empty database is not
+    /// taken for it until the content is there.
     Filling,
-    /// The same for what takes the place of a plain database: what stands under the temporary name of an encryption is its own.
+    /// The same for a database that takes the place of a plain one. A file under the temporary name of an encryption is
+    /// its own.
     Encrypting,
     /// The database exists.
     Ready,
-    /// The same, and the plain one of which it took the place may still be there under the temporary name.
+    /// The database exists, and the plain one whose place it took may still be there under the temporary name.
     ReadyWithPlainCopy,
 }
 
@@ -83,18 +86,19 @@ impl DatabaseStage {
         matches!(self, Self::Creating | Self::Filling | Self::Encrypting)
     }
 
-    /// Whether an encryption in place is under way. Written before there is a file of one, and taken back when it is gone.
+    /// Whether an encryption in place is under way. This is written before the encryption makes a file, and taken back
+    /// when that file is gone.
     pub(crate) fn is_encrypting(self) -> bool {
         matches!(self, Self::Encrypting | Self::ReadyWithPlainCopy)
     }
 }
 
-/// Where one key is.
+/// The place of one key.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct KeySlot {
     /// As [`DatabaseKey::source`](crate::DatabaseKey::source).
     pub(crate) source: String,
-    /// Which keyring.
+    /// The keyring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) store: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,45 +106,47 @@ pub(crate) struct KeySlot {
     /// The key id in the keyring; the name of the secret or of the variable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key_id: Option<String>,
-    /// Set by a re-key: which of the keys of that id, or `new` for a key file that has not its name yet.
+    /// The generation that a re-key sets: it tells apart the keys of one id, or is `new` for a key file that has not
+    /// its name yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) generation: Option<String>,
     /// The key file. A relative path begins at the directory of the database: the file lies in it, and moves with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<String>,
-    /// Another database may need this key: the record is a copy, or the key was found here and not made. It is never
-    /// removed, and no other one takes its name.
+    /// Another database may need this key: the record is a copy, or the key was found here and not made. The key is
+    /// never removed, and no other one takes its name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shared: bool,
-    /// Tells the key file of a passphrase from others, which cannot be opened without theirs: first bytes of its SHA-256.
+    /// The first bytes of the SHA-256 of a passphrase's key file. They tell it from others, which cannot be opened
+    /// without their passphrase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<String>,
-    /// Tells keys apart without telling anything about them.
+    /// A check value that tells keys apart and nothing about them.
     pub(crate) check: String,
-    /// Shows that this was written by somebody who has the key of the database: see [`KeySlot::bind`].
+    /// The proof that this was written with the key of the database: see [`KeySlot::bind`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bound: Option<String>,
 }
 
 impl KeySlot {
-    /// Whether `key` is the key that this speaks of.
+    /// Whether `key` is the key of this entry.
     pub(crate) fn is_of(&self, key: &Secret<32>) -> bool {
         self.check == check(key)
     }
 
-    /// Notes that this is a key of the database that has `key`: the one from before a re-key under the key that follows, and
-    /// the other way round. Whoever can write to the directory can write a record, and what that says of a key that
-    /// is to go would cost another database its key.
+    /// Notes that this key and `key` are keys of the same database. The key before a re-key is bound under the key
+    /// after it, and the other way round. Anyone who can write to the directory can write a record. An entry without
+    /// proof could cost another database its key.
     pub(crate) fn bind(&mut self, key: &Secret<32>) {
         self.bound = Some(self.binding(key, OTHER, b""));
     }
 
-    /// Whether it was bound under this key, and is what it was then.
+    /// Whether the entry was bound under this key, and is unchanged since.
     pub(crate) fn is_bound_by(&self, key: &Secret<32>) -> bool {
         self.is_bound_as(key, OTHER, b"")
     }
 
-    /// Notes that the database of this name is being made with `key`, which is the key that this speaks of.
+    /// Notes that the database of this name is being made with `key`, which is the key of this entry.
     pub(crate) fn begin(&mut self, key: &Secret<32>, place: &Place) {
         self.bound = Some(self.binding(key, BEGUN, place.name().as_encoded_bytes()));
     }
@@ -162,12 +168,12 @@ impl KeySlot {
         hex::encode(&mac[..BINDING])
     }
 
-    /// Whether it was bound at all: earlier versions did not.
+    /// Whether it was bound at all. Earlier versions did not bind entries.
     pub(crate) fn is_bound(&self) -> bool {
         self.bound.is_some()
     }
 
-    /// The same as the key that counts.
+    /// The entry as the key that counts, without its proof.
     pub(crate) fn unbound(self) -> Self {
         Self { bound: None, ..self }
     }
@@ -181,7 +187,7 @@ impl KeySlot {
         mac
     }
 
-    /// Whether both speak of the same place, whatever key is there.
+    /// Whether both name the same place, with any key in it.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
         let place = |slot: &Self| Self {
             check: String::new(),
@@ -193,7 +199,7 @@ impl KeySlot {
         place(self) == place(other)
     }
 
-    /// Earlier versions wrote every path in full.
+    /// Makes a path relative. Earlier versions wrote every path in full.
     fn shorten(&mut self, place: &Place) {
         let directory = place.path(OsStr::new(""));
         let within =
@@ -203,7 +209,7 @@ impl KeySlot {
         }
     }
 
-    /// Whether it is a file that lies in the directory of the database: whoever copies the directory copies it, too.
+    /// Whether the key is a file in the directory of the database. A copy of the directory has a copy of it, too.
     pub(crate) fn lies_within(&self) -> bool {
         let normal = |part: Component<'_>| matches!(part, Component::Normal(_));
         self.path.as_ref().is_some_and(|path| Path::new(path).components().all(normal))
@@ -227,18 +233,18 @@ impl Record {
         new.at(place)
     }
 
-    /// The same, written for this place.
+    /// The same record, written for this place.
     fn at(mut self, place: &Place) -> Self {
         self.directory = place.directory_id();
         self.database = Some(place.name().to_string_lossy().into_owned());
         self
     }
 
-    /// Notes which of its keys another database may need, too.
+    /// Notes which keys of the record another database may need, too.
     ///
-    /// Nothing but the place tells a copy from its original. A key file in the directory of the database was copied
-    /// with it, so there the name of the database is enough; any other key is that of the database for which the record
-    /// was written, in the very directory that it was written in. What cannot be shown to be so is taken for a copy.
+    /// Only the place tells a copy from its original. A key file in the directory of the database was copied with it,
+    /// so there the name of the database is enough. Any other key belongs to the database for which the record was
+    /// written, in the very directory in which it was written. A database without this proof is taken for a copy.
     fn note_shared(&mut self, place: &Place) {
         let here = Self::new(place, self.stage, KeySlot::default());
         let named = self.database == here.database;
@@ -250,20 +256,20 @@ impl Record {
             slot.shared |= match slot.source.as_str() {
                 "keyring" => !own,
                 "file" => !(own || named && slot.lies_within()),
-                // Kept beside the database under a name that is made from its own, or not kept by us.
+                // The key is kept beside the database under a name made from the database's, or it is not kept by us.
                 _ => false,
             };
         }
     }
 
-    /// The salt of the database as it was when this was written.
+    /// The salt of the database at the time of writing.
     pub(crate) fn salt(&self) -> Option<[u8; SALT]> {
         let mut salt = [0; SALT];
         hex::decode_to_slice(self.salt.as_ref()?, &mut salt).ok().map(|()| salt)
     }
 
-    /// Notes the salt of the database that is there and has just been opened: only then is it known to be the right one.
-    /// Whether it is another than stood here, because an earlier version wrote this, or the file was put back.
+    /// Notes the salt of the database that has just been opened: only then is it known to be the right one. Returns
+    /// whether it differs from the salt before, because an earlier version wrote the record, or the file was put back.
     pub(crate) fn note_salt(&mut self, place: &Place) -> bool {
         let salt = salt_of(place);
         let differs = salt.is_some() && salt != self.salt;
@@ -271,7 +277,7 @@ impl Record {
         differs
     }
 
-    /// Writes it beside the database, whole and durable, in place of the one that is there.
+    /// Writes the record beside the database, whole and durable, in place of the one that is there.
     pub(crate) fn write(&self, place: &Place) -> Result<(), OpenError> {
         let (name, temp) = (name(place), temp_name(place));
         let written = self.clone().at(place);
@@ -301,7 +307,7 @@ fn salt_of(place: &Place) -> Option<String> {
     (head != *MAGIC).then(|| hex::encode(head))
 }
 
-/// First 8 bytes of an HMAC under the key: too little to find it, enough to tell two apart.
+/// The first 8 bytes of an HMAC under the key: too little to find the key, enough to tell two apart.
 pub(crate) fn check(key: &Secret<32>) -> String {
     let digest = || {
         let mac = <Hmac<Sha256> as Mac>::new_from_slice(key.expose()).expect("any length is a key");
@@ -325,7 +331,7 @@ pub(crate) fn remove(place: &Place) {
     place.remove(&name(place));
 }
 
-/// Removes what a crash has left of writing one.
+/// Removes the leftover of a crash while a record was written.
 pub(crate) fn remove_leftover(place: &Place) {
     if names::refuse_foreign(place, TEMP).is_ok() {
         place.remove(&temp_name(place));
@@ -348,7 +354,7 @@ pub(crate) fn read(place: &Place) -> Result<Option<Record>, OpenError> {
     Ok(Some(record))
 }
 
-/// The record that is written so; `None` if it cannot be understood.
+/// The record in this text; `None` if it cannot be understood.
 pub(crate) fn parse(text: &[u8]) -> Option<Record> {
     let record = serde_json::from_slice::<Record>(text).ok()?;
     (text.len() as u64 <= MAX_LEN && record.format == FORMAT).then_some(record)

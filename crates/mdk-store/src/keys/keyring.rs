@@ -64,8 +64,8 @@ impl Keyring {
         }
     }
 
-    /// Stores a key under a name that must be free, reads it back and compares. The stores have no operation that
-    /// creates only, so the look comes right before, under a lock.
+    /// Stores a key under a name that must be free, reads it back and compares. The stores have no operation that only
+    /// creates. So the check comes right before the write, under a lock.
     pub(crate) fn put_new(&self, name: &str, key: &Secret<32>) -> Result<(), OpenError> {
         let text = text_format::encode(key);
         let late_text = text.clone();
@@ -78,7 +78,7 @@ impl Keyring {
                 match entry.get_secret().map(Zeroizing::new) {
                     Err(Error::NoEntry) => {
                         let put = entry.set_secret(text.as_bytes());
-                        // It may have stored it all the same.
+                        // The store may have the key all the same.
                         put.inspect_err(|_| {
                             remove_if(entry, |found| found == text.as_bytes());
                         })?;
@@ -107,7 +107,7 @@ impl Keyring {
                 Err(OpenError::KeyReadBack)
             }
             Err(error) => {
-                // A keyring that does not answer is not asked again; one that answers shall not keep the key.
+                // A keyring that does not answer is not asked again. A keyring that answers shall not keep the key.
                 if !matches!(error, OpenError::KeyringTimeout { .. }) {
                     self.remove(name, key);
                 }
@@ -116,7 +116,7 @@ impl Keyring {
         }
     }
 
-    /// Removes the key under this name if it is `key`. Whether it is gone.
+    /// Removes the key under this name if it is `key`. Returns whether it is gone.
     pub(crate) fn remove(&self, name: &str, key: &Secret<32>) -> bool {
         let text = text_format::encode(key);
         self.call(
@@ -127,7 +127,8 @@ impl Keyring {
         .unwrap_or(false)
     }
 
-    /// Makes sure that `key` is not under this name: removes it, or finds another one or none. Whether that is known.
+    /// Makes sure that `key` is not under this name: removes it, or finds another one or none. Returns whether that is
+    /// known.
     pub(crate) fn forget(&self, name: &str, key: &Secret<32>) -> bool {
         let text = text_format::encode(key);
         self.call(
@@ -146,7 +147,7 @@ impl Keyring {
         .unwrap_or(false)
     }
 
-    /// What `pick` makes of the names in this service. None where the store cannot list them.
+    /// The results of `pick` for the names in this service. None where the store cannot list them.
     pub(crate) fn names(
         &self,
         pick: impl Fn(&str) -> Option<String> + Send + 'static,
@@ -193,7 +194,7 @@ impl Keyring {
         result.map_err(Failed::Store)
     }
 
-    /// Runs `work` on the store in time, or hands what comes late to `late`.
+    /// Runs `work` on the store in time, or hands a late result to `late`.
     fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&platform::Backend) -> Result<T, Failure> + Send + 'static,

@@ -1,5 +1,5 @@
-//! Finding the key of a database, and making, storing and removing keys. Which key counts is decided elsewhere
-//! (`store/create.rs`, `vault/rekey.rs`); here a key that exists is never replaced.
+//! Finds the key of a database, and makes, stores and removes keys. Other code decides which key counts
+//! (`store/create.rs`, `vault/rekey.rs`). A key that exists is never replaced here.
 
 mod discard_unfinished;
 mod generate;
@@ -42,7 +42,7 @@ pub use supplied::on_signal;
 
 /// The place of one key.
 pub(crate) struct Home {
-    /// What the side record says about it. Its `check` is empty until the key is known.
+    /// The entry of the side record. Its `check` is empty until the key is known.
     pub(crate) slot: KeySlot,
     kind: Kind,
 }
@@ -54,13 +54,13 @@ enum Kind {
         create: bool,
     },
     File(KeyFile),
-    /// A file that is opened with a passphrase; `None` where it is not known and the file may only be removed. And what
-    /// will stand in it.
+    /// A file that is opened with a passphrase, and its future content. The passphrase is `None` where it is not known
+    /// and the file may only be removed.
     Wrapped(KeyFile, Option<SecretVec>, Option<Zeroizing<Vec<u8>>>),
     Given(DatabaseKey),
 }
 
-/// The place that `source` means for this database. `known` is what the side record says: it completes a keyring key
+/// The place that `source` means for this database. `known` is the entry of the side record: it completes a keyring key
 /// without an id, and says which of the keys of a re-key it is. `new` allows a fresh key id.
 pub(crate) fn locate(
     place: &Place,
@@ -141,7 +141,7 @@ pub(crate) fn locate(
     Ok(Home { slot, kind })
 }
 
-/// Refuses what may not guard a new key. Asked where one is about to be made, or named for a re-key.
+/// Refuses a source that may not guard a new key. It is called where a key is about to be made, or named for a re-key.
 pub(crate) fn check_new(source: &DatabaseKey) -> Result<(), OpenError> {
     match source {
         DatabaseKey::Passphrase(passphrase) => {
@@ -157,7 +157,8 @@ fn names_of(key: &OsStr) -> [OsString; 4] {
     ["", ".tmp", ".new", ".new.tmp"].map(|suffix| files::with_suffix(key, suffix))
 }
 
-/// Whether `name` is one of a key file `key`, or that of a key that a re-key has put beside one of another database.
+/// Whether `name` is one of the files of a key file `key`, or of a key that a re-key has put beside a key of another
+/// database.
 pub(crate) fn is_of_key(key: &OsStr, name: &OsStr) -> bool {
     let generation = || {
         let rest = name.to_str()?.strip_prefix(key.to_str()?)?.strip_prefix('.')?;
@@ -166,7 +167,8 @@ pub(crate) fn is_of_key(key: &OsStr, name: &OsStr) -> bool {
     names_of(key).iter().any(|own| name == own) || generation().unwrap_or(false)
 }
 
-/// A key in a file that the database makes, replaces and removes would be lost with it.
+/// Refuses the names of the database's own files. The database makes, replaces and removes these, and a key in one
+/// would be lost.
 fn refuse_names_of_database(place: &Place, path: &Path) -> Result<(), OpenError> {
     let refused = OpenError::BadPath { role: FileRole::Key };
     let Some(name) = path.file_name() else { return Err(refused) };
@@ -179,7 +181,7 @@ fn refuse_names_of_database(place: &Place, path: &Path) -> Result<(), OpenError>
     if beside && taken { Err(refused) } else { Ok(()) }
 }
 
-/// Refuses a file descriptor that gives no key any more. Asked before anything else is looked at.
+/// Refuses a file descriptor that gives no key any more. This comes before anything else is looked at.
 pub(crate) fn check_open(source: &DatabaseKey) -> Result<(), OpenError> {
     match source {
         DatabaseKey::Fd(fd) => fd.check(),
@@ -212,7 +214,7 @@ impl Home {
         Ok(key)
     }
 
-    /// This key is the one that will be here: the record says so before it is made.
+    /// Notes that this key will be here. The record says so before the key is made.
     pub(crate) fn note_expected(&mut self, key: &Secret<32>) -> Result<(), OpenError> {
         self.slot.check = key_metadata::check(key);
         if let Kind::Wrapped(_, Some(passphrase), draft @ None) = &mut self.kind
@@ -225,12 +227,12 @@ impl Home {
         Ok(())
     }
 
-    /// Whether keys are made and kept here, not given.
+    /// Whether keys are made and kept here, and are not given.
     pub(crate) fn keeps_keys(&self) -> bool {
         !matches!(self.kind, Kind::Given(_))
     }
 
-    /// Whether the key stands in a file of its own.
+    /// Whether the key has a file of its own.
     pub(crate) fn stands_in_file(&self) -> bool {
         matches!(self.kind, Kind::File(_) | Kind::Wrapped(..))
     }
@@ -240,8 +242,8 @@ impl Home {
         !matches!(self.kind, Kind::Keyring { create: false, .. } | Kind::Given(_))
     }
 
-    /// Stores a key where none is, reads it back and compares. On failure none is left, unless a keyring has gone away
-    /// meanwhile: see [`Self::unmake`].
+    /// Stores a key where none is, reads it back and compares. On failure no key is left, unless a keyring has gone
+    /// away meanwhile: see [`Self::unmake`].
     pub(crate) fn make(&mut self, key: &Secret<32>) -> Result<(), OpenError> {
         match &mut self.kind {
             Kind::Keyring { ring, name, .. } => ring.put_new(name, key),
@@ -251,7 +253,7 @@ impl Home {
         }
     }
 
-    /// Whether this is what stands in the key file that the slot speaks of.
+    /// Whether this is the content of the key file that the slot names.
     fn is_ours(&self, text: &[u8]) -> bool {
         self.is_of_slot(&self.slot, text)
     }
@@ -260,13 +262,14 @@ impl Home {
     fn is_of_slot(&self, slot: &KeySlot, text: &[u8]) -> bool {
         match (&self.kind, &slot.file) {
             (Kind::Wrapped(..), Some(mark)) => *mark == passphrase_file::mark(text),
-            // Recorded by an earlier version, or not at all: the name belongs to this database, and so does what has it.
+            // Either an earlier version recorded the file, or nothing did. The name belongs to this database, and so
+            // does its file.
             (Kind::Wrapped(..), None) => passphrase_file::is_whole(text),
             _ => text_format::decode_own(text, "file").is_ok_and(|key| slot.is_of(&key)),
         }
     }
 
-    /// Looks once more that the key is still ours: the keyrings cannot create exclusively, so another program may have
+    /// Checks once more that the key is still ours. The keyrings cannot create exclusively, so another program may have
     /// looked at the same moment.
     pub(crate) fn confirm(&self, key: &Secret<32>) -> Result<(), OpenError> {
         match &self.kind {
@@ -277,8 +280,8 @@ impl Home {
         }
     }
 
-    /// Removes a key that this very call has made or tried to make. Whether it is known to be gone: a keyring that
-    /// cannot be reached any more may keep it.
+    /// Removes a key that this very call has made or tried to make. Returns whether it is known to be gone: a keyring
+    /// that cannot be reached any more may keep it.
     pub(crate) fn unmake(&self, key: &Secret<32>) -> bool {
         match &self.kind {
             Kind::Keyring { ring, name, .. } => return ring.forget(name, key),
@@ -288,7 +291,7 @@ impl Home {
         true
     }
 
-    /// Removes the key that the slot speaks of, if it is still there. Whether it is gone. One that another database may
+    /// Removes the key of the slot, if it is still there. Returns whether it is gone. A key that another database may
     /// need is left alone, and counts as gone: it is not this database's any more.
     pub(crate) fn retire(&self) -> bool {
         if self.slot.shared {
@@ -304,7 +307,7 @@ impl Home {
         }
     }
 
-    /// Whether a key, or something else, is where the new one shall go.
+    /// Whether a key, or something else, is in the place of the new key.
     pub(crate) fn is_taken(&self) -> Result<bool, OpenError> {
         match &self.kind {
             Kind::Keyring { ring, name, .. } => match ring.get(name) {
@@ -316,8 +319,8 @@ impl Home {
         }
     }
 
-    /// Removes what a lost re-key has left where the next wrapped key is made: that name belongs to this database. What
-    /// stands at the name of another key file, or is none of a passphrase, may be anybody's.
+    /// Removes the leftover of a lost re-key where the next wrapped key is made: that name belongs to this database. A
+    /// file with the name of another key file, or one that is no key file of a passphrase, may be anybody's.
     pub(crate) fn clear_next(&self) -> Result<(), OpenError> {
         match &self.kind {
             Kind::Wrapped(file, ..)
@@ -330,7 +333,7 @@ impl Home {
         }
     }
 
-    /// Whether a key file that is made as `new` will get its name: the one that has it is that of the key `old`, or gone.
+    /// Whether a key file that is made as `new` will get its name: that name belongs to the key `old`, or is free.
     pub(crate) fn will_settle(&self, old: &KeySlot) -> Result<bool, OpenError> {
         match &self.kind {
             Kind::File(file) | Kind::Wrapped(file, ..)
@@ -342,8 +345,8 @@ impl Home {
         }
     }
 
-    /// Gives a key file that was made as `new` its name; the file of the key `old`, which had it, goes. Whether it has it:
-    /// a file that is not that one stays.
+    /// Gives a key file that was made as `new` its name. The file of the key `old`, which had the name, goes. Returns
+    /// whether it has the name: a file of another key stays.
     pub(crate) fn settle(&self, old: &KeySlot) -> Result<bool, OpenError> {
         match &self.kind {
             Kind::File(file) | Kind::Wrapped(file, ..) => {
@@ -358,7 +361,7 @@ fn read_file(file: &KeyFile) -> Result<Option<Secret<32>>, OpenError> {
     file.read()?.map(|text| text_format::decode_own(&text, "file")).transpose()
 }
 
-/// Whether what was found where an old key was is not that key any more.
+/// Whether this result of a read shows that the old key is gone from its place.
 fn is_gone(found: Result<Option<Secret<32>>, OpenError>) -> bool {
     use OpenError::{KeyLength, KeyMalformed};
     matches!(found, Ok(_) | Err(KeyMalformed { .. } | KeyLength { .. }))

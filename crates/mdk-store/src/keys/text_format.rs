@@ -9,9 +9,9 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::OpenError;
 
-/// What a key as text begins with: format and version.
+/// The first bytes of a key as text: format and version.
 pub(crate) const PREFIX: &str = "mdk-key-1:";
-/// Prefix, 44 characters of base64 and a line end, with room to spare. Longer things are not keys.
+/// Prefix, 44 characters of base64 and a line end, with room to spare. A longer text is no key.
 pub(crate) const MAX_LEN: usize = 256;
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -19,9 +19,9 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The text of a key, without a line end: what key files and keyrings hold. KWallet refuses raw bytes.
+/// The text of a key, without a line end, for key files and keyrings. KWallet refuses raw bytes.
 pub(crate) fn encode(key: &Secret<32>) -> Zeroizing<String> {
-    // Exact, so that growing leaves no copy behind.
+    // The capacity is exact, so that growing leaves no copy behind.
     let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 44));
     text.push_str(PREFIX);
     apart(|| STANDARD.encode_string(key.expose(), &mut text));
@@ -50,7 +50,7 @@ pub(crate) fn is_part(text: &[u8]) -> bool {
     is_begun(text, PREFIX, 43)
 }
 
-/// Whether `text` is the beginning of `prefix` and base64, of which less than `whole` characters are there.
+/// Whether `text` is the beginning of `prefix` and base64, with fewer than `whole` characters of base64.
 pub(crate) fn is_begun(text: &[u8], prefix: &str, whole: usize) -> bool {
     match text.strip_prefix(prefix.as_bytes()) {
         Some(body) => {
@@ -61,7 +61,7 @@ pub(crate) fn is_begun(text: &[u8], prefix: &str, whole: usize) -> bool {
     }
 }
 
-/// A key in any of the forms that people and programs write. `raw` says that 32 plain bytes are one of them.
+/// A key in any of the forms that people and programs write. `raw` allows 32 plain bytes.
 pub(crate) fn decode_any(
     bytes: &[u8],
     raw: bool,

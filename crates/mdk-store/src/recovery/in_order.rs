@@ -1,5 +1,5 @@
-//! What is put in order after a database was opened: an interrupted re-key is finished or undone, and the record says what
-//! is there.
+//! The work after a database was opened: an interrupted re-key is finished or undone, and the record is brought up to
+//! date.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// Puts in order what stands beside a database that `found` has just opened. What cannot be done now is done at the next opening; the
-/// database is good either way. Returns what the record says then.
+/// Puts the files in order beside a database that `found` has just opened. Work that cannot be done now is done at the
+/// next opening; the database is good either way. Returns the record as it is then.
 pub(crate) fn put_in_order(
     place: &Place,
     lock: &OwnerLock,
@@ -46,7 +46,7 @@ pub(crate) fn put_in_order(
             moved.note_salt(place);
             moved.key.path = home.slot.path.clone();
             moved.key.generation = home.slot.generation.clone();
-            // It was found here, so it may be that of the database that this is a copy of.
+            // The key was found here, so it may be the key of the database that this is a copy of.
             moved.key.shared = true;
             note(place, &moved);
             moved
@@ -63,9 +63,10 @@ pub(crate) fn put_in_order(
                     && record.key.is_begun_by(&key, place)
                     && record.key.same_place(&home.slot)
             });
-            // A key that was not made for this very database may be that of another one. A passphrase's is beside it.
+            // A key that was not made for this very database may belong to another one. The key of a passphrase is
+            // beside the database.
             home.slot.shared |= !begun && matches!(home.slot.source.as_str(), "file" | "keyring");
-            // What an interrupted encryption has left is still to be overwritten.
+            // The leftover of an interrupted encryption is still to be overwritten.
             let stage = match before.as_ref().is_some_and(|record| record.stage.is_encrypting()) {
                 true => DatabaseStage::ReadyWithPlainCopy,
                 false => DatabaseStage::Ready,
@@ -79,15 +80,16 @@ pub(crate) fn put_in_order(
     }
 }
 
-/// Writes the record of a database that is open: without success the next opening does it.
+/// Writes the record of a database that is open. If that fails, the next opening does it.
 fn note(place: &Place, record: &Record) {
     if record.write(place).is_err() {
         tracing::warn!("the record of where the key is could not be written");
     }
 }
 
-/// Ends a re-key: the key that has opened the database stays, and the other one goes with its file. `is_other` says that it is the one
-/// that the record calls the other, `key` what it is. Whoever has lost the lock leaves it all to the next owner.
+/// Ends a re-key. The key that has opened the database stays, and the other one goes with its file. `is_other`: the key
+/// that opened is the one that the record calls the other. `key` is its value. A caller that has lost the lock leaves
+/// it all to the next owner.
 pub(crate) fn end_rekey(
     place: &Place,
     lock: &OwnerLock,
@@ -112,8 +114,8 @@ pub(crate) fn end_rekey(
     let mut named = false;
     let gone = match fate {
         Fate::Kept | Fate::Foreign => true,
-        // Both have the same file in the end: taking the name removes the old key. If somebody has put another file there, that
-        // stays, and so does the new key where it is.
+        // Both keys have the same file in the end: taking the name removes the old key. A file that somebody else has
+        // put there stays, and so does the new key where it is.
         Fate::Ours if takes_name && !record.key.shared => {
             let home = location::recorded(place, &record.key);
             let settled = home.and_then(|home| home.settle(&other).ok());
@@ -141,7 +143,7 @@ pub(crate) fn end_rekey(
     record
 }
 
-/// What becomes of the other key of a re-key. `key` is the one that has just opened the database.
+/// The fate of the other key of a re-key. `key` is the one that has just opened the database.
 fn fate_of(record: &Record, other: &KeySlot, key: &Secret<32>) -> Fate {
     let counts = other.is_of(key) || other.same_place(&record.key) || !location::is_kept(other);
     let fate = fate(OtherKey { counts, shared: other.shared, bound: other.is_bound_by(key) });

@@ -1,4 +1,4 @@
-//! Which of the keys that may be a database's opens it.
+//! Finds the key that opens a database, among all that may.
 
 use mdk_wire::Secret;
 
@@ -16,7 +16,7 @@ use crate::{
     sqlcipher::key_fits,
 };
 
-/// The key of a database, as far as that is known before it is opened.
+/// The key of a database, as far as it is known before the opening.
 pub(crate) struct FoundKey {
     pub(crate) home: Home,
     pub(crate) key: Secret<32>,
@@ -44,11 +44,11 @@ pub(crate) fn existing_key(place: &Place, source: &DatabaseKey) -> Result<Secret
     find_key(place, source, key_metadata::read(place)?.as_ref()).map(|found| found.key)
 }
 
-/// The same, and what the record says of it.
+/// The same, with the record's word on it.
 ///
-/// Whether a single key that is where it should be fits is said by connecting. Where there may be several page 1 says it: with two
-/// in the record both are looked for where the caller says and, if one of them is there, where the record says; without a record
-/// keys of the same name are looked at, too.
+/// Connecting says whether a single key in its usual place fits. Page 1 says it where there may be several keys. With
+/// two keys in the record, both are looked for where the caller says. If one of them is there, both are also looked for
+/// where the record says. Without a record, keys of the same name are looked at, too.
 pub(crate) fn find_key(
     place: &Place,
     source: &DatabaseKey,
@@ -57,7 +57,7 @@ pub(crate) fn find_key(
     let missing = OpenError::KeyMissing { source: source.source() };
     let other = record.and_then(|record| record.other_key.as_ref());
     let named = locate(place, source, record.map(|record| &record.key), false);
-    // One that is given is read once: a file descriptor gives it once only.
+    // A given key is read once: a file descriptor gives it only once.
     let given = named.as_ref().is_ok_and(|home| !home.keeps_keys());
     let single = if record.is_some() { other.is_none() } else { given };
     if single {
@@ -76,7 +76,7 @@ pub(crate) fn find_key(
     if !given && let Some(found) = search.look(locate(place, source, Some(other), false)) {
         return Ok(found);
     }
-    // Whoever has one of the two keys may have the other from where it is; nobody else.
+    // A caller with one of the two keys may have the other from its place. No other caller may.
     if search.found.recorded || search.found.other {
         for home in [other, &record.key].into_iter().filter_map(|slot| recorded(place, slot)) {
             if let Some(found) = search.look(Ok(home)) {
@@ -93,7 +93,7 @@ pub(crate) fn find_key(
     })
 }
 
-/// An error about a file that a key does not open. If the record speaks of that very key, the file is not what it was.
+/// An error about a file that a key does not open. If the record names that very key, the file was damaged or replaced.
 pub(crate) fn of_wrong_key(
     record: Option<&Record>,
     key: &Secret<32>,
@@ -112,9 +112,9 @@ struct Search<'a> {
     place: &'a Place,
     record: Option<&'a Record>,
     found: KeysFound,
-    /// The first one that was found.
+    /// The first key that was found.
     first: Option<(Home, Secret<32>)>,
-    /// Why the first place that did not give one did not.
+    /// The error of the first place that gave no key.
     error: Option<OpenError>,
 }
 
@@ -151,8 +151,8 @@ impl Search<'_> {
         self.error.get_or_insert(error);
     }
 
-    /// The key of the database among those whose names a re-key may have made of this one's, or the first that was found: the end of
-    /// a log may hold another page 1, and whether that is the right one is for the opening to say.
+    /// The key of the database among those whose names a re-key may have made from this one's, or the first that was
+    /// found. The end of a log may hold another page 1; the opening decides whether that is the right one.
     fn by_name(&mut self, source: &DatabaseKey) -> Result<Option<FoundKey>, OpenError> {
         // A keyring that does not answer is not asked again.
         let silent = matches!(
@@ -171,7 +171,7 @@ impl Search<'_> {
                         return Ok(Some(FoundKey::new(self.record, home, key)));
                     }
                     Err(error @ OpenError::KeyringTimeout { .. }) => return Err(error),
-                    // Somebody else's, or no key at all.
+                    // The key is somebody else's, or no key at all.
                     _ => {}
                 }
             }

@@ -1,8 +1,8 @@
-//! What an interrupted encryption in place leaves under the temporary name: half of the encrypted copy, or the plain file
-//! that was to be overwritten, or a part of that.
+//! The leftover of an interrupted encryption in place, under the temporary name: half of the encrypted copy, or the
+//! plain file that was to be overwritten, or a part of the plain file.
 //!
-//! Nothing in such a file tells it from one of somebody else. So the record says that an encryption is under way before
-//! there is a file, which is made under a name that was free, and until it is gone.
+//! Nothing in such a file tells it from somebody else's. So the record says that an encryption is under way, from
+//! before the file exists until it is gone. The file is made under a name that was free.
 
 use std::ffi::OsString;
 
@@ -18,7 +18,7 @@ use crate::{
 
 const SUFFIX: &str = ".encrypt";
 
-/// Where the `application_id` stands in a plain file.
+/// The offset of the `application_id` in a plain file.
 const APPLICATION_ID_AT: usize = 68;
 
 /// The temporary name.
@@ -26,8 +26,8 @@ pub(crate) fn name(place: &Place) -> OsString {
     files::with_suffix(place.name(), SUFFIX)
 }
 
-/// Removes what an earlier call has left beside the plain database, which still has its name. Fails if it is not known to
-/// be that.
+/// Removes the leftover of an earlier call beside the plain database, which still has its name. Fails if the file is
+/// not known to be such a leftover.
 pub(crate) fn clear(place: &Place) -> Result<(), OpenError> {
     names::fits(place.name(), ".encrypt-journal", FileRole::Database)?;
     let begun = key_metadata::read(place)?.is_some_and(|record| record.stage.is_encrypting());
@@ -55,7 +55,7 @@ pub(crate) fn is_there(place: &Place) -> bool {
         && may_be_ours(place).unwrap_or(true)
 }
 
-/// Fails if what stands there is known to be somebody's.
+/// Fails if a file there is known to be somebody's.
 pub(crate) fn require_ours(place: &Place) -> Result<(), OpenError> {
     match may_be_ours(place)? {
         true => Ok(()),
@@ -63,7 +63,7 @@ pub(crate) fn require_ours(place: &Place) -> Result<(), OpenError> {
     }
 }
 
-/// Nothing is left of an encryption: whatever has its names from now on is somebody's.
+/// Notes that nothing is left of an encryption: a file that has its names from now on is somebody's.
 pub(crate) fn forget(place: &Place) -> Result<(), OpenError> {
     let Some(mut record) = key_metadata::read(place)? else { return Ok(()) };
     record.stage = match record.stage {
@@ -74,8 +74,8 @@ pub(crate) fn forget(place: &Place) -> Result<(), OpenError> {
     record.write(place)
 }
 
-/// The plain file that an interrupted encryption has left beside the encrypted one is overwritten. Called under the owner
-/// lock for a database that has been opened with its key, and whose record speaks of one.
+/// Overwrites the plain file that an interrupted encryption has left beside the encrypted one. The caller holds the
+/// owner lock, has opened the database with its key, and has a record of such an encryption.
 pub(crate) fn recover(place: &Place) -> Result<(), OpenError> {
     if may_be_ours(place)? {
         discard(place)?;
@@ -89,7 +89,7 @@ fn all(place: &Place) -> impl Iterator<Item = OsString> {
     SIDE_CARS.into_iter().chain([""]).map(move |suffix| files::with_suffix(&name, suffix))
 }
 
-/// Whether nothing shows that one of the files has been put there by somebody else since.
+/// Whether the files may be ours: nothing shows that somebody else has put one of them there since.
 fn may_be_ours(place: &Place) -> Result<bool, OpenError> {
     if all(place).any(|name| names::is_somebodys(place, &name)) {
         return Ok(false);
@@ -105,7 +105,7 @@ fn may_be_ours(place: &Place) -> Result<bool, OpenError> {
     Ok(!head.starts_with(MAGIC) || application == APPLICATION_ID.to_be_bytes())
 }
 
-/// Overwrites and removes them.
+/// Overwrites and removes the files.
 fn discard(place: &Place) -> Result<(), OpenError> {
     all(place).try_for_each(|name| place.wipe(&name, FileRole::Database))?;
     place.sync_dir()

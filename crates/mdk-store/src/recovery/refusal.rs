@@ -1,4 +1,4 @@
-//! Why a database was not opened.
+//! The reasons why a database was not opened.
 
 use mdk_wire::Secret;
 
@@ -9,7 +9,7 @@ use crate::{
     sqlcipher::{PAGE, ReadOnly, bad_pages, is_cut, key_fits, open_read_only},
 };
 
-/// What the table refuses, as an error; `size` is that of the file.
+/// The error for a refusal of the table. `size` is the size of the file.
 pub(crate) fn error_of(why: Refusal, size: u64, source: &'static str) -> OpenError {
     match why {
         Refusal::SourceMissing | Refusal::DestinationExists | Refusal::AlreadyEncrypted => {
@@ -27,8 +27,8 @@ pub(crate) fn error_of(why: Refusal, size: u64, source: &'static str) -> OpenErr
     }
 }
 
-/// An error of opening a database that says "damaged" or "wrong key": whether it is that, or whether the file could only
-/// not be read just now. SQLCipher takes what it could not read for what does not authenticate.
+/// Explains an error "damaged" or "wrong key" of an opening: it is true, or the file could only not be read just now.
+/// SQLCipher takes an unreadable page for one that does not authenticate.
 pub(crate) fn explain_refusal(place: &Place, key: &Secret<32>, error: OpenError) -> OpenError {
     if !matches!(error, OpenError::WrongKey | OpenError::Store(StoreError::Corrupt)) {
         return error;
@@ -43,7 +43,7 @@ pub(crate) fn explain_refusal(place: &Place, key: &Secret<32>, error: OpenError)
         let connect = || open_read_only(&ReadOnly::keyed(place, place.name(), key));
         let bad = bad_pages(&*connect()?);
         if bad.as_ref().is_ok_and(Vec::is_empty) && is_cut(connect)? {
-            // What the file lacks may stand in the log.
+            // The missing end of the file may be in the log.
             let log = files::with_suffix(place.name(), "-wal");
             let log = place.inspect(&log, FileRole::Database)?;
             return Ok(match log.is_none_or(|log| log.size == 0) {

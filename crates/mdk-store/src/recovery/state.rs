@@ -1,20 +1,20 @@
-//! What an opening finds, in the words of the table.
+//! The findings of an opening, in the words of the table.
 
 use crate::keys::key_metadata::DatabaseStage;
 
-/// What the key metadata beside the database says of it.
+/// The stage in the key metadata beside the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metadata {
     Missing,
     Unreadable,
     /// A first opening has begun.
     Creating,
-    /// The same for what has its content from elsewhere, from a backup for example.
+    /// The same for a database whose content comes from elsewhere, from a backup for example.
     Filling,
-    /// The same for what takes the place of a plain database.
+    /// The same for a database that takes the place of a plain one.
     Encrypting,
     Ready,
-    /// The plain database, of which it took the place, may still be there.
+    /// The plain database whose place it took may still be there.
     ReadyWithPlainCopy,
 }
 
@@ -34,9 +34,10 @@ impl From<DatabaseStage> for Metadata {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileState {
     Absent,
-    /// Without a byte, and without a log.
+    /// A file without a byte, and without a log.
     Empty,
-    /// Shorter than a page; or no whole number of pages without a log, which may repair a half-written one.
+    /// A file shorter than a page, or one without a log that is no whole number of pages. A log may repair a
+    /// half-written page.
     Cut,
     Plain,
     Whole,
@@ -46,13 +47,13 @@ pub(crate) enum FileState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogState {
     Missing,
-    /// A torn end, of which nobody was told that it is stored, is sound.
+    /// A log that is sound, or has a torn end. Nobody was told that a torn end is stored.
     Sound,
-    /// What was acknowledged is lost, or it is another database's.
+    /// A log that lost acknowledged content, or belongs to another database.
     Damaged,
 }
 
-/// What is asked for.
+/// The intent of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Intent {
     Open,
@@ -61,7 +62,7 @@ pub(crate) enum Intent {
     EncryptInPlace,
 }
 
-/// All that is seen before a key is asked for.
+/// The findings before a key is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) file: FileState,
@@ -69,7 +70,7 @@ pub(crate) struct Seen {
     pub(crate) metadata: Metadata,
 }
 
-/// How many keys the metadata speaks of.
+/// The number of keys in the metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Keys {
     One,
@@ -77,50 +78,50 @@ pub(crate) enum Keys {
     Two,
 }
 
-/// Which key has opened the database.
+/// The key that has opened the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyRole {
-    /// The one that the metadata calls the database's.
+    /// The key that the metadata calls the database's.
     Recorded,
-    /// The one that it calls the other.
+    /// The key that it calls the other.
     Other,
     /// One of them, in another key file.
     Moved,
-    /// None that it speaks of.
+    /// A key that the metadata does not name.
     Another,
 }
 
-/// What was found where keys may be, if none of it opens the database.
+/// The keys that were found in their places, if none of them opens the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct KeysFound {
     /// The key that the metadata calls the database's.
     pub(crate) recorded: bool,
-    /// The one that it calls the other.
+    /// The key that it calls the other.
     pub(crate) other: bool,
     /// Any key.
     pub(crate) another: bool,
-    /// A place could not be asked, or what stands there is no key.
+    /// A place could not be asked, or its content is no key.
     pub(crate) unreachable: bool,
 }
 
-/// What stands where the key of a new database is to be.
+/// The content of the place for the key of a new database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AtLocation {
-    /// A key that the caller gives, and that nothing is stored of.
+    /// A key that the caller gives. Nothing of it is stored.
     Given,
     Nothing,
-    /// The key that an interrupted making has begun with.
+    /// The key of an interrupted making.
     Begun,
-    /// The key file of another passphrase, of an interrupted making.
+    /// The key file of another passphrase, from an interrupted making.
     OtherPassphrase,
-    /// Somebody's.
+    /// The key of somebody else.
     Another,
 }
 
-/// What is known of a key that the metadata calls the other one of a re-key.
+/// The facts about a key that the metadata calls the other one of a re-key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OtherKey {
-    /// It is the one that has opened the database, or has its place, or is not kept by this software.
+    /// The key has opened the database, or has its place, or is not kept by this software.
     pub(crate) counts: bool,
     /// Another database may need it.
     pub(crate) shared: bool,

@@ -1,23 +1,24 @@
-//! What is done with what an opening finds: one table in four parts, each read from top to bottom. Nothing here looks at a file.
+//! The action for each finding of an opening: one table in four parts, each read from top to bottom. Nothing here looks
+//! at a file.
 
 use super::state::{
     AtLocation, FileState, Intent, KeyRole, Keys, KeysFound, LogState, Metadata, OtherKey, Seen,
 };
 
-/// What comes before a key is asked for.
+/// The action before a key is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// A new database: see [`begin`].
     Make,
-    /// The one that is there is opened.
+    /// Opens the database that is there.
     Connect,
-    /// The plain one is copied, encrypted.
+    /// Copies the plain database, encrypted.
     Export,
-    /// It is encrypted; what that has left is wiped.
+    /// The database is encrypted. Wipes the leftover of that.
     Finish,
 }
 
-/// Why nothing is done.
+/// The reason why nothing is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     SourceMissing,
@@ -34,7 +35,7 @@ pub(crate) enum Refusal {
     KeyMissing,
 }
 
-/// Before a key is asked for.
+/// The first part: before a key is asked for.
 pub(crate) fn before_keys(seen: Seen, intent: Intent) -> Result<Next, Refusal> {
     use FileState::{Absent, Cut, Empty, Plain, Whole};
     use Intent::{EncryptInPlace, Make, Open};
@@ -75,20 +76,21 @@ pub(crate) fn before_keys(seen: Seen, intent: Intent) -> Result<Next, Refusal> {
     }
 }
 
-/// How a new database gets its key.
+/// The source of the key of a new database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Begin {
-    /// The one that is there; nothing is stored.
+    /// The key that is there. Nothing is stored.
     Use,
-    /// The one that was begun with. Others may need it, unless it is shown to be this database's.
+    /// The key of the interrupted making. Others may need it, unless it is shown to be this database's.
     GoOn,
-    /// A fresh one.
+    /// A fresh key.
     Fresh,
-    /// A fresh one in place of what an earlier try has left.
+    /// A fresh key in place of the leftover of an earlier try.
     Replace,
 }
 
-/// The key of a database that is made. The metadata is `Missing`, `Creating`, `Filling` or `Encrypting` by now.
+/// The second part: the key of a database that is made. The metadata is `Missing`, `Creating`, `Filling` or
+/// `Encrypting` by now.
 pub(crate) fn begin(at: AtLocation, may_create: bool) -> Result<Begin, Refusal> {
     match (at, may_create) {
         (AtLocation::Given, _) => Ok(Begin::Use),
@@ -100,20 +102,20 @@ pub(crate) fn begin(at: AtLocation, may_create: bool) -> Result<Begin, Refusal> 
     }
 }
 
-/// Why none of the keys that were found is the database's.
+/// The reason why none of the found keys is the database's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoKey {
-    /// All that it may have are there, and the file is not what it was.
+    /// All keys that it may have are there, so the file was damaged or replaced.
     NotADatabase,
     /// One of two was found, and the other one counts.
     OtherNeeded,
     WrongKey,
-    /// A place did not give what it has.
+    /// A place did not give its key.
     Unreachable,
     Missing,
 }
 
-/// Where several keys were looked for, and none fits.
+/// The third part: several keys were looked for, and none fits.
 pub(crate) fn none_fits(keys: Keys, found: KeysFound) -> NoKey {
     match (keys, found.recorded, found.other, found.unreachable, found.another) {
         (Keys::One, true, _, _, _) | (Keys::Two, true, true, _, _) => NoKey::NotADatabase,
@@ -128,22 +130,22 @@ pub(crate) fn none_fits(keys: Keys, found: KeysFound) -> NoKey {
     }
 }
 
-/// What is put in order after a database was opened.
+/// The work after a database was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     /// The metadata is written if the salt differs.
     NoteSalt,
-    /// The metadata is made to say what was found.
+    /// The metadata is written anew with the findings.
     Adopt,
-    /// The metadata is made to say where the key file is now.
+    /// The metadata gets the new place of the key file.
     NoteMove,
-    /// The other key becomes the database's; the one before it goes, and its file.
+    /// The other key becomes the database's. The key before it goes, and its file.
     TakeOther,
     /// The other key goes, and its file.
     DropOther,
 }
 
-/// After the key of this role has opened the database.
+/// The fourth part: the key of this role has opened the database.
 pub(crate) fn after_opening(metadata: Metadata, keys: Keys, role: KeyRole) -> Step {
     use Metadata::{Creating, Encrypting, Filling, Missing, Ready, ReadyWithPlainCopy, Unreadable};
     match (metadata, keys, role) {
@@ -154,27 +156,28 @@ pub(crate) fn after_opening(metadata: Metadata, keys: Keys, role: KeyRole) -> St
         // A file that was put back together with its key.
         (Ready | ReadyWithPlainCopy, Keys::One, KeyRole::Other | KeyRole::Another)
         | (Ready | ReadyWithPlainCopy, Keys::Two, KeyRole::Another)
-        // A making that was killed just before its end; metadata that is lost.
+        // A making that was killed just before its end; or lost metadata.
         | (Creating | Filling | Encrypting | Missing | Unreadable, _, _) => Step::Adopt,
     }
 }
 
-/// What becomes of a key that the metadata calls the other one of a re-key.
+/// The fate of a key that the metadata calls the other one of a re-key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// There is nothing to be done with it.
+    /// It stays as it is.
     Kept,
-    /// Nothing shows that it is this database's: it stays, and the metadata says so.
+    /// It stays, and the metadata says so: nothing shows that it is this database's.
     Foreign,
-    /// It goes, but for one that others may need.
+    /// It goes, unless others may need it.
     Ours,
 }
 
-/// Whoever can write to the directory can write metadata: what it says of a key costs no other database its key.
+/// Decides the fate. Anyone who can write to the directory can write metadata. So its word on a key costs no other
+/// database its key.
 pub(crate) fn fate(other: OtherKey) -> Fate {
     match (other.counts, other.shared, other.bound) {
         (true, _, _) => Fate::Kept,
-        // (nobody removes a shared one)
+        // (a shared key is never removed)
         (false, true, _) | (false, false, true) => Fate::Ours,
         (false, false, false) => Fate::Foreign,
     }

@@ -1,4 +1,4 @@
-//! What every connection goes through before it is used, in one function.
+//! Configures every connection before it is used, in one function.
 
 use std::{ffi::OsStr, time::Duration};
 
@@ -19,11 +19,11 @@ const FLAGS: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
 /// `application_id` in the header of our databases: "MDKs".
 pub const APPLICATION_ID: i32 = 0x4d44_4b73;
 
-/// Opens a file and configures the connection, which `complete` then gets. `fresh` says that the file was created for this call and is
-/// still empty.
+/// Opens a file and configures the connection, which `complete` then gets. `fresh`: the file was created for this call
+/// and is still empty.
 ///
-/// A connection that does not come up leaves the write-ahead log as it is, and the file, too. On a full disk the index of the log is
-/// kept in memory: what is stored can be read there, and written to once there is room.
+/// A connection that does not come up leaves the file and its write-ahead log as they are. On a full disk the index of
+/// the log is kept in memory: the rows can be read there, and written once there is room.
 pub(crate) fn open_configured(
     place: &Place,
     name: &OsStr,
@@ -43,7 +43,7 @@ pub(crate) fn open_configured(
     }
 }
 
-/// Where the index of the write-ahead log is.
+/// The place of the index of the write-ahead log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Index {
     File,
@@ -66,14 +66,14 @@ fn open_with(
         conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
     }
     let ready = configure(&mut conn).and_then(|()| {
-        // SQLite was given a path: make sure that it has the files that were checked.
+        // SQLite was given a path. This makes sure that it has the files that were checked.
         place.confirm_opened(name, FileRole::Database)?;
         place.confirm_opened(&log, FileRole::Database)?;
         keep_log(&conn, false)
     });
     conn.locks(place, &index);
     let Err(error) = ready else { return Ok(conn) };
-    // Nothing is lost with an empty one: SQLite may remove what it has made.
+    // SQLite may remove an empty log that it has made: nothing is lost with it.
     let found = place.inspect(&log, FileRole::Database);
     if found.is_ok_and(|found| found.is_none_or(|found| found.size == 0)) {
         let _ = keep_log(&conn, false);
@@ -85,8 +85,8 @@ fn open_with(
     Err(error)
 }
 
-/// Fails if SQLite could open the file for reading only, which it does without a word. To go on would make a log and its
-/// index with the file's own mode, and they would keep the database read-only when the file is no longer.
+/// Fails if SQLite could open the file for reading only, which it does without a word. Going on would make a log and
+/// its index with the file's own mode. They would keep the database read-only after the file is no longer.
 pub(crate) fn require_writable(conn: &Connection) -> Result<(), OpenError> {
     match conn.is_readonly("main")? {
         true => Err(StoreError::ReadOnly.into()),
@@ -94,15 +94,15 @@ pub(crate) fn require_writable(conn: &Connection) -> Result<(), OpenError> {
     }
 }
 
-/// Whether the write-ahead log is left alone when the connection is closed. Otherwise SQLite moves it into the file and
-/// removes it, which must not be done by a connection that has not come up: when the log's index could not be opened for
-/// writing, SQLite takes the log for empty and removes it with everything in it.
+/// Sets whether the write-ahead log is left alone when the connection is closed. Otherwise SQLite moves it into the
+/// file and removes it. A connection that has not come up must not do that: when the log's index could not be opened
+/// for writing, SQLite takes the log for empty and removes it with everything in it.
 pub(crate) fn keep_log(conn: &Connection, keep: bool) -> Result<(), OpenError> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep)?;
     Ok(())
 }
 
-/// A database in memory, empty: not encrypted, gone when dropped.
+/// An empty database in memory: not encrypted, gone when dropped.
 pub(crate) fn open_in_memory() -> Result<Conn, OpenError> {
     let conn = Conn::make(Connection::open_in_memory)?;
     configure_connection(&conn, None, true)?;
@@ -112,10 +112,11 @@ pub(crate) fn open_in_memory() -> Result<Conn, OpenError> {
 /// Silences SQLCipher, gives it the key and proves that it opens the file.
 fn unlock(conn: &Connection, key: &Secret<32>) -> Result<(), OpenError> {
     quiet(conn)?;
-    // A raw key, so no key derivation; then pin the file format, whatever the library's default becomes.
+    // The key is raw, so there is no key derivation. The file format is pinned next, whatever the library's default
+    // becomes.
     raw_key::give_key(conn, key)?;
     conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
-    // Prove the key: the schema can be read only if page 1 authenticates.
+    // This proves the key: the schema can be read only if page 1 authenticates.
     conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(|error| {
         match error.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => OpenError::WrongKey,
@@ -129,12 +130,12 @@ fn quiet(conn: &Connection) -> Result<(), OpenError> {
     // SQLCipher must neither write to stderr nor keep freed memory, from before it sees the key.
     conn.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA cipher_memory_security = ON;")?;
     lookaside::reserve(conn)?;
-    // Prove that SQLCipher is linked: plain SQLite would ignore the key and write plain text.
+    // This proves that SQLCipher is linked: plain SQLite would ignore the key and write plain text.
     cipher_version(conn).map(drop)
 }
 
-/// What every connection goes through before it is used. `key` is `None` in memory only; `fresh` says that the
-/// file was created for this call and is still empty.
+/// Configures a connection before it is used. `key` is `None` in memory only. `fresh`: the file was created for this
+/// call and is still empty.
 fn configure_connection(
     conn: &Connection,
     key: Option<&Secret<32>>,
@@ -145,9 +146,9 @@ fn configure_connection(
         None => quiet(conn)?,
     }
 
-    // Prove that the file is ours.
+    // This proves that the file is ours.
     let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-    // A file with a map of pointers has gone through another program, and a page of that map may look like one of a tree
+    // A file with a map of pointers has gone through another program. A page of that map may look like one of a tree
     // (sqlcipher/unused_space.rs).
     let mapped: i32 = conn.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     if (application != APPLICATION_ID && !fresh) || mapped != 0 {
@@ -192,7 +193,7 @@ fn configure_connection(
 /// The version of the linked SQLCipher.
 pub(crate) fn cipher_version(conn: &Connection) -> Result<String, OpenError> {
     conn.query_row("PRAGMA cipher_version", [], |row| row.get(0)).map_err(|error| match error {
-        // Plain SQLite ignores what it does not know.
+        // Plain SQLite ignores unknown pragmas.
         rusqlite::Error::QueryReturnedNoRows => OpenError::CipherMissing,
         error => error.into(),
     })

@@ -13,7 +13,7 @@ use crate::{
     sqlcipher::undumped,
 };
 
-/// A connection. While it lives no other part of this process ends its locks: see `files/open_databases.rs`.
+/// A connection. No other part of this process ends its locks while it lives: see `files/open_databases.rs`.
 pub(crate) struct Conn {
     /// `None` while closing.
     conn: Option<Connection>,
@@ -31,7 +31,7 @@ impl Conn {
         Ok(Self { in_use, ..conn })
     }
 
-    /// One that locks nothing: in memory, or to a file that is called immutable.
+    /// A connection that locks nothing: in memory, or to a file that is opened as immutable.
     pub(crate) fn make(
         open: impl FnOnce() -> rusqlite::Result<Connection>,
     ) -> Result<Self, OpenError> {
@@ -41,12 +41,12 @@ impl Conn {
         Ok(Self { conn: Some(open()?), in_use: InUse::default(), _in_process: in_process })
     }
 
-    /// It locks this file, too: the index of a log has locks of its own.
+    /// Notes that the connection locks this file, too: the index of a log has locks of its own.
     pub(crate) fn locks(&mut self, place: &Place, name: &OsStr) {
         self.in_use.note_open(place.id(name));
     }
 
-    /// Closes it. On failure it is still there.
+    /// Closes the connection. On failure it is still open.
     #[allow(clippy::result_large_err)] // As rusqlite's is.
     pub(crate) fn close(mut self) -> Result<(), (Self, rusqlite::Error)> {
         let Some(conn) = self.conn.take() else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What SQLite says went wrong, in words of this crate; and what it has said of the file since somebody asked.
+//! Translates errors of SQLite into words of this crate, and remembers the faults of the file since the last question.
 
 use std::cell::Cell;
 
@@ -6,14 +6,14 @@ use rusqlite::ErrorCode;
 
 use crate::{OpenError, StoreError};
 
-/// What SQLite has said about the file on this thread since [`forget_faults`].
+/// The worst report of SQLite about the file on this thread since [`forget_faults`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// It could not be read or written.
+    /// The file could not be read or written.
     Failed,
-    /// What was read is damaged, or was not read at all.
+    /// The content is damaged, or was not read at all.
     Damage,
 }
 
@@ -21,17 +21,17 @@ thread_local! {
     static FAULT: Cell<Fault> = const { Cell::new(Fault::None) };
 }
 
-/// Remembers the worst. Called where SQLite's errors are translated.
+/// Remembers the worst fault. It is called where SQLite's errors are translated.
 pub(crate) fn note_fault(fault: Fault) {
     FAULT.set(FAULT.get().max(fault));
 }
 
-/// Whether anything was said.
+/// Whether there was a fault.
 pub(crate) fn is_faulty() -> bool {
     FAULT.get() != Fault::None
 }
 
-/// Starts anew. Returns what was said.
+/// Starts anew. Returns the fault until now.
 pub(crate) fn take_fault() -> Fault {
     FAULT.replace(Fault::None)
 }
@@ -53,11 +53,11 @@ impl From<rusqlite::Error> for StoreError {
                 });
                 match e.code {
                     ErrorCode::DiskFull => Self::DiskFull,
-                    // The index of the write-ahead log could not be enlarged: SQLite does not say why, but it asks
-                    // for room and nothing else.
+                    // The index of the write-ahead log could not be enlarged. SQLite does not say why, but that step
+                    // needs only room.
                     _ if code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE => Self::DiskFull,
-                    // (memory is what SQLite says was missing where SQLCipher could not decrypt a page; whoever asks looks
-                    // at the pages again before it is called damage)
+                    // (SQLite says that memory is missing where SQLCipher could not decrypt a page; the caller looks at
+                    // the pages again before it is called damage)
                     ErrorCode::DatabaseCorrupt
                     | ErrorCode::NotADatabase
                     | ErrorCode::OutOfMemory => Self::Corrupt,

@@ -1,4 +1,4 @@
-//! All that a database holds, written into a new file under another key: `sqlcipher_export`.
+//! Writes the whole content of a database into a new file under another key: `sqlcipher_export`.
 
 use std::{ffi::OsStr, fs, panic::resume_unwind, sync::mpsc, thread};
 
@@ -12,15 +12,16 @@ use crate::{
     sqlcipher::{connection::Conn, raw_key},
 };
 
-/// How many steps SQLite's machine makes between two questions whether to go on: some hundred rows.
+/// Steps of SQLite's machine between two questions whether to go on: some hundred rows.
 const STEPS: i32 = 400;
 
-/// Writes everything that `from` reads into the file `name`, which is empty and private, encrypted under `key`. Rows, tables and
-/// indexes are the same; pages that are free do not go along. It is not synced: whoever calls this makes the file durable or throws
-/// it away. `go_on` is told how large it is, and is not called while a page is worked on. Returns the connection.
+/// Writes everything that `from` reads into the file `name`, which is empty and private, encrypted under `key`. Rows,
+/// tables and indexes are the same. Free pages do not go along. The file is not synced: the caller makes it durable or
+/// throws it away. `go_on` is told the size of the file, and is not called while a page is worked on. Returns the
+/// connection.
 ///
 /// # Errors
-/// What `go_on` says, or a [`StoreError`] of the two files.
+/// The error of `go_on`, or a [`StoreError`] of the two files.
 pub(crate) fn export<E: From<OpenError> + From<StoreError>>(
     mut from: Conn,
     place: &Place,
@@ -42,13 +43,13 @@ fn copy(conn: &Connection, path: &str, key: &Secret<32>) -> Result<(), StoreErro
     raw_key::with_key_text(key, |text| {
         conn.execute("ATTACH ?1 AS fresh KEY ?2", (path, text)).map(drop)
     })?;
-    // It keeps no journal: that would need room beside the two files.
+    // The new file has no journal, which would need room beside the two files.
     conn.execute_batch("PRAGMA fresh.journal_mode = OFF; PRAGMA fresh.synchronous = OFF; BEGIN")?;
     conn.query_row("SELECT sqlcipher_export('fresh')", [], |_| Ok(())).map_err(error_of)?;
     if !is_sound(conn) {
         return Err(StoreError::Corrupt);
     }
-    // It copies rows, and no fields of the header.
+    // The export copies rows, and no fields of the header.
     for name in ["application_id", "user_version"] {
         conn.pragma_update(Some("fresh"), name, field(name)?)?;
     }
@@ -58,7 +59,7 @@ fn copy(conn: &Connection, path: &str, key: &Secret<32>) -> Result<(), StoreErro
     Ok(())
 }
 
-/// What went wrong in an export: of that it gives SQLite's words only (<https://sqlite.org/c3ref/errcode.html>).
+/// The error of an export. An export gives only SQLite's words (<https://sqlite.org/c3ref/errcode.html>).
 fn error_of(error: rusqlite::Error) -> StoreError {
     let rusqlite::Error::SqliteFailure(_, Some(words)) = &error else { return error.into() };
     match words.as_str() {
@@ -68,7 +69,7 @@ fn error_of(error: rusqlite::Error) -> StoreError {
     }
 }
 
-/// Works with a connection on a thread of its own, which waits while this one asks whether to go on.
+/// Works with a connection on a thread of its own. That thread waits while this one asks whether to go on.
 fn watched<E: From<OpenError> + From<StoreError>>(
     mut conn: Conn,
     mut go_on: impl FnMut() -> Result<(), E>,
@@ -85,7 +86,7 @@ fn watched<E: From<OpenError> + From<StoreError>>(
     thread::scope(move |scope| {
         let worker = scope.spawn(move || {
             let done = apart(|| work(&conn));
-            // Who asks is gone with it.
+            // This drops the handler, and with it the end of the channel that asks.
             let unwatched = conn.progress_handler(0, None::<fn() -> bool>);
             (conn, done.and(unwatched.map_err(StoreError::from)))
         });

@@ -1,4 +1,4 @@
-//! What a file of SQLCipher 4 looks like from outside (<https://www.zetetic.net/sqlcipher/design/>).
+//! The layout of an SQLCipher 4 file (<https://www.zetetic.net/sqlcipher/design/>).
 
 use std::{fs::File, io};
 
@@ -8,7 +8,7 @@ pub(crate) const PAGE: usize = 4096;
 pub(crate) const USABLE: usize = PAGE - 80;
 /// Bytes of the salt in front of page 1.
 pub(crate) const SALT: usize = 16;
-/// What stands there in a plain file.
+/// The first bytes of a plain file, in place of the salt.
 pub(crate) const MAGIC: &[u8; SALT] = b"SQLite format 3\0";
 
 /// Fills `buf` from `offset` on, without moving a shared position.
@@ -17,7 +17,7 @@ pub(crate) fn read_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<()
     std::os::unix::fs::FileExt::read_exact_at(file, buf, offset)
 }
 
-/// Fills `buf` from `offset` on. It moves the position of the file, which nobody here relies on.
+/// Fills `buf` from `offset` on. It moves the position of the file, on which nothing here relies.
 #[cfg(windows)]
 pub(crate) fn read_at(file: &File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !buf.is_empty() {

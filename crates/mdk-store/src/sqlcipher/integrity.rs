@@ -1,15 +1,15 @@
-//! Authenticating every page of a file.
+//! Authenticates every page of a file.
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::connection::Conn;
 use crate::{OpenError, StoreError};
 
-/// The numbers of all pages of the file that are not authentic, ascending. A page of zeros is none. The write-ahead log is not
-/// looked at.
+/// The numbers of all pages of the file that are not authentic, ascending. A page of zeros is not authentic. The
+/// write-ahead log is not looked at.
 ///
 /// # Errors
-/// [`StoreError::Io`]: a page cannot be read now, and nothing is said of it.
+/// [`StoreError::Io`]: a page cannot be read now, and the result is unknown.
 pub(crate) fn bad_pages(conn: &Connection) -> Result<Vec<u32>, StoreError> {
     let mut check = conn.prepare("PRAGMA cipher_integrity_check")?;
     let mut lines = check.query([])?;
@@ -26,36 +26,37 @@ pub(crate) fn bad_pages(conn: &Connection) -> Result<Vec<u32>, StoreError> {
     Ok(bad)
 }
 
-/// Whether every page that this connection has read was authentic. For one that is not SQLCipher gives zeros and remembers it, and
-/// SQLite only meets that when it reads or writes another page: never, if what is damaged is the end of a long value.
+/// Whether every page that this connection has read was authentic. SQLCipher gives zeros for a page that is not
+/// authentic, and remembers it. SQLite meets that only when it reads or writes another page. It never does if the
+/// damaged page is the end of a long value.
 pub(crate) fn is_sound(conn: &Connection) -> bool {
     let says = |pragma| conn.query_row(pragma, [], |row| row.get::<_, String>(0));
-    // (nor has a plain file that status)
+    // (a plain file does not have that status)
     says("PRAGMA cipher_status").is_ok_and(|status| status == "1")
         || matches!(says("PRAGMA cipher_provider"), Err(rusqlite::Error::QueryReturnedNoRows))
 }
 
-/// Whether a file whose first page is authentic ends before its last one: SQLite opens none of these.
+/// Whether a file whose first page is authentic ends before its last one. SQLite opens no such file.
 ///
 /// # Errors
-/// Those of `connect`.
+/// The errors of `connect`.
 pub(crate) fn is_cut(connect: impl Fn() -> Result<Conn, OpenError>) -> Result<bool, OpenError> {
     let says_so = || {
-        // A field of the header: for that no other page is read.
+        // The query asks for a field of the header, for which no other page is read.
         let opened = connect()?.query_row("PRAGMA application_id", [], |_| Ok(()));
         let code = opened.err().and_then(|error| error.sqlite_error_code());
         Ok::<_, OpenError>(code == Some(ErrorCode::DatabaseCorrupt))
     };
-    // Twice: a read that failed for a moment looks the same.
+    // It is asked twice: a read that failed for a moment looks the same.
     Ok(says_so()? && says_so()?)
 }
 
-/// What a line of the check says.
+/// The result in a line of the check.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Bad(u32),
     Unread,
-    /// The file ends in the middle of a page: its length says so, too.
+    /// The file ends in the middle of a page. Its length shows that, too.
     Cut,
     Unknown,
 }

@@ -1,9 +1,10 @@
 //! The write-ahead log of a database, read without SQLite and without changing it
 //! (<https://sqlite.org/fileformat2.html#walformat>).
 //!
-//! SQLite reads up to the first frame that is not whole, and says nothing of what follows. What follows may be a transaction that a
-//! loss of power has cut off: nobody was told that it is stored. A transaction with another one behind it was stored, for no
-//! frame is written before all earlier ones are durable; if SQLite does not read that one, the log is damaged.
+//! SQLite reads up to the first frame that is not whole, and reports nothing about the rest. The rest may be a
+//! transaction that a loss of power has cut off: nobody was told that it is stored. A transaction with another one
+//! behind it was stored, because no frame is written before all earlier ones are durable. If SQLite does not read such
+//! a transaction, the log is damaged.
 
 use std::{
     collections::BTreeMap,
@@ -22,35 +23,37 @@ const FRAME_HEADER: usize = 24;
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 
-/// What a log holds.
+/// The content of a log.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log {
-    /// Where the newest committed version of each page stands in the log.
+    /// The place of the newest committed version of each page in the log.
     pub(crate) pages: BTreeMap<u32, u64>,
-    /// Pages that the database has after the last commit; 0 without one.
+    /// Pages of the database after the last commit; 0 without one.
     pub(crate) database_pages: u32,
-    /// Frames of transactions that were stored, which SQLite does not read.
+    /// Frames of stored transactions that SQLite does not read.
     pub(crate) lost_frames: u64,
-    /// Frames behind the last commit, if none is lost: of a transaction that was never finished, or was and is damaged.
+    /// Frames behind the last commit, if none is lost. Their transaction was never finished, or it was finished and is
+    /// damaged.
     pub(crate) doubtful_frames: u64,
-    /// It is none of this database. SQLite would read it as one, or refuse it.
+    /// The log belongs to another database. SQLite would read it as this one's, or refuse it.
     pub(crate) foreign: bool,
 }
 
-/// Whether a log has lost what was acknowledged, or is none of this database. SQLite would open the database as it was
-/// before that, write over the rest or remove it, and nobody would know. So this is asked before SQLite sees the files.
+/// Whether a log has lost acknowledged content, or belongs to another database. SQLite would open the database in an
+/// earlier state, write over the rest or remove it, and nobody would know. So this is asked before SQLite sees the
+/// files.
 pub(crate) fn is_damaged(place: &Place) -> Result<bool, OpenError> {
     Ok(Log::beside(place)?.is_some_and(|log| log.is_damaged()))
 }
 
-/// Whether nothing that was ever stored stands in a log, damaged or not.
+/// Whether a log, damaged or not, has nothing that was ever stored.
 pub(crate) fn is_empty(place: &Place) -> bool {
     let empty = |log: Log| log.pages.is_empty() && log.doubtful_frames == 0 && !log.is_damaged();
     Log::beside(place).is_ok_and(|log| log.is_some_and(empty))
 }
 
 impl Log {
-    /// That of the database at `place`, if that is there.
+    /// The log of the database at `place`, if there is one.
     fn beside(place: &Place) -> Result<Option<Self>, OpenError> {
         let log = place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
         let Some(database) = place.inspect(place.name(), FileRole::Database)? else {
@@ -59,7 +62,7 @@ impl Log {
         Self::read(log.as_ref().map(|log| &*log.file), &database.file).map(Some)
     }
 
-    /// Reads the log of the database in `database`; a missing or an empty one holds nothing.
+    /// Reads the log of the database in `database`. A missing or an empty one holds nothing.
     pub(crate) fn read(log: Option<&File>, database: &File) -> Result<Self, OpenError> {
         let Some(log) = log else { return Ok(Self::default()) };
         let frames = Frames::read(log).map_err(|e| io("reading the log of", &e))?;
@@ -77,7 +80,7 @@ impl Log {
         })
     }
 
-    /// Whether what was acknowledged is lost, or the log is none of this database.
+    /// Whether acknowledged content is lost, or the log belongs to another database.
     pub(crate) fn is_damaged(&self) -> bool {
         self.lost_frames > 0 || self.foreign
     }
@@ -97,20 +100,21 @@ fn io(action: &'static str, error: &io::Error) -> OpenError {
     files::io_error(action, FileRole::Database, error)
 }
 
-/// Whether all that a log of which SQLite reads nothing holds up to a last commit is in the file.
+/// Whether the file has everything that the log holds up to its last commit. SQLite reads nothing of this log.
 ///
-/// Its header, or its first transaction, cannot be read. That may be damage, and SQLite would remove the log with all that
-/// is in it. Or the log was moved into the file, and its end came while the next one was begun in its place. Its own bytes
-/// do not tell these apart, but those of the file do: of a log that was moved each page is there as its newest frame has
-/// it, for the file is made durable before the next log is begun. If any page is not, the log was damaged.
+/// Its header, or its first transaction, cannot be read. That may be damage, and SQLite would remove the log with all
+/// its content. Or the log was moved into the file, and a crash came while the next one was begun in its place. The
+/// bytes of the log do not tell these apart, but the file does. A log that was moved has each of its pages in the file
+/// as its newest frame has it, for the file is made durable before the next log is begun. If any page differs, the log
+/// was damaged.
 ///
-/// With the settings of ours no frame is written before the header is durable. The exception is the frame that primes a
-/// new log (see `store/checkpoint.rs`): it holds page 1 alone and changes nothing.
+/// With our settings no frame is written before the header is durable. The exception is the frame that primes a new log
+/// (see `store/checkpoint.rs`): it holds only page 1 and changes nothing.
 fn is_moved(held: &Log, log: &File, database: &File) -> Result<bool, OpenError> {
     if held.pages.keys().all(|number| *number == 1) {
         return Ok(true);
     }
-    // What the database no longer has at its end is not moved. A log of ours does not end with that alone.
+    // Pages beyond the end of the database are not moved. A log of ours does not end with such pages alone.
     let mut held_still = held.pages.range(..=held.database_pages).peekable();
     if held_still.peek().is_none() {
         return Ok(false);
@@ -127,24 +131,24 @@ fn is_moved(held: &Log, log: &File, database: &File) -> Result<bool, OpenError> 
     Ok(true)
 }
 
-/// What a frame says of itself.
+/// The fields of a frame, and how it fits the log.
 struct Frame {
-    /// The page that it holds.
+    /// The page in the frame.
     number: u32,
-    /// Pages that the database has after the transaction that ends here; 0 inside of one.
+    /// Pages of the database after the transaction that ends here; 0 inside of one.
     after_commit: u32,
-    /// It is of this log, and not left of one before it.
+    /// The frame is of this log, and is no leftover of an earlier one.
     ours: bool,
-    /// SQLite would read it behind the one before it: it has the salts of the log, and continues its checksums.
+    /// SQLite would read the frame behind the one before it: it has the salts of the log, and continues its checksums.
     whole: bool,
-    /// The same without the salts, which are in no checksum.
+    /// The frame continues the checksums. The salts are in no checksum.
     continues: bool,
 }
 
 /// The frames of a file.
 #[derive(Default)]
 struct Frames {
-    /// The header is whole, but that of a log that SQLite would not write here: somebody has put it there.
+    /// The header is whole, but SQLite would not write such a header here: somebody has put the log there.
     foreign: bool,
     /// The header is whole.
     header: bool,
@@ -165,12 +169,13 @@ impl Frames {
         let stored = [word(&head, 24), word(&head, 28)];
         let sum = checksum([0, 0], &head[..24], big_endian);
         let whole = order < 2 && sum == stored;
-        // What a damaged bit makes of a header of ours fails its checksum.
+        // A damaged bit in a header of ours fails its checksum.
         let foreign = whole && (word(&head, 4) != VERSION || word(&head, 8) as usize != PAGE);
         let header = whole && !foreign;
-        // Without a header the salts are those of the first frame that is one.
+        // Without a header the salts are those of the first frame with a page number.
         let mut salts = header.then(|| head[16..24].to_owned());
-        // What a frame may continue: the checksum of the one before it or, should that be what is damaged, what it should be.
+        // A frame may continue two checksums: the stored one of the frame before it or, should that be damaged, the
+        // right one.
         let mut before = [stored, sum];
         let mut all: Vec<Frame> = Vec::new();
         let mut frame = vec![0u8; FRAME_HEADER + PAGE];
@@ -199,14 +204,14 @@ impl Frames {
         Ok(Self { foreign, header, all })
     }
 
-    /// Frames up to the last commit that SQLite reads.
+    /// The number of frames up to the last commit that SQLite reads.
     fn committed(&self) -> usize {
         let read = self.all.iter().take_while(|frame| self.header && frame.whole).count();
         self.all[..read].iter().rposition(|f| f.after_commit != 0).map_or(0, |last| last + 1)
     }
 
-    /// Frames up to the last commit of a transaction that was stored, for a frame follows it, and up to the last commit at all. Of a log
-    /// whose header is not whole all that is in it counts.
+    /// The number of frames up to the last commit of a stored transaction, which has a frame behind it, and up to the
+    /// last commit of any. All frames of a log without a whole header count.
     fn stored(&self) -> (usize, usize) {
         let (mut stored, mut ended) = (0, 0);
         for (n, frame) in self.all.iter().enumerate().filter(|(_, frame)| frame.ours) {
@@ -221,7 +226,7 @@ impl Frames {
     }
 }
 
-/// Where the page of a frame stands.
+/// The offset of the page of a frame.
 fn page_at(frame: usize) -> u64 {
     (HEADER + FRAME_HEADER) as u64 + frame as u64 * (FRAME_HEADER + PAGE) as u64
 }

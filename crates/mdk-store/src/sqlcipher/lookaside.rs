@@ -11,10 +11,10 @@ use crate::OpenError;
 
 /// Bytes of one slot. A message with its tags, a row of OpenMLS and a retained state of a small group fit.
 const SLOT: i32 = 16 * 1024;
-/// Slots of a connection: 1 MiB in all, an eighth of what an unprivileged process may usually lock.
+/// Slots of a connection: 1 MiB in all, an eighth of the memory that an unprivileged process may usually lock.
 const SLOTS: i32 = 64;
 
-/// Gives the connection its block. Comes right after opening, before anything is allocated from the default one.
+/// Gives the connection its block. It comes right after opening, before anything is allocated from the default one.
 pub(crate) fn reserve(conn: &Connection) -> Result<(), OpenError> {
     // SAFETY: the handle is that of an open connection, and with a null pointer SQLite allocates and owns the block.
     let code = unsafe {

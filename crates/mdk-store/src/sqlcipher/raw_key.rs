@@ -1,4 +1,4 @@
-//! The key of a connection, handed to SQLCipher and taken back from it, past the SQL parser.
+//! The key of a connection, handed to SQLCipher and taken back from it without the SQL parser.
 
 use std::ffi::{c_int, c_void};
 
@@ -11,12 +11,12 @@ use crate::{
     sqlcipher::{self, SALT},
 };
 
-/// `x'`, 64 hex digits, `'`: a raw key, so no key derivation. With 32 digits more it has a salt, too.
+/// The length of `x'`, 64 hex digits, `'`: a raw key, so no key derivation. 32 more digits are a salt.
 const SPEC: usize = 67;
 const WITH_SALT: usize = SPEC + 2 * SALT;
 
 unsafe extern "C" {
-    /// Gives a copy of what `sqlite3_key_v2` was told or has derived from it; freed by [`sqlcipher_free`].
+    /// Gives a copy of the key that `sqlite3_key_v2` was told or has derived. [`sqlcipher_free`] frees it.
     fn sqlcipherCodecGetKey(
         db: *mut ffi::sqlite3,
         index: c_int,
@@ -32,7 +32,7 @@ pub(crate) fn give_key(conn: &Connection, key: &Secret<32>) -> Result<(), OpenEr
     give_key_and_salt(conn, key, None)
 }
 
-/// The same with a salt that counts instead of the one that the file begins with.
+/// The same with a salt that replaces the one at the beginning of the file.
 pub(crate) fn give_key_and_salt(
     conn: &Connection,
     key: &Secret<32>,
@@ -48,7 +48,7 @@ pub(crate) fn give_key_and_salt(
     }
 }
 
-/// Calls `f` with the key as `ATTACH` takes it, which is to be bound and never to stand in SQL.
+/// Calls `f` with the key as `ATTACH` takes it. The text is to be bound and never to stand in SQL.
 pub(crate) fn with_key_text<T>(key: &Secret<32>, f: impl FnOnce(&str) -> T) -> T {
     with_text(key, None, |text| f(std::str::from_utf8(text).expect("hex digits and quotes")))
 }
@@ -83,7 +83,7 @@ fn hand_over(conn: &Connection, text: &[u8]) -> c_int {
     }
 }
 
-/// The key of a connection that was keyed. `None`: it has none.
+/// The key of a connection. `None`: it has no key.
 pub(crate) fn take_key(conn: &Connection) -> Option<Secret<32>> {
     apart(|| take_back(conn))
 }
@@ -97,7 +97,7 @@ fn take_back(conn: &Connection) -> Option<Secret<32>> {
     let size = usize::try_from(len).ok().filter(|_| !spec.is_null())?;
     // SAFETY: SQLCipher says that it allocated this many bytes there, and they are ours until freed.
     let text = unsafe { std::slice::from_raw_parts(spec.cast::<u8>(), size) };
-    // It may go on with the key of the HMAC and the salt.
+    // The text may go on with the key of the HMAC and the salt.
     let digits = text.strip_prefix(b"x'").and_then(|digits| digits.get(..64));
     let mut good = false;
     let key =

@@ -12,15 +12,15 @@ use crate::{
     sqlcipher::{connection::Conn, raw_key},
 };
 
-/// What is opened.
+/// The file to open, and how.
 pub(crate) struct ReadOnly<'a> {
     pub(crate) place: &'a Place,
     pub(crate) name: &'a OsStr,
-    /// `None`: it is plain.
+    /// The key. `None`: the file is plain.
     pub(crate) key: Option<&'a Secret<32>>,
-    /// Instead of the one that the file begins with, which may be damaged.
+    /// A salt that replaces the one at the beginning of the file, which may be damaged.
     pub(crate) salt: Option<[u8; SALT]>,
-    /// The log holds something. Without one the file is all there is.
+    /// The log holds something. Otherwise only the file is read.
     pub(crate) with_log: bool,
     /// A file that ends too early is opened all the same.
     pub(crate) cut: bool,
@@ -38,9 +38,10 @@ impl<'a> ReadOnly<'a> {
     }
 }
 
-/// The caller holds the owner lock.
+/// Opens the file. The caller holds the owner lock.
 pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
-    // Leave to write is for what is attached to it, see `export.rs`: `query_only` and `immutable` refuse it for this file.
+    // The flags allow writing for the file that is attached, see `export.rs`. `query_only` and `immutable` refuse it
+    // for this file.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -51,9 +52,9 @@ pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
         salt => salt,
     };
     let conn = match uri(&what.place.path(what.name), "immutable=1") {
-        // SQLite is told that it stays as it is: no lock, no log.
+        // SQLite is told that the file is immutable: no lock, no log.
         Some(uri) if !what.with_log => Conn::make(|| Connection::open_with_flags(uri, flags))?,
-        // To lock a file takes leave to write to it.
+        // Locking a file takes permission to write to it.
         _ if what.place.is_read_only() => return Err(StoreError::ReadOnly.into()),
         // A log is read under an exclusive lock, with its index in memory, and left as it is.
         _ => {
@@ -67,7 +68,7 @@ pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
         raw_key::give_key_and_salt(&conn, key, salt.as_ref())?;
         conn.execute_batch("PRAGMA cipher_compatibility = 4;")?;
     }
-    // Nothing here reads the file, which the size of the cache would: what is wrong with it is for the caller to meet.
+    // Nothing here reads the file. The cache size would, and a fault of the file is for the caller to meet.
     conn.execute_batch(
         "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;",
@@ -78,7 +79,7 @@ pub(crate) fn open_read_only(what: &ReadOnly<'_>) -> Result<Conn, OpenError> {
     Ok(conn)
 }
 
-/// The salt that the file begins with. SQLCipher makes one up if it cannot read it, and no page is authentic then.
+/// The salt at the beginning of the file. SQLCipher makes one up if it cannot read it, and no page is authentic then.
 fn salt_of(place: &Place, name: &OsStr) -> Result<Option<[u8; SALT]>, OpenError> {
     let Some(found) = place.inspect(name, FileRole::Database)? else { return Ok(None) };
     if found.size < SALT as u64 {

@@ -1,18 +1,19 @@
-//! SQLite's larger blocks stay out of core dumps: pages of the database lie in them as plain text, the account's key among
-//! them where the database keeps it. SQLCipher's memory security locks and wipes them, but a core dump would have them.
+//! SQLite's larger blocks stay out of core dumps. They hold pages of the database as plain text, and the account's key
+//! where the database keeps it. SQLCipher's memory security locks and wipes them, but a core dump would have them.
 //!
-//! SQLite takes other allocators only before it is initialized (<https://sqlite.org/c3ref/config.html>), so this comes before
-//! the first connection. SQLCipher wraps what it finds then.
+//! SQLite takes other allocators only before it is initialized (<https://sqlite.org/c3ref/config.html>), so this comes
+//! before the first connection. SQLCipher then wraps the allocator that it finds.
 
 use std::ops::{Deref, DerefMut};
 
 use zeroize::Zeroizing;
 
-/// A buffer for what stands in the database: left out of core dumps as SQLite's blocks are, and wiped when it is dropped.
+/// A buffer for content of the database. It is left out of core dumps as SQLite's blocks are, and wiped when it is
+/// dropped.
 pub(crate) struct Undumped(Zeroizing<Vec<u8>>);
 
 impl Undumped {
-    /// An empty one, in which nobody may put more: it would be moved to other memory.
+    /// An empty buffer. It must not get more than its capacity, or its content would be moved to other memory.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self::of(Vec::with_capacity(capacity))
     }
@@ -41,7 +42,8 @@ impl DerefMut for Undumped {
     }
 }
 
-/// Once a process, before SQLite is used; where SQLite was in use it has no effect. Linux alone can leave memory out of dumps.
+/// Sets this up once per process, before SQLite is used. It has no effect where SQLite was in use. Only Linux can leave
+/// memory out of dumps.
 pub(crate) fn begin() {
     #[cfg(target_os = "linux")]
     linux::begin();
@@ -56,19 +58,19 @@ mod linux {
 
     use rusqlite::ffi;
 
-    /// Smaller blocks do not hold a page (4,096 bytes and its header), nor the slots of a connection.
+    /// Smaller blocks hold neither a page (4,096 bytes and its header) nor the slots of a connection.
     const SMALLEST: c_int = 4096;
 
     type Malloc = unsafe extern "C" fn(c_int) -> *mut c_void;
 
-    /// What SQLite allocates with.
+    /// SQLite's own allocation function.
     static SYSTEM: OnceLock<Malloc> = OnceLock::new();
 
     pub(crate) fn begin() {
         static BEGUN: Once = Once::new();
         BEGUN.call_once(|| {
-            // SAFETY: a struct of pointers that may be null; SQLite fills it, and copies what it is given. Neither option is
-            // for an initialized SQLite, which refuses them.
+            // SAFETY: a struct of pointers that may be null; SQLite fills it, and copies what it is given. Neither
+            // option is for an initialized SQLite, which refuses them.
             unsafe {
                 let mut methods: ffi::sqlite3_mem_methods = std::mem::zeroed();
                 let got = ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods);
@@ -99,13 +101,13 @@ mod linux {
         block
     }
 
-    /// The pages of memory that a block touches, whole: what lies beside it in them is left out, too, and stays so.
+    /// The pages of memory that a block touches, whole. Their other content is left out of dumps, too, and stays so.
     pub(crate) fn keep_out(block: *mut c_void, size: usize) {
         let page = rustix::param::page_size();
         let before = block.addr() % page;
         let length = (before + size).next_multiple_of(page);
-        // SAFETY: these pages are mapped, since the block lies in them; the advice changes no content. A system that does not
-        // know it refuses it, and the block serves all the same.
+        // SAFETY: these pages are mapped, since the block lies in them; the advice changes no content. A system that
+        // does not know it refuses it, and the block serves all the same.
         unsafe {
             let start = block.byte_sub(before);
             let _ = rustix::mm::madvise(start, length, rustix::mm::Advice::LinuxDontDump);

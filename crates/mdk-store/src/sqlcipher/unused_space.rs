@@ -1,12 +1,13 @@
-//! Nothing stands in the unused part of a page that is written, and no first page is read that SQLCipher could not work with.
+//! The unused part of a page is overwritten before the page is written. A first page that SQLCipher could not work with
+//! is not read.
 //!
-//! Between the list of the cells of a page and the first of them lies room for more. When SQLite moves cells to balance a
-//! tree it leaves what it moved in there, also with `PRAGMA secure_delete`, which overwrites what is deleted where it
-//! stands: once that row is deleted, its copy is left. Before a page is encrypted that part is overwritten. Layout of a page:
-//! SQLite's file format, section 1.6.
+//! A page has room between the list of its cells and the first cell. When SQLite moves cells to balance a tree it
+//! leaves copies of them there. `PRAGMA secure_delete` overwrites a deleted row only in its place, so a copy of it
+//! stays. That part is overwritten before a page is encrypted. Layout of a page: SQLite's file format, section 1.6.
 //!
-//! The first page says how large pages are. Whoever has the key can write one that says something else than SQLCipher was
-//! told; SQLite would take its word, and SQLCipher write over the end of what is smaller then. Such a page is not decrypted.
+//! The first page has the size of all pages. Anyone with the key can write one with another size than SQLCipher was
+//! told. SQLite would believe it, and SQLCipher would write over the end of a smaller buffer. Such a page is not
+//! decrypted.
 
 use std::{
     ffi::{c_int, c_void},
@@ -29,7 +30,8 @@ type Cipher = unsafe extern "C" fn(
     output: *mut u8,
 ) -> c_int;
 
-/// The beginning of `struct sqlcipher_provider`, the functions by which SQLCipher encrypts and authenticates every page.
+/// The beginning of `struct sqlcipher_provider`, the functions by which SQLCipher encrypts and authenticates every
+/// page.
 #[repr(C)]
 struct Provider {
     others: [*const c_void; 7],
@@ -37,14 +39,16 @@ struct Provider {
 }
 
 unsafe extern "C" {
-    /// The provider that every connection uses; null before SQLite is initialized. An application may fetch and change it.
+    /// The provider that every connection uses; null before SQLite is initialized. An application may fetch and change
+    /// it.
     fn sqlcipher_get_provider() -> *mut Provider;
 }
 
 /// SQLCipher's own function.
 static ORIGINAL: OnceLock<Cipher> = OnceLock::new();
 
-/// Puts ours before it, once a process. To be called before a connection has its key. Whether it is there.
+/// Puts our function before it, once per process. It must be called before a connection has its key. Returns whether it
+/// is there.
 pub(crate) fn install() -> bool {
     static DONE: OnceLock<bool> = OnceLock::new();
     *DONE.get_or_init(|| {
@@ -61,15 +65,15 @@ pub(crate) fn install() -> bool {
     })
 }
 
-/// What SQLCipher calls the mode that encrypts.
+/// SQLCipher's number of the mode that encrypts.
 const ENCRYPT: c_int = 1;
-/// Where the first page says how large pages are, and how much of each is not SQLite's.
+/// The offsets in the first page of the page size, and of the bytes of each page that SQLite does not use.
 const PAGE_SIZE_AT: usize = 16;
 const RESERVE_AT: usize = 20;
-/// Where the tree of the first page begins.
+/// The offset of the tree in the first page.
 const FILE_HEADER: usize = 100;
 
-/// As SQLCipher has it.
+/// The signature is SQLCipher's.
 unsafe extern "C" fn clean_and_cipher(
     ctx: *mut c_void,
     mode: c_int,
@@ -85,8 +89,8 @@ unsafe extern "C" fn clean_and_cipher(
         && !input.is_null()
         && let Ok(size) = usize::try_from(size)
     {
-        // SAFETY: that many bytes of the page that SQLite has in its cache, whose owner writes it just now and holds the
-        // lock of its connection. What is changed in it has no meaning to anybody.
+        // SAFETY: that many bytes of the page that SQLite has in its cache, whose owner writes it just now and holds
+        // the lock of its connection. The changed bytes have no meaning to anybody.
         let page = unsafe { std::slice::from_raw_parts_mut(input.cast_mut(), size) };
         if let Some(unused) = unused(page) {
             page[unused].fill(0);
@@ -104,7 +108,7 @@ unsafe extern "C" fn clean_and_cipher(
     code
 }
 
-/// Whether a first page, which is given without its salt, has pages of the size that SQLCipher was told, with its reserve.
+/// Whether a first page, given without its salt, has the page size that SQLCipher was told, and its reserve.
 fn is_first_page(page: &[u8]) -> bool {
     let size = page.get(PAGE_SIZE_AT - SALT..).and_then(<[u8]>::first_chunk);
     let reserve = page.get(RESERVE_AT - SALT).copied().map(usize::from);
@@ -112,8 +116,8 @@ fn is_first_page(page: &[u8]) -> bool {
         && reserve == Some(PAGE - USABLE)
 }
 
-/// The unused part of a page, which is given without what SQLCipher adds to it. `None`: it is not the page of a tree, as
-/// far as anything in it is not as it is in one.
+/// The unused part of a page, which is given without the bytes that SQLCipher adds. `None`: the page is not one of a
+/// tree, as far as its content shows.
 fn unused(page: &[u8]) -> Option<Range<usize>> {
     let skipped = USABLE.checked_sub(page.len())?;
     let header = match skipped {
@@ -125,7 +129,8 @@ fn unused(page: &[u8]) -> Option<Range<usize>> {
     let cells = word(header + 3)?;
     let list = header
         + match page.get(header)? {
-            // Without a cell it is none: a map of pointers, which our files do not have, may begin like that.
+            // A page without a cell is not one of a tree. A map of pointers, which our files do not have, may begin
+            // like that.
             2 | 5 if cells > 0 => 12,
             10 | 13 => 8,
             _ => return None,
@@ -136,8 +141,8 @@ fn unused(page: &[u8]) -> Option<Range<usize>> {
     if end > start || start > page.len() {
         return None;
     }
-    // A simple loop, which a compiler can make wide: an index has hundreds of cells, and this runs for every page that
-    // is written.
+    // The loop is simple, so that a compiler can make it wide. An index has hundreds of cells, and this runs for every
+    // page that is written.
     let (mut lowest, mut highest) = (u16::MAX, 0);
     for cell in page.get(list..end)?.as_chunks().0 {
         let cell = u16::from_be_bytes(*cell);

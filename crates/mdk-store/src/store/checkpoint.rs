@@ -1,9 +1,9 @@
-//! Moving the write-ahead log into the database file.
+//! Moves the write-ahead log into the database file.
 //!
-//! A commit syncs the log, so it is durable whatever happens here, and nothing here is an error of the commit. SQLite's
-//! own checkpoint would sync the log a second time; with that left out a write costs two syncs even when it moves the
-//! log. What SQLite then relies on, that the database file is durable before the log is written from its beginning
-//! again, is seen to here (<https://sqlite.org/wal.html>, "Checkpointing").
+//! A commit syncs the log, so it is durable with any outcome here, and nothing here is an error of the commit. SQLite's
+//! own checkpoint would sync the log a second time. Without that sync a write costs two syncs even when it moves the
+//! log. SQLite then relies on the database file being durable before the log is written from its beginning again. This
+//! module takes care of that (<https://sqlite.org/wal.html>, "Checkpointing").
 
 use std::ffi::c_int;
 
@@ -17,11 +17,11 @@ pub(super) const CHECKPOINT_PAGES: i32 = 250;
 /// Bytes of a page in the log, with its header, and of the log's own header.
 const FRAME: i64 = 24 + 4096;
 const HEADER: i64 = 32;
-/// Bytes that the log is given when it is opened: what it has when a write ends that moves it.
+/// Bytes of the log after it is opened: its length at the end of a write that moves it.
 const RESERVE: i64 = HEADER + (CHECKPOINT_PAGES as i64 + 50) * FRAME;
 
-/// Moves what can be moved. What a reader of an old state, or a failed write, keeps in the log stays good there. `true`:
-/// all of it is in the database file, durably, and the next commit begins the log anew.
+/// Moves all frames that can be moved. Frames that a reader of an old state, or a failed write, keeps in the log stay
+/// good there. `true`: all of the log is in the database file, durably, and the next commit begins the log anew.
 ///
 /// # Errors
 /// The database file could not be made durable, but SQLite believes that it is. The connection must not write again,
@@ -33,25 +33,25 @@ pub(super) fn move_log(conn: &Connection) -> Result<bool> {
     });
     let synced = match counts {
         Ok(_) => sync(conn, ffi::SQLITE_FCNTL_FILE_POINTER),
-        // SQLite counts as moved only what it has written to the end.
+        // SQLite counts only the pages as moved that it has written to the end.
         Err(_) => Ok(()),
     };
     conn.execute_batch("PRAGMA synchronous = FULL")?;
     synced.map(|()| counts.is_ok_and(|(frames, moved)| frames >= 0 && frames == moved))
 }
 
-/// Cuts off all of a log that was moved. Whole or empty after a loss of power, it says the same.
+/// Cuts off all of a log that was moved. Whole or empty after a loss of power, the log gives the same database.
 ///
 /// # Errors
-/// The log cannot be cut, or somebody reads it.
+/// The log cannot be cut, or another connection reads it.
 pub(super) fn truncate(conn: &Connection) -> Result<()> {
     let busy: i32 = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy == 0 { Ok(()) } else { Err(StoreError::Busy) }
 }
 
-/// Starts the write-ahead log, so that the first write does not pay for it: creating it costs a sync of its header
-/// and one of the directory, which would make three with that of the commit. Both are left to the sync after its room was
-/// made. Without room it is not started: whether it was.
+/// Starts the write-ahead log, so that the first write does not pay for it. Creating the log costs a sync of its header
+/// and one of the directory, which would make three with that of the commit. Both are left to the sync after its room
+/// was made. It is not started without room. Returns whether it was.
 pub(crate) fn prime_log(conn: &Connection) -> Result<bool, OpenError> {
     let primed = start_log(conn);
     conn.execute_batch("PRAGMA synchronous = FULL")?;
@@ -72,15 +72,16 @@ fn start_log(conn: &Connection) -> Result<(), OpenError> {
         sync_log(conn)?;
     }
     conn.execute_batch("PRAGMA synchronous = OFF")?;
-    // Writing the version that is there already touches page 1 only.
+    // The version that is there already is written, which touches only page 1.
     conn.pragma_update(None, "user_version", SUPPORTED)?;
     Ok(())
 }
 
-/// Gives the log the room that it will need. To sync a file that has grown costs twice as much as one that has not, and
-/// until its first checkpoint every write would pay for that. What is not a frame of this log SQLite does not read.
+/// Gives the log the room that it will need. Syncing a file that has grown costs twice as much as syncing one that has
+/// not, and every write until its first checkpoint would pay for that. SQLite does not read bytes that are no frame of
+/// this log.
 ///
-/// Without success nothing is lost but speed.
+/// A failure costs only speed.
 pub(crate) fn reserve(conn: &Connection) {
     let Some(file) = file(conn, ffi::SQLITE_FCNTL_JOURNAL_POINTER) else { return };
     // SAFETY: the file is that of an open connection, used by this thread only; its methods are static, and the block
@@ -96,29 +97,30 @@ pub(crate) fn reserve(conn: &Connection) {
         if size_of(file, &raw mut size) != ffi::SQLITE_OK {
             return;
         }
-        // Not the log header: without one the log is empty, with one of zeros it would be too, but never damaged.
+        // The log header is left out. A log without one is empty. A log with a header of zeros would be empty too, but
+        // never damaged.
         let start = size.max(HEADER);
         if let Ok(missing @ 1..) = usize::try_from(RESERVE - start) {
             let block = vec![0u8; missing];
             write(file, block.as_ptr().cast(), missing as c_int, start);
-            // Also without the room: no transaction may be durable before the header of its log.
+            // The sync is made also without the room: no transaction may be durable before the header of its log.
             sync(file, ffi::SQLITE_SYNC_NORMAL as c_int);
         }
     }
 }
 
-/// Frames of the log up to its last commit, as SQLite counts them: the next transaction is written behind them.
+/// Frames of the log up to its last commit, as SQLite counts them. The next transaction is written behind them.
 ///
 /// # Errors
 /// SQLite cannot be asked.
 pub(crate) fn committed(conn: &Connection) -> Result<i32> {
     let frames: i32 = conn.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))?;
-    // (-1 is not known, which is not none)
+    // (-1 means unknown, not zero)
     if frames < 0 { Err(StoreError::Busy) } else { Ok(frames) }
 }
 
-/// Makes a recovery of the log end after its first `frames` frames, durably. What stands behind them is no frame any more:
-/// what a shorter transaction left of it would look like one that was stored.
+/// Makes a recovery of the log end after its first `frames` frames, durably. The bytes behind them are no frame any
+/// more. Otherwise the leftover of a shorter transaction would look like a stored one.
 ///
 /// # Errors
 /// [`StoreError::Io`]: the log cannot be written.
@@ -154,8 +156,8 @@ pub(super) fn end_after(conn: &Connection, frames: i32) -> Result<()> {
     }
 }
 
-/// Makes it durable that the log was cut off. What is written to it without that may find frames of the old one behind it
-/// after a loss of power.
+/// Makes it durable that the log was cut off. Without that, new frames may have frames of the old log behind them after
+/// a loss of power.
 ///
 /// # Errors
 /// [`StoreError::Io`].
@@ -163,9 +165,9 @@ pub(crate) fn sync_log(conn: &Connection) -> Result<()> {
     sync(conn, ffi::SQLITE_FCNTL_JOURNAL_POINTER)
 }
 
-/// Syncs a file through SQLite's own handle: closing another one would drop SQLite's locks.
+/// Syncs a file through SQLite's own handle. Closing another handle would drop SQLite's locks.
 fn sync(conn: &Connection, which: c_int) -> Result<()> {
-    // On Apple's systems only this flag reaches the disk itself.
+    // Only this flag reaches the disk itself on Apple's systems.
     let flags =
         if cfg!(target_vendor = "apple") { ffi::SQLITE_SYNC_FULL } else { ffi::SQLITE_SYNC_NORMAL };
     let code = file(conn, which).map_or(ffi::SQLITE_IOERR_FSYNC, |file| {

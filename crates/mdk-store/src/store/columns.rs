@@ -1,4 +1,4 @@
-//! How values stand in columns, and how a row is read back: column by column, in the order of the `SELECT`.
+//! The form of values in columns, and the reading of a row: column by column, in the order of the `SELECT`.
 
 use mdk_wire::{
     ContentId, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey, Secret, SecretVec,
@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{Result, StoreError};
 
-/// An unsigned 64-bit value as a column: INTEGER up to `i64::MAX`, above that 8 bytes big endian. SQLite sorts
-/// INTEGER before BLOB, so comparing columns compares values, and whatever a peer sends can be stored.
+/// An unsigned 64-bit value as a column: INTEGER up to `i64::MAX`, above that 8 bytes big endian. SQLite sorts INTEGER
+/// before BLOB, so comparing columns compares values, and any value that a peer sends can be stored.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct U64(pub(crate) u64);
 
@@ -29,7 +29,7 @@ pub(crate) fn encode_list<T: Serialize>(list: &[T]) -> Result<Vec<u8>> {
     postcard::to_stdvec(list).map_err(|_| StoreError::Internal { what: "encoding a list", code: 0 })
 }
 
-/// Keys as a column: their bytes in a row.
+/// Keys as a column: their bytes one after the other.
 pub(crate) fn encode_keys(keys: &[PublicKey]) -> Vec<u8> {
     keys.iter().flat_map(|key| *key.as_bytes()).collect()
 }
@@ -139,7 +139,7 @@ impl<'r> Columns<'r> {
     }
 
     pub(crate) fn secret<const N: usize>(&mut self) -> Result<Secret<N>> {
-        // Straight from SQLite's memory, which is wiped, into the type that wipes itself.
+        // The bytes go straight from SQLite's memory, which is wiped, into the type that wipes itself.
         Ok(Secret::new(self.array()?))
     }
 
@@ -183,12 +183,12 @@ impl<'r> Columns<'r> {
         if !rest.is_empty() {
             return Err(self.bad());
         }
-        // Members and admins: lifted when they were read from the wire, and too many to lift again.
+        // The keys of members and admins were lifted when they were read from the wire, and are too many to lift again.
         Ok(keys.iter().copied().map(PublicKey::from_lifted).collect())
     }
 }
 
-/// An enum whose numbers stand in the database.
+/// An enum whose numbers are stored in the database.
 macro_rules! stored_enum {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $number:literal,)+ }) => {
         $(#[$meta])*
@@ -197,7 +197,7 @@ macro_rules! stored_enum {
         pub enum $name { $($(#[$doc])* $variant = $number,)+ }
 
         impl $name {
-            /// The variant that a number stands for in the database.
+            /// The variant of a stored number.
             pub(crate) fn from_stored(number: u8) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$variant),)+
@@ -209,7 +209,7 @@ macro_rules! stored_enum {
 }
 pub(crate) use stored_enum;
 
-/// `Debug` that shows only the named fields: rows hold keys, ids and content, which no log may show.
+/// A `Debug` that shows only the named fields. Rows hold keys, ids and content, which no log may show.
 macro_rules! guarded_debug {
     ($name:ident { $($field:ident),* }) => {
         impl std::fmt::Debug for $name {

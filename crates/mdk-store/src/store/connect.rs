@@ -11,8 +11,8 @@ use crate::{
     sqlcipher::{configure, configure::open_configured, connection::Conn},
 };
 
-/// Opens a file, configures the connection and brings the schema to the newest version. `fresh` says that the file was created for this
-/// call and is still empty.
+/// Opens a file, configures the connection and brings the schema to the newest version. `fresh`: the file was created
+/// for this call and is still empty.
 pub(crate) fn connect(
     place: &Place,
     name: &OsStr,

@@ -1,8 +1,8 @@
-//! First open: nothing or a good database, whatever happens.
+//! The first open. It leaves nothing or a good database, in every case.
 //!
-//! A record that says `creating` is durable before a key is stored, so that after a crash the key that matches it is
-//! known to be ours, and is used again. The database is made under a temporary name and renamed when it is complete.
-//! A failure that is not a crash takes everything back.
+//! A record that says `creating` is durable before a key is stored. So after a crash the key that matches it is known
+//! to be ours, and is used again. The database is made under a temporary name and renamed when it is complete. A
+//! failure that is not a crash takes everything back.
 
 use std::ffi::OsStr;
 
@@ -23,17 +23,17 @@ use crate::{
     },
 };
 
-/// What the name of a database that is being made ends in.
+/// The suffix of a database that is being made.
 const TEMP: &str = ".tmp";
 
-/// What a database is made for.
+/// The purpose of a new database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Making {
-    /// It is opened, and there was none.
+    /// The database is opened, and there was none.
     Empty,
-    /// It gets the content of a backup or of another database.
+    /// The database gets the content of a backup or of another database.
     Filled,
-    /// It takes the place of a plain one: see [`DatabaseStage::Encrypting`].
+    /// The database takes the place of a plain one: see [`DatabaseStage::Encrypting`].
     Encrypted,
 }
 
@@ -58,8 +58,8 @@ pub(crate) struct Created {
 }
 
 /// Makes a database that does not exist yet, under the owner lock. `fill` is given the name of an empty temporary file
-/// and the key. On failure nothing is left, unless the lock is lost: another opener may be making the database under the
-/// same names then, and the next one goes on with what is there.
+/// and the key. On failure nothing is left, unless the lock is lost. Then another opener may be making the database
+/// under the same names, and the next one goes on with the files that are there.
 pub(crate) fn create<E: From<OpenError>>(
     place: &Place,
     lock: &OwnerLock,
@@ -72,7 +72,7 @@ pub(crate) fn create<E: From<OpenError>>(
     refuse_foreign(place, &temp)?;
     let prepared = prepare(place, source, making)?;
     if let Err(error) = empty(place, &temp) {
-        // Whatever stands there is not ours to remove.
+        // A file that is there is not ours to remove.
         prepared.undo(place);
         return Err(error.into());
     }
@@ -87,7 +87,7 @@ pub(crate) fn create<E: From<OpenError>>(
             false => Ok(()),
         })?;
         alone()?;
-        // SQLite does not say when it could not remove its files.
+        // SQLite does not report that it could not remove its files.
         remove_side_cars(place, &temp);
         // An empty log or an index of a database that is gone must not meet the new one.
         remove_side_cars(place, place.name());
@@ -105,7 +105,8 @@ pub(crate) fn create<E: From<OpenError>>(
         if named {
             place.remove(place.name());
         }
-        // Before the record that shows that the temporary file is ours. Should it fail, there is nothing to be done.
+        // The removal is made durable before the record goes, which shows that the temporary file is ours. Nothing can
+        // be done about a failure.
         let _ = place.sync_dir();
         prepared.undo(place);
         return Err(error);
@@ -116,8 +117,8 @@ pub(crate) fn create<E: From<OpenError>>(
     Ok(Created { key: prepared.key.clone(), prepared })
 }
 
-/// Finds or makes the key for a database that shall be made, and records it. A key that is there already, and is not
-/// that of an interrupted first open, is refused, and so is an empty database where a filled one was begun.
+/// Finds or makes the key for a new database, and records it. A key that is there already, and is not that of an
+/// interrupted first open, is refused. So is an empty database where a filled one was begun.
 pub(crate) fn prepare(
     place: &Place,
     source: &DatabaseKey,
@@ -126,7 +127,7 @@ pub(crate) fn prepare(
     let record = key_metadata::read(place)?;
     let refused = |why| error_of(why, 0, source.source());
     let metadata = record.as_ref().map_or(Metadata::Missing, |record| record.stage.into());
-    // (of the plain file, which an encryption in place leaves where it is, this part of the table knows nothing)
+    // (an encryption in place leaves the plain file where it is; this part of the table does not know of it)
     let seen = Seen { file: FileState::Absent, log: LogState::Missing, metadata };
     let intent = if making == Making::Empty { Intent::Open } else { Intent::Make };
     before_keys(seen, intent).map_err(refused)?;
@@ -136,7 +137,7 @@ pub(crate) fn prepare(
     let (key, make) = match (begin(at, home.may_create()).map_err(refused)?, found) {
         (Begin::Use, Some(key)) => (key, false),
         (Begin::GoOn, Some(key)) => {
-            // Without a proof that it was made for this very database it may be that of another one, too.
+            // Without a proof that the key was made for this very database it may belong to another one, too.
             let ours = begun.is_some_and(|slot| slot.is_begun_by(&key, place));
             home.slot.shared |= !ours && matches!(source.source(), "file" | "keyring");
             (key, false)
@@ -149,7 +150,7 @@ pub(crate) fn prepare(
     home.note_expected(&key)?;
     let mut left = record.as_ref().and_then(|record| record.left.clone());
     if let Some(before) = begun.filter(|slot| make || !slot.same_place(&home.slot)) {
-        // A key that was begun is known by the record that is about to be replaced.
+        // The record that is about to be replaced is the only proof of the key of an unfinished making.
         match location::discard_begun(place, before) {
             Ok(true) => {}
             Err(error) if before.same_place(&home.slot) => return Err(error),
@@ -161,7 +162,7 @@ pub(crate) fn prepare(
             }
         }
     }
-    // A key that is made now is this database's alone, whatever the record of the first try has come to.
+    // A key that is made now belongs to this database alone, whatever the record of the first try says.
     home.slot.shared &= !make;
     let stage = match making {
         Making::Empty => DatabaseStage::Creating,
@@ -190,13 +191,13 @@ pub(crate) fn prepare(
     Ok(prepared)
 }
 
-/// The key that is where a new one would be kept, and what it is.
+/// The key in the place of the new one, and its kind.
 fn look_at(
     home: &mut Home,
     begun: Option<&KeySlot>,
 ) -> Result<(Option<Secret<32>>, AtLocation), OpenError> {
     let found = match home.look() {
-        // Begun with another passphrase.
+        // The making was begun with another passphrase.
         Err(OpenError::WrongPassphrase) if begun.is_some_and(|slot| home.forget_begun(slot)) => {
             return Ok((None, AtLocation::OtherPassphrase));
         }
@@ -212,14 +213,14 @@ fn look_at(
     Ok((found, at))
 }
 
-/// Whether the keyring did not answer in time. It is not asked again then: a key that comes late is removed by who
-/// stores it.
+/// Whether the keyring did not answer in time. Then it is not asked again: the call that stores the key removes it if
+/// it comes late.
 pub(crate) fn is_late(made: &Result<(), OpenError>) -> bool {
     matches!(made, Err(OpenError::KeyringTimeout { .. }))
 }
 
 impl Prepared {
-    /// The database exists: says so in the record. If that fails, the next opening does it.
+    /// Notes in the record that the database exists. If that fails, the next opening does it.
     pub(crate) fn ready(&self, place: &Place) -> Result<(), OpenError> {
         self.is_made(place, DatabaseStage::Ready)
     }
@@ -236,13 +237,13 @@ impl Prepared {
         record
     }
 
-    /// Like [`Self::ready`], for a database whose plain file is still to be overwritten.
+    /// The same as [`Self::ready`], for a database whose plain file is still to be overwritten.
     pub(crate) fn encrypted(&self, place: &Place) -> Result<(), OpenError> {
         self.is_made(place, DatabaseStage::ReadyWithPlainCopy)
     }
 
-    /// Takes back what this call has stored. A key that cannot be taken back keeps its record: without it the key would
-    /// belong to nothing and stand in the way of the next try, which uses it with the record.
+    /// Takes back the key that this call has stored. A key that cannot be removed keeps its record. Without it the key
+    /// would belong to nothing and stand in the way of the next try. With the record that try uses the key.
     pub(crate) fn undo(&self, place: &Place) {
         if self.made && !self.home.unmake(&self.key) {
             tracing::warn!("the key of a database that was not made could not be removed yet");
@@ -250,7 +251,7 @@ impl Prepared {
             key_metadata::remove(place);
             return;
         }
-        // What stays is the record of a first open, which may go on.
+        // The record that stays is that of a first open, which may go on.
         if self.begins_filling
             && let Ok(Some(mut record)) = key_metadata::read(place)
             && record.stage == DatabaseStage::Filling
@@ -264,7 +265,7 @@ impl Prepared {
 }
 
 impl Created {
-    /// Takes everything back; the database must be closed.
+    /// Takes everything back. The database must be closed.
     pub(crate) fn undo(&self, place: &Place) {
         remove_side_cars(place, place.name());
         place.remove(place.name());
@@ -272,8 +273,8 @@ impl Created {
     }
 }
 
-/// Refuses a temporary file that is not known to be ours: the record of a first open that has begun is durable before its
-/// temporary file is made, and goes after it.
+/// Refuses a temporary file that is not known to be ours. The record of a first open is durable before its temporary
+/// file is made, and is removed after it.
 fn refuse_foreign(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
     let begun = key_metadata::read(place)?.is_some_and(|record| record.stage.is_begun());
     for name in SIDE_CARS.iter().chain(&[""]).map(|suffix| files::with_suffix(temp, suffix)) {
@@ -288,18 +289,18 @@ fn refuse_foreign(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Makes the temporary file, empty and private; what a crash has left there has encrypted nothing that counts.
+/// Makes the temporary file, empty and private. A leftover of a crash there has encrypted nothing that counts.
 fn empty(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
     remove_side_cars(place, temp);
-    // Looked at, so that something else of this name is an error and not removed.
+    // The kind is checked, so that something else of this name is an error and is not removed.
     if place.inspect(temp, FileRole::Database)?.is_some() {
         place.remove(temp);
     }
-    // SQLite's locks end when any descriptor of the file is closed, so ours goes before it comes.
+    // SQLite's locks end when any descriptor of the file is closed, so ours is closed before SQLite opens it.
     place.create_new(temp, FileRole::Database).map(drop)
 }
 
-/// Fails while some of the new database is still in its log: SQLite does not say so when it is closed.
+/// Fails while some of the new database is still in its log. SQLite does not report that when it is closed.
 fn settled(place: &Place, temp: &OsStr) -> Result<(), OpenError> {
     let log = place.inspect(&files::with_suffix(temp, "-wal"), FileRole::Database)?;
     if log.is_some_and(|log| log.size > 0) {

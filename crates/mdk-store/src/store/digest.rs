@@ -1,11 +1,11 @@
-//! A digest of the logical state: what the rows say, whatever pages they lie on.
+//! A digest of the logical state: the content of the rows, independent of their pages.
 
 use rusqlite::{Connection, types::ValueRef};
 use sha2::{Digest, Sha256};
 
 use crate::Result;
 
-/// The one table whose row number is only a place: its rows may be written anew without meaning anything else.
+/// The one table whose row number is only a place: its rows may be written anew with the same meaning.
 const MLS_ROWS: (&str, &str) = ("mls_rows", "scope, label, key, value");
 
 /// SHA-256 over every table in name order and every row in the order of its columns, each value with type and length.

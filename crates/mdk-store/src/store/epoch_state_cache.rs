@@ -1,7 +1,8 @@
-//! The retained states of the groups that are worked on, without reading all of them for every event.
+//! The retained states of the groups in use, kept in memory so that no event has to read all of them.
 //!
-//! What a group has is read once; every change of a state is a change of what is known, too, and what is undone is
-//! forgotten. A group retains some hundreds of states at most, and of several groups no more than [`MOST`] are known.
+//! The states of a group are read once. Every change of a row changes the states here, too, and a change that is undone
+//! is forgotten. A group retains some hundreds of states at most. Of several groups no more than [`MOST`] states are
+//! kept.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use mdk_wire::{GroupId, SecretVec};
 
 use crate::store::tables::epoch_state_row::NodeRow;
 
-/// States that are known of all groups together, unless one group alone has more.
+/// The most states that are kept of all groups together, unless one group alone has more.
 const MOST: usize = 2_048;
 
 #[derive(Clone)]
@@ -21,10 +22,10 @@ struct Entry {
     number: u64,
 }
 
-/// The states of a group as they were when it was asked for them, without their MLS rows.
+/// The states of a group at the time of the question, without their MLS rows.
 #[derive(Clone, Default)]
 pub struct States {
-    /// As [`Tx::nodes`](crate::Tx::nodes) sorts them.
+    /// The states as [`Tx::nodes`](crate::Tx::nodes) sorts them.
     entries: Arc<Vec<Entry>>,
     newest: u64,
 }
@@ -41,8 +42,8 @@ impl States {
         self.entries.iter().map(|entry| &*entry.node)
     }
 
-    /// The same, each with a number that is higher than those of all that were there before it. One whose key is another
-    /// one now, or that had gone and is there again, has a new number.
+    /// The same, each with a number that is higher than the numbers of all states before it. A state whose key has
+    /// changed, or that was removed and is there again, has a new number.
     pub fn numbered(&self) -> impl Iterator<Item = (u64, &NodeRow)> {
         self.entries.iter().map(|entry| (entry.number, &*entry.node))
     }
@@ -53,13 +54,13 @@ impl States {
         self.iter().find(|node| node.authenticator == *authenticator)
     }
 
-    /// No state has a higher number, and every one that is to come will have.
+    /// The highest number so far. Every later state gets a higher one.
     #[must_use]
     pub const fn newest(&self) -> u64 {
         self.newest
     }
 
-    /// Where the row with this number in the file is.
+    /// The entry of the row with this number in the file.
     fn at(&mut self, seq: i64) -> Option<&mut Entry> {
         Arc::make_mut(&mut self.entries).iter_mut().find(|entry| entry.seq == seq)
     }
@@ -69,7 +70,7 @@ impl States {
         entries.sort_unstable_by_key(|entry| std::cmp::Reverse((entry.node.epoch, entry.seq)));
     }
 
-    /// A row is stored, or replaces the one with its number in the file.
+    /// Stores a row, or replaces the one with its number in the file.
     pub(crate) fn store(&mut self, row: &NodeRow, seq: i64, numbers: &KnownStates) {
         match self.at(seq) {
             Some(entry) => {
@@ -91,7 +92,8 @@ impl States {
         self.sort();
     }
 
-    /// Of one row the number in the file changes, to that of another one, which goes; a copy with another name stays there.
+    /// Gives a row the number in the file of another row, which goes. A copy with the name `left_as` stays at the old
+    /// number.
     pub(crate) fn relocate(&mut self, from: i64, to: i64, left_as: [u8; 32]) {
         let entries = Arc::make_mut(&mut self.entries);
         entries.retain(|entry| entry.seq != to);
@@ -122,7 +124,7 @@ impl States {
         self.entries.iter().find(|e| e.node.authenticator == *authenticator).map(|entry| entry.seq)
     }
 
-    /// Of the states before an epoch, but for one, the one whose name is the lowest: its number in the file.
+    /// The number in the file of the state with the lowest name among the states before an epoch, except one.
     pub(crate) fn before(&self, min_epoch: u64, except: &[u8; 32]) -> Option<i64> {
         let old = self.entries.iter().rev().take_while(|entry| entry.node.epoch < min_epoch);
         let old = old.filter(|entry| entry.node.authenticator != *except);
@@ -130,7 +132,7 @@ impl States {
     }
 }
 
-/// As [`Tx::nodes`](crate::Tx::nodes) gives it.
+/// The row as [`Tx::nodes`](crate::Tx::nodes) gives it.
 fn bare(row: &NodeRow) -> NodeRow {
     NodeRow {
         group: row.group.clone(),
@@ -153,11 +155,11 @@ fn bare(row: &NodeRow) -> NodeRow {
     }
 }
 
-/// What is known. It is that of the last commit, and what the open transaction made of it.
+/// The known states: those of the last commit, with the changes of the open transaction.
 #[derive(Default)]
 pub(crate) struct KnownStates {
     groups: RefCell<HashMap<GroupId, States>>,
-    /// Groups whose states the open transaction has changed: forgotten when it does not commit.
+    /// Groups whose states the open transaction has changed. They are forgotten when it does not commit.
     touched: RefCell<Vec<GroupId>>,
     number: Cell<u64>,
     /// Rows that were read.
@@ -172,7 +174,7 @@ impl KnownStates {
         self.number.get()
     }
 
-    /// What is known of a group.
+    /// The known states of a group.
     pub(crate) fn of(&self, group: &GroupId) -> Option<States> {
         self.groups.borrow().get(group).cloned()
     }
@@ -187,7 +189,7 @@ impl KnownStates {
         self.read.set(self.read.get() + entries.len() as u64);
         let states = States { entries: Arc::new(entries), newest: self.number.get() };
         self.put(group, states.clone());
-        // What was read may be what the open transaction made.
+        // The rows may have been made by the open transaction.
         self.touched.borrow_mut().push(group.clone());
         states
     }
@@ -197,12 +199,12 @@ impl KnownStates {
         self.read.get()
     }
 
-    /// What the transaction did is true.
+    /// Keeps the changes of the transaction.
     pub(crate) fn keep(&self) {
         self.touched.borrow_mut().clear();
     }
 
-    /// What the transaction did, or a part of it, is undone.
+    /// Forgets the states of groups that the transaction has changed: it, or a part of it, was undone.
     pub(crate) fn undo(&self) {
         let mut groups = self.groups.borrow_mut();
         for group in self.touched.borrow_mut().drain(..) {
@@ -210,13 +212,13 @@ impl KnownStates {
         }
     }
 
-    /// Something changed that is not followed here.
+    /// Forgets all states, after a change that is not followed here.
     pub(crate) fn forget(&self) {
         self.groups.borrow_mut().clear();
     }
 
-    /// Takes out what is known of a group, to be put back when a change of the rows has been made: one that fails leaves
-    /// nothing here.
+    /// Takes out the known states of a group, to be put back when a change of the rows has been made. A change that
+    /// fails leaves nothing here.
     pub(crate) fn take(&self, group: &GroupId) -> Option<States> {
         let known = self.groups.borrow_mut().remove(group)?;
         let mut touched = self.touched.borrow_mut();

@@ -1,4 +1,4 @@
-//! Opening a database: which files may stand there, and what is done when something was interrupted.
+//! Opens a database. Decides which files may be there, and handles interrupted operations.
 
 use std::{ffi::OsStr, fs::File, io::Read, path::Path, time::Duration};
 
@@ -18,11 +18,11 @@ use crate::{
 pub(crate) use super::connect::connect;
 use crate::files::names::SIDE_CARS;
 
-/// How a database is opened.
+/// The options of opening a database.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct OpenOptions {
-    /// How long to wait for another owner to close the database. Zero, the default, fails at once.
+    /// The time to wait for another owner to close the database. Zero, the default, fails at once.
     pub busy_wait: Duration,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Opened {
     pub(crate) place: Place,
     pub(crate) lock: OwnerLock,
     pub(crate) rekeyed_at: Option<u64>,
-    /// It was made by this call; to be undone if the opening still fails.
+    /// The database that this call made. It is undone if the opening still fails.
     pub(crate) created: Option<Created>,
     pub(crate) before: Before,
 }
@@ -78,7 +78,8 @@ pub(crate) fn open(
     }
 }
 
-/// Which of SQLite's files stood beside a database before it was opened. What an opening that fails has made goes again.
+/// The files of SQLite that were beside a database before it was opened. The files that a failed opening has made are
+/// removed again.
 pub(crate) struct Before {
     log: bool,
     index: bool,
@@ -86,12 +87,13 @@ pub(crate) struct Before {
 
 impl Before {
     fn of(place: &Place) -> Self {
-        // What cannot be looked at is there.
+        // A file whose presence cannot be told counts as present.
         let is_there = |suffix| !matches!(find(place, suffix), Ok(None));
         Self { log: is_there("-wal"), index: is_there("-shm") }
     }
 
-    /// For who has closed the connection and still has the lock. A log that was there, or holds anything, stays.
+    /// Restores the files. The caller has closed the connection and still has the lock. A log that was there, or holds
+    /// anything, stays.
     pub(crate) fn restore(&self, place: &Place, lock: &OwnerLock) {
         if lock.require().is_err() {
             return;
@@ -130,7 +132,7 @@ fn is_ours(place: &Place, key: &DatabaseKey, name: &OsStr) -> bool {
         || matches!(key, DatabaseKey::File(path) if path.file_name().is_some_and(is_key))
 }
 
-/// Takes the owner lock: its file is emptied and written to, so it must not be somebody's.
+/// Takes the owner lock. The lock file is emptied and written to, so it must not be somebody's.
 pub(crate) fn lock(place: &Place, wait: Duration) -> Result<OwnerLock, OpenError> {
     names::refuse_foreign(place, ".lock")?;
     OwnerLock::take(place, wait)
@@ -148,7 +150,7 @@ fn open_locked(
         Next::Make => {
             let created = create::create(place, lock, source, Making::Empty, |temp, key| {
                 let conn = connect(place, temp, key, true)?;
-                // Closing moves the log too, but does not say when it could not.
+                // Closing moves the log too, but does not report a failure of that.
                 conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
                 conn.close().map_err(|(_, error)| OpenError::from(error))
             })
@@ -164,7 +166,8 @@ fn open_locked(
         }
         Next::Connect | Next::Export | Next::Finish => {
             let (conn, rekeyed_at) = open_existing(place, lock, source)?;
-            // Not before the encrypted database is proven: what an interrupted encryption has left is a plain copy of it.
+            // The leftover of an interrupted encryption is a plain copy of the database. It is wiped only after the
+            // encrypted one is proven.
             let encrypting =
                 matches!(seen.metadata, Metadata::Encrypting | Metadata::ReadyWithPlainCopy);
             if encrypting && plain_copy::recover(place).is_err() {
@@ -175,7 +178,7 @@ fn open_locked(
     }
 }
 
-/// Opens a database that is known to be there, under its lock, and leaves what an interrupted encryption has left.
+/// Opens a database that is known to exist, under its lock. The leftover of an interrupted encryption stays.
 pub(crate) fn open_again(
     place: &Place,
     lock: &OwnerLock,
@@ -192,7 +195,8 @@ pub(crate) fn open_again(
     }
 }
 
-/// What stands there, in the words of the table, and how large the file is. What the table does not ask for is not looked at.
+/// The findings in the words of the table, and the size of the file. Files that the table does not ask for are not
+/// looked at.
 fn look(place: &Place) -> Result<(Seen, u64), OpenError> {
     let log_size = side_cars(place, place.name())?;
     let found = place.inspect_and_narrow(place.name(), FileRole::Database)?;
@@ -200,11 +204,12 @@ fn look(place: &Place) -> Result<(Seen, u64), OpenError> {
     let page = PAGE as u64;
     let file = match found {
         None => FileState::Absent,
-        // With a log beside it there is something to be saved, and it is cut, as one that ends inside its first page is.
+        // An empty file with a log beside it has content to be saved. It counts as cut, like a file that ends inside
+        // its first page.
         Some(_) if size == 0 && log_size == 0 => FileState::Empty,
         Some(ref found) if is_plain(&found.file)? => FileState::Plain,
-        // With a log beside it the end of the file may be a half-written page that the log will repair. Not so the first page,
-        // which is whole before there is a log; and of a file of one byte SQLite removes the log, for it takes that to be empty.
+        // A log beside the file may repair a half-written page at its end. It does not repair the first page, which is
+        // whole before there is a log. SQLite takes a file of one byte for empty, and removes its log.
         Some(_) if size < page || (!size.is_multiple_of(page) && log_size == 0) => FileState::Cut,
         Some(_) => FileState::Whole,
     };
@@ -222,7 +227,7 @@ fn look(place: &Place) -> Result<(Seen, u64), OpenError> {
     Ok((Seen { file, log, metadata }, size))
 }
 
-/// What the key metadata says of a database.
+/// The stage of a database in the key metadata.
 pub(crate) fn metadata(place: &Place) -> Result<Metadata, OpenError> {
     match key_metadata::read(place) {
         Ok(record) => Ok(record.map_or(Metadata::Missing, |record| record.stage.into())),
@@ -231,7 +236,7 @@ pub(crate) fn metadata(place: &Place) -> Result<Metadata, OpenError> {
     }
 }
 
-/// An error about a file that was written just now: what cannot be read back is a fault of the disk, not damage.
+/// An error about a file that was written just now. A file that cannot be read back is a fault of the disk, not damage.
 pub(crate) fn of_new(error: OpenError) -> OpenError {
     match error {
         OpenError::Store(StoreError::Corrupt) | OpenError::WrongKey => {
@@ -241,7 +246,7 @@ pub(crate) fn of_new(error: OpenError) -> OpenError {
     }
 }
 
-/// The connection, and when the database was encrypted anew.
+/// The connection, and the time of the last re-key.
 fn open_existing(
     place: &Place,
     lock: &OwnerLock,
@@ -249,7 +254,7 @@ fn open_existing(
 ) -> Result<(Conn, Option<u64>), OpenError> {
     let record = key_metadata::read(place)?;
     let found = find_key(place, source, record.as_ref())?;
-    // A keyring may have waited for somebody.
+    // A keyring may have waited for a user.
     lock.require()?;
     let conn = connect(place, place.name(), &found.key, false)
         .map_err(|error| explain_refusal(place, &found.key, error))

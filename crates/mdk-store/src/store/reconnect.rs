@@ -1,8 +1,9 @@
-//! A connection that an error has made useless is replaced.
+//! Replaces a connection that an error has made useless.
 //!
-//! When a page cannot be read, SQLCipher decrypts what is not there, finds that it does not authenticate and refuses all
-//! further work on the connection: a passing fault of the disk would look like damage, and would last until the next
-//! start. So after such an error the file is opened anew, and what is said of it is what the new connection finds.
+//! When SQLCipher cannot read a page, it decrypts bytes that it has not read, finds that they do not authenticate and
+//! refuses all further work on the connection. A passing fault of the disk would look like damage, and would last until
+//! the next start. So the file is opened anew after such an error, and the new connection decides what is reported
+//! about it.
 
 use std::sync::atomic::Ordering;
 
@@ -19,7 +20,7 @@ use crate::{
     store::checkpoint,
 };
 
-/// Whether a connection can still read the file: with its cache emptied, page 1 is read anew.
+/// Whether a connection can still read the file. Its cache is emptied, so page 1 is read anew.
 pub(crate) fn is_usable(conn: &Connection) -> bool {
     conn.execute_batch("PRAGMA shrink_memory").is_ok()
         && conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).is_ok()
@@ -27,7 +28,7 @@ pub(crate) fn is_usable(conn: &Connection) -> bool {
 }
 
 impl Store {
-    /// After an operation failed with `error`: what is really to be said.
+    /// Explains an operation that failed with `error`: returns the true error.
     pub(crate) fn explain<E: From<StoreError>>(&mut self, error: E) -> E {
         let fault = take_fault();
         if fault == Fault::None || self.home.is_none() {
@@ -39,16 +40,16 @@ impl Store {
         }
         let usable = self.is_usable();
         if usable && fault == Fault::Failed {
-            // Without success the next write tries it again, before it writes.
+            // If this fails, the next write tries it again before it writes.
             let _ = self.tidy();
             return error;
         }
         self.broken |= !usable;
         if self.mend().is_err() {
-            // It cannot even be opened now, so nothing is known of it but that.
+            // The file cannot even be opened now, so nothing else is known about it.
             return StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR }.into();
         }
-        // A second look at everything, which takes seconds at worst and never happens to a sound disk.
+        // A second look reads everything. It takes seconds at worst and never happens to a sound disk.
         match self.is_whole() {
             Ok(true) => {
                 self.log_was_emptied();
@@ -58,7 +59,7 @@ impl Store {
         }
     }
 
-    /// Whether every page of the file is there and authentic. The log is moved into it.
+    /// Whether every page of the file is there and authentic. The log is moved into the file.
     fn is_whole(&self) -> Result<bool> {
         let conn = self.conn()?;
         checkpoint::truncate(conn)?;
@@ -73,8 +74,8 @@ impl Store {
         self.conn().is_ok_and(is_usable)
     }
 
-    /// A page could not be read on this connection, which may be of no use since. It is replaced; if that fails, the next call
-    /// tries it again.
+    /// Replaces the connection after a page could not be read on it: it may be useless since. If that fails, the next
+    /// call tries it again.
     pub(crate) fn renew(&mut self) {
         self.broken = true;
         let _ = self.mend();
@@ -83,19 +84,19 @@ impl Store {
     /// Replaces a broken connection; does nothing else.
     ///
     /// # Errors
-    /// The file cannot be opened now: calling again tries again. Or it is another owner's.
+    /// The file cannot be opened now, and a second call tries again. Or the file is another owner's.
     pub(crate) fn mend(&mut self) -> Result<()> {
         if !self.broken {
             return Ok(());
         }
-        // The end of the log as it is known here is not the end of what that one has written.
+        // The end of the log as it is known here is not the end of another owner's log.
         self.require_owner()?;
         if let Some(conn) = &self.conn {
             self.spare_key = raw_key::take_key(conn);
             self.forget_what_failed()?;
         }
         if let Some(conn) = self.conn.take() {
-            // It must leave the log as it is: the next connection recovers from it, as after a crash.
+            // The old connection must leave the log as it is: the next connection recovers from it, as after a crash.
             let _ = conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
             conn.flush_prepared_statement_cache();
             drop(conn);
@@ -112,8 +113,8 @@ impl Store {
         Ok(())
     }
 
-    /// Makes sure that no recovery finds a transaction whose commit was answered with an error. When only the sync of
-    /// a commit fails, SQLite takes the transaction back in memory, but its frames stand in the log, whole.
+    /// Makes sure that no recovery finds a transaction whose commit was answered with an error. When only the sync of a
+    /// commit fails, SQLite takes the transaction back in memory, but its frames stay in the log, whole.
     ///
     /// # Errors
     /// The log cannot be written.
@@ -121,8 +122,8 @@ impl Store {
         checkpoint::end_after(self.conn()?, self.log_frames.load(Ordering::Relaxed))
     }
 
-    /// The same, after a write that failed on a connection that goes on. Also what the next transactions leave of such a one
-    /// would be taken for one that is lost, and the file for damaged.
+    /// The same, after a write that failed on a connection that goes on. The next transactions leave a part of the
+    /// failed one. That part would be taken for a lost transaction, and the file for damaged.
     ///
     /// # Errors
     /// The log cannot be read or written. Nothing may be committed until it can.
@@ -130,7 +131,7 @@ impl Store {
         if !self.untidy {
             return Ok(());
         }
-        // Not the number that is known here: SQLite may still write behind a log that was moved.
+        // SQLite is asked for the number, because it may still write behind a log that was moved.
         let conn = self.conn()?;
         checkpoint::end_after(conn, checkpoint::committed(conn)?)?;
         self.untidy = false;

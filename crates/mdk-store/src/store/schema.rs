@@ -4,26 +4,26 @@ use rusqlite::{Connection, TransactionBehavior::Immediate};
 
 use crate::{APPLICATION_ID, OpenError, StoreError};
 
-/// Each brings a file from the version before to its own: the first an empty one to version 1. Released ones are never
-/// edited.
+/// Each migration brings a file from the version before to its own. The first one brings an empty file to version 1.
+/// Released ones are never edited.
 const MIGRATIONS: &[&str] = &[include_str!("schema/V001.sql")];
 
 /// The schema version that this build writes.
 pub(crate) const SUPPORTED: u32 = MIGRATIONS.len() as u32;
 
-/// The version of the schema that a file says it has.
+/// The schema version of a file, as the file states it.
 pub(crate) fn version(conn: &Connection) -> Result<u32, StoreError> {
     let found: i32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     Ok(in_header(found.cast_unsigned()))
 }
 
-/// The version in these four bytes of a file's header. SQLite takes them for a number with a sign; a negative one is none of
-/// ours, as 0 is.
+/// The version in these four bytes of a file's header. SQLite takes them for a number with a sign. A negative number is
+/// none of our versions, like 0.
 pub(crate) fn in_header(field: u32) -> u32 {
     u32::try_from(field.cast_signed()).unwrap_or(0)
 }
 
-/// Refuses a schema of which this build knows nothing.
+/// Refuses a schema that this build does not know.
 pub(crate) fn require_known(found: u32) -> Result<(), OpenError> {
     match found {
         0 => Err(OpenError::SchemaTooOld { found, oldest: 1 }),
@@ -34,7 +34,7 @@ pub(crate) fn require_known(found: u32) -> Result<(), OpenError> {
 
 /// Brings the schema to the newest version, all steps and the new version in one transaction.
 ///
-/// `fresh` says that the file was just created: only then may it have no version yet.
+/// `fresh`: the file was just created. Only then may it have no version yet.
 pub(crate) fn migrate(conn: &mut Connection, fresh: bool) -> Result<(), OpenError> {
     let found = version(conn)?;
     if !(fresh && found == 0) {

@@ -1,4 +1,4 @@
-//! What the engine stores, table by table.
+//! The tables of the engine, one by one.
 
 pub(crate) mod about;
 pub(crate) mod attachment_keys;

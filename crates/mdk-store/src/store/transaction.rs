@@ -1,4 +1,4 @@
-//! One transaction. Everything that the engine stores goes through a [`Tx`], so it commits or nothing happened.
+//! One transaction. Everything that the engine stores goes through a [`Tx`], so either it commits or nothing happened.
 
 use std::cell::Cell;
 
@@ -12,17 +12,17 @@ use crate::store::epoch_state_cache::KnownStates;
 use crate::store::unread_counts::UnreadCounts;
 use crate::{Result, StoreError};
 
-/// What the log still has of what was taken out of the file.
+/// The erased content that is still in the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Erased {
     #[default]
     Nothing,
-    /// States of epochs that are over: every commit leaves one. They wait for [`Store::forget_erased`], since a log that was
-    /// cut is slow until it has its length again.
+    /// States of epochs that are over; every commit leaves one. They wait for [`Store::forget_erased`], because a log
+    /// that was cut is slow until it has its length again.
     ///
     /// [`Store::forget_erased`]: crate::Store::forget_erased
     Epochs,
-    /// What somebody deleted, or what has expired: gone when the log is next begun anew.
+    /// Content that a user deleted, or that has expired. It is gone when the log is next begun anew.
     Content,
 }
 
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Tx<'_> {
 }
 
 impl<'a> Tx<'a> {
-    /// Runs `f` in a transaction that `begin` starts. `Ok` commits if `commit` says so; all else, a panic too,
+    /// Runs `f` in a transaction that `begin` starts. `Ok` commits if `commit` is `true`. Everything else, a panic too,
     /// rolls back.
     pub(crate) fn run<T, E: From<StoreError>>(
         conn: &'a Connection,
@@ -57,13 +57,13 @@ impl<'a> Tx<'a> {
         let guard = Undo { conn, unread, states, sql: &["ROLLBACK"], armed: true };
         let said = f(&Tx { conn, unread, states, erased, depth: 0 });
         if !is_sound(conn) {
-            // Nothing counts that was made of zeros, an error neither.
+            // SQLCipher gave zeros for a damaged page, so no result counts, and no error either.
             note_fault(Fault::Damage);
             return Err(StoreError::Corrupt.into());
         }
         let value = said?;
         if !commit {
-            // What was counted is what stands.
+            // The counts of a read transaction match the stored rows.
             unread.keep();
         }
         if commit {
@@ -81,7 +81,7 @@ impl<'a> Tx<'a> {
     /// Runs `f` in a nested transaction: on `Err` or a panic only what `f` did is undone.
     ///
     /// # Errors
-    /// What `f` returns, or a [`StoreError`] of the savepoint itself.
+    /// The error of `f`, or a [`StoreError`] of the savepoint itself.
     pub fn savepoint<T, E: From<StoreError>>(
         &self,
         f: impl FnOnce(&Tx<'_>) -> Result<T, E>,
@@ -140,13 +140,13 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Steps of SQLite's machine so far, for tests of what work costs; 0 in an optimized build.
+    /// Steps of SQLite's machine so far, for tests of the cost of work; 0 in an optimized build.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.states.steps.get()
     }
 
-    /// The same for one that takes from the file what nobody may find there any more (see [`Store::forget_erased`]).
+    /// The same for a statement that erases content from the file for good (see [`Store::forget_erased`]).
     ///
     /// [`Store::forget_erased`]: crate::Store::forget_erased
     pub(crate) fn erase(&self, sql: &str, params: impl Params) -> Result<usize> {
@@ -157,7 +157,7 @@ impl<'a> Tx<'a> {
         Ok(changed)
     }
 
-    /// What nobody may find any more was deleted, or written over in its row, but stands in the log.
+    /// Notes that erased content is still in the log: rows that must not be found any more were deleted or overwritten.
     pub(crate) fn note_erased(&self, what: Erased) {
         self.erased.set(self.erased.get().max(what));
     }
@@ -201,7 +201,7 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// Undoes a transaction or savepoint unless it was disarmed: by then `?` or a panic has left it.
+/// Undoes a transaction or savepoint unless it was disarmed. An armed one was left by `?` or a panic.
 struct Undo<'a> {
     conn: &'a Connection,
     unread: &'a UnreadCounts,

@@ -1,8 +1,8 @@
-//! What is known of how many messages of each group are unread, so that they are not counted anew each time.
+//! The number of unread messages of each group, kept so that they are not counted anew each time.
 //!
-//! The count of a group is kept in memory from when it was first asked for, with the position up to which it goes; what
-//! came since is added by the next question. Nothing of it is written, since a counter in the file would cost a page with
-//! every message. What changes a message that is counted already changes the count with it.
+//! The count of a group is kept in memory from the first question on, with the position up to which it goes. The next
+//! question adds the messages since. Nothing of it is written, since a counter in the file would cost a page with every
+//! message. A change of a message that is counted already changes the count with it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,11 +23,11 @@ impl Count {
     }
 }
 
-/// The counts that are known. They are those of the last commit, and what the open transaction made of them.
+/// The known counts: those of the last commit, with the changes of the open transaction.
 #[derive(Default)]
 pub(crate) struct UnreadCounts {
     known: RefCell<HashMap<GroupId, Count>>,
-    /// Groups whose count the open transaction has changed: forgotten when it does not commit.
+    /// Groups whose count the open transaction has changed. They are forgotten when it does not commit.
     touched: RefCell<Vec<GroupId>>,
     /// Messages that were looked at.
     #[cfg(test)]
@@ -40,7 +40,7 @@ impl UnreadCounts {
         self.known.borrow().is_empty()
     }
 
-    /// What is known of the messages of a group above `after`: none counted, if nothing is.
+    /// The known count of the messages of a group above `after`. It is zero if nothing is known.
     pub(crate) fn above(&self, group: &GroupId, after: i64) -> Count {
         let known = self.known.borrow().get(group).copied();
         known.filter(|count| count.after == after).unwrap_or(Count {
@@ -50,12 +50,12 @@ impl UnreadCounts {
         })
     }
 
-    /// What the transaction did is true.
+    /// Keeps the changes of the transaction.
     pub(crate) fn keep(&self) {
         self.touched.borrow_mut().clear();
     }
 
-    /// What the transaction did, or a part of it, is undone.
+    /// Forgets the counts that the transaction has changed: it, or a part of it, was undone.
     pub(crate) fn undo(&self) {
         let mut known = self.known.borrow_mut();
         for group in self.touched.borrow_mut().drain(..) {
@@ -63,7 +63,7 @@ impl UnreadCounts {
         }
     }
 
-    /// The group is gone: its positions may be given out again.
+    /// Forgets a group that is gone: its positions may be given out again.
     pub(crate) fn forget(&self, group: &GroupId) {
         self.known.borrow_mut().remove(group);
     }
@@ -73,7 +73,7 @@ impl UnreadCounts {
         self.touched.borrow_mut().push(group.clone());
     }
 
-    /// A message that counted (`was`) at one position counts (`is`) at another one now.
+    /// Notes that a message that counted (`was`) at one position now counts (`is`) at another one.
     pub(crate) fn change(&self, group: &GroupId, (from, was): (i64, bool), (to, is): (i64, bool)) {
         let Some(mut count) = self.known.borrow().get(group).copied() else { return };
         if was && count.covers(from) {

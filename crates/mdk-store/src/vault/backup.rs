@@ -31,12 +31,12 @@ const PAGE: u64 = 4096;
 /// Bytes between two reports of progress.
 pub(super) const REPORT_EVERY: u64 = 256 << 10;
 
-/// Hex digits that tell a temporary name from all that somebody would choose.
+/// Hex digits that tell a temporary name from any name that a user would choose.
 const RANDOM: usize = 16;
-/// What the temporary name adds to that of the archive.
+/// The longest suffix that a temporary name adds to the name of the archive.
 const LONGEST: &str = ".0123456789abcdef.tmp";
 
-/// What `backup` wrote.
+/// The result of `backup`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct BackupReport {
@@ -50,14 +50,15 @@ impl Store {
     /// Writes an encrypted backup into the new file `to`, with mode 0600. Restoring it is a move, not a copy: see
     /// [`restore`](fn@crate::restore).
     ///
-    /// The archive holds every row as of now, encrypted and authenticated under a key that Argon2id (64 MiB, 3 passes)
-    /// makes from the passphrase of 1 to 1,024 bytes. There is no unencrypted form. Its size tells roughly how much the
-    /// database holds. A crash leaves at most a file of that name with `.`, 16 hex digits and `.tmp` behind it, encrypted
-    /// as well, which the next backup to that name removes.
+    /// The archive holds every row as of now, encrypted and authenticated under a key. Argon2id (64 MiB, 3 passes)
+    /// makes that key from the passphrase of 1 to 1,024 bytes. There is no unencrypted form. The size of the archive
+    /// tells roughly how much the database holds. A crash leaves at most one temporary file. Its name is that of the
+    /// archive with `.`, 16 hex digits and `.tmp` behind it. It is encrypted as well, and the next backup to that name
+    /// removes it.
     ///
     /// # Errors
     /// [`VaultError::BadPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
-    /// [`VaultError::Cancelled`], [`VaultError::Damaged`] when a row cannot be read, or what the system says. The
+    /// [`VaultError::Cancelled`], [`VaultError::Damaged`] when a row cannot be read, or an error of the system. The
     /// database is not changed, and no new file is left.
     pub fn backup(
         &mut self,
@@ -100,8 +101,8 @@ fn write_new(
     remove_leftovers(place);
     let temp = files::with_suffix(place.name(), &format!(".{}.tmp", random()?));
     let file = place.create_new(&temp, FileRole::Backup)?;
-    // Shows others that it is no leftover. Some file systems have no locks; then two backups to one name at once are the
-    // caller's mistake.
+    // The lock shows others that the file is no leftover. Some file systems have no locks. There, two backups to one
+    // name at once are the caller's mistake.
     let _ = file.try_lock();
     let mut name = temp.as_os_str();
     let made = write(store, &file, passphrase, needed, progress).and_then(|report| {
@@ -126,7 +127,7 @@ pub(super) fn require_space(place: &Place, needed: u64) -> Result<(), VaultError
     Ok(())
 }
 
-/// Whatever stands at the destination stays.
+/// Fails if a file exists at the destination. That file stays.
 fn refuse_existing(place: &Place) -> Result<(), VaultError> {
     match place.inspect(place.name(), FileRole::Backup) {
         Ok(None) => Ok(()),
@@ -151,7 +152,7 @@ fn random() -> Result<String, VaultError> {
     Ok(hex::encode(bytes))
 }
 
-/// Removes what crashes have left of backups to this name. What cannot be removed now stays for the next one.
+/// Removes what crashes have left of backups to this name. A file that cannot be removed now stays for the next backup.
 fn remove_leftovers(place: &Place) {
     let Ok(entries) = fs::read_dir(place.path(OsStr::new(""))) else { return };
     for name in entries.flatten().map(|entry| entry.file_name()) {
@@ -161,7 +162,7 @@ fn remove_leftovers(place: &Place) {
     }
 }
 
-/// Whether `name` is a temporary one of a backup to `own`.
+/// Whether `name` is a temporary name of a backup to `own`.
 fn is_temporary(own: &OsStr, name: &OsStr) -> bool {
     name.as_encoded_bytes()
         .strip_prefix(own.as_encoded_bytes())
@@ -170,8 +171,8 @@ fn is_temporary(own: &OsStr, name: &OsStr) -> bool {
         .is_some_and(|id| id.len() == RANDOM && id.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// Whether nobody is writing it, and what stands in it is the beginning of an archive, or zeros: after a loss of power a
-/// file may have its length and not its bytes.
+/// Whether nobody is writing the file, and it holds the beginning of an archive, or zeros. After a loss of power a file
+/// may have its length and not its bytes.
 fn is_left(place: &Place, name: &OsStr) -> bool {
     let Ok(Some(found)) = place.inspect(name, FileRole::Backup) else { return false };
     let mut head = Vec::with_capacity(MAGIC.len());
@@ -181,7 +182,7 @@ fn is_left(place: &Place, name: &OsStr) -> bool {
         && !matches!(found.file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
-/// Bytes of the pages in use: more than their rows take in an archive, which has no indexes.
+/// Bytes of the pages in use. The rows take less in an archive, which has no indexes.
 fn content_size(conn: &Connection) -> Result<u64, StoreError> {
     let pragma = |name: &str| -> Result<u64, StoreError> {
         let value: i64 = conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?;
@@ -259,8 +260,8 @@ pub(super) fn encode<W: io::Write>(
     Ok(BackupReport { bytes, rows: rows_done })
 }
 
-/// Writes an encrypted backup of a database that nobody has open, as [`Store::backup`] does. It may lie on a file system
-/// that is read-only or full.
+/// Writes an encrypted backup of a database that nobody has open, as [`Store::backup`] does. It may lie on a file
+/// system that is read-only or full.
 ///
 /// # Errors
 /// As [`Store::open`] and [`Store::backup`]; [`VaultError::SourceMissing`].
@@ -272,9 +273,9 @@ pub fn backup(
     progress: &mut Progress<'_>,
 ) -> Result<BackupReport, VaultError> {
     let missing = VaultError::SourceMissing { role: FileRole::Database };
-    // A link that leads nowhere is there, and is refused as one.
+    // A link that leads nowhere exists, and is refused as a link.
     if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        // Opening would create it.
+        // Opening would create the file.
         return Err(missing);
     }
     location::check_open(key)?;
@@ -286,7 +287,7 @@ pub fn backup(
     if !Place::of(path, FileRole::Database)?.is_read_only() {
         match Store::open(path, key, &OpenOptions::default()) {
             Ok(store) => return write(store, progress),
-            // Opening takes some room. A descriptor has given its key by now.
+            // Opening takes some room. A descriptor has given its key by now, and gives it only once.
             Err(error) if is_full(&error) && !matches!(key, DatabaseKey::Fd(_)) => {}
             Err(error) => return Err(error.into()),
         }
@@ -312,8 +313,8 @@ fn is_full(error: &OpenError) -> bool {
     }
 }
 
-/// The tables whose rows are kept, in the order of their names: ours, and the counters of AUTOINCREMENT, because a
-/// number that was given to the application must not come back.
+/// The tables whose rows are kept, in the order of their names: our tables, and the counters of AUTOINCREMENT. A number
+/// that was given to the application must not come back.
 pub(super) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
     let mut tables = conn.prepare(
         "SELECT name FROM sqlite_schema WHERE type = 'table'

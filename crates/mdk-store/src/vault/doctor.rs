@@ -17,15 +17,15 @@ const PARTS: u64 = 5;
 
 /// Looks at everything that the database at `path` depends on. Takes less than two seconds.
 ///
-/// Nothing is created or changed, and neither database nor key has to be there. A database that somebody has open is
-/// not looked into, only at. With a key, and the database not open, it is seen whether they belong together and whether
-/// the file has all its pages; a file descriptor is not read for that, because it can be read only once.
+/// Nothing is created or changed. Neither the database nor its key has to exist. A database that somebody has open is
+/// looked at only from outside. With a key, and the database not open, the report says whether they belong together and
+/// whether the file has all its pages. A file descriptor is not read for that, because it can be read only once.
 ///
-/// Progress counts the parts that are looked at (files, lock, log, key, system), not bytes: how much a part reads is known
-/// when it has been read.
+/// Progress counts the parts of the report (files, lock, log, key, system), not bytes. The size of a part is known only
+/// after it was read.
 ///
 /// # Errors
-/// [`VaultError::Cancelled`]. What is wrong is reported.
+/// [`VaultError::Cancelled`]. Faults are reported, and are no errors.
 pub fn doctor(
     path: &Path,
     key: Option<&DatabaseKey>,

@@ -1,4 +1,4 @@
-//! A plain database becomes an encrypted one, in place or as a copy; an encrypted one is copied under another key.
+//! Encrypts a plain database in place or as a copy, and copies an encrypted one under another key.
 
 mod plain;
 
@@ -34,7 +34,7 @@ use crate::{
     store::{create, open},
 };
 
-/// What `encrypt_existing` did.
+/// The result of `encrypt_existing`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct EncryptReport {
@@ -47,24 +47,24 @@ pub struct EncryptReport {
 }
 
 /// Encrypts a plain database of ours in place (`to` is `None`) or into a new file. With `from`, the key of an encrypted
-/// database, it copies that one to another key and a new file; the copy continues the original as a restored backup
-/// does, and only one of the two may be used.
+/// database, it copies that database to a new file under another key. The copy continues the original as a restored
+/// backup does. Only one of the two may be used.
 ///
-/// What stands in the write-ahead log is included. Every row of the copy is compared with its source before anything is
-/// replaced. In place, the plain file is then overwritten and removed, with its log. On flash, and on file systems that
-/// write changed blocks elsewhere (btrfs, zfs), old blocks can survive that; and what SQLite itself freed before, such as
-/// a rollback journal, is out of reach.
+/// The content of the write-ahead log is included. Every row of the copy is compared with its source before anything is
+/// replaced. In place, the plain file and its log are then overwritten and removed. Old blocks can survive that on
+/// flash, and on file systems that write changed blocks elsewhere (btrfs, zfs). Files that SQLite itself freed before,
+/// such as a rollback journal, are out of reach.
 ///
-/// It can be killed at any point: the plain database or the encrypted one is there, whole. Called again with the same key,
-/// it goes on. If it was killed between putting the encrypted file in place and overwriting the plain one, the latter is
-/// called `NAME.encrypt`, for its owner alone: this call, or the next opening, overwrites it, and [`verify`](super::verify)
-/// says that it is there. A file of that name that was there before is never touched: `NameTaken`
-/// inside [`VaultError::Open`] says so.
+/// The call can be killed at any point: the plain database or the encrypted one is there, whole. A second call with the
+/// same key goes on. A call that was killed between putting the encrypted file in place and overwriting the plain one
+/// leaves the plain file as `NAME.encrypt`, for its owner alone. The next call, or the next opening, overwrites it, and
+/// [`verify`](super::verify) says that it is there. A file of that name that was there before is never touched:
+/// `NameTaken` inside [`VaultError::Open`] says so.
 ///
 /// # Errors
 /// [`VaultError::AlreadyEncrypted`], or `NotEncrypted` inside [`VaultError::Open`] if `from` is given for a plain one;
 /// [`VaultError::DestinationExists`], [`VaultError::NoSpace`], [`VaultError::Damaged`], [`VaultError::CopyDiffers`],
-/// [`VaultError::Cancelled`]; and what opening, reading and writing can meet.
+/// [`VaultError::Cancelled`]; and the errors of opening, reading and writing.
 pub fn encrypt_existing(
     source: &Path,
     from: Option<&DatabaseKey>,
@@ -149,7 +149,7 @@ fn in_place(
     let built = copy(conn, source.size, place, &temp, &prepared.key, progress).and_then(|report| {
         make_durable(place, &temp)?;
         source.require_owner()?;
-        // A plain log must never stand beside the encrypted file. All of it is in the plain file by now.
+        // A plain log must never stand beside the encrypted file. The plain file holds all of it by now.
         for suffix in SIDE_CARS {
             place.wipe(&files::with_suffix(place.name(), suffix), FileRole::Database)?;
         }
@@ -159,7 +159,7 @@ fn in_place(
     let report = match built {
         Ok(report) => report,
         Err(error) => {
-            // The temporary file and the key may be those of another call that has the lock now.
+            // The temporary file and the key may belong to another call that has the lock now.
             source.require_owner()?;
             remove(place, &temp);
             give_up();
@@ -168,8 +168,8 @@ fn in_place(
         }
     };
     if let Err(error) = swap(source, &temp) {
-        // Once the encrypted database has the name nothing is taken back: the other file is the plain one then, and
-        // the key is needed. The next opening finishes what is left.
+        // Nothing is taken back once the encrypted database has the name: the other file is then the plain one, and the
+        // key is needed. The next opening finishes the work.
         if place.is_same(place.name(), &source.file) && source.require_owner().is_ok() {
             remove(place, &temp);
             give_up();
@@ -187,8 +187,8 @@ fn in_place(
     Ok(report)
 }
 
-/// An earlier call was interrupted when the encrypted file had its name: what that has left is overwritten, when the key has
-/// shown that every page and every table of the encrypted one can be read.
+/// Finishes an earlier call that was interrupted after the encrypted file got its name. Its leftovers are overwritten
+/// after the key has shown that every page and every table of the encrypted file can be read.
 fn finish(
     source: &Source,
     key: &DatabaseKey,
@@ -221,21 +221,22 @@ fn report_of(sums: &[TableSum], bytes: u64) -> EncryptReport {
     EncryptReport { tables: sums.len() as u64, rows, bytes }
 }
 
-/// Gives the encrypted file the name of the plain one, which afterwards has the temporary name, or none and is
-/// overwritten already.
+/// Gives the encrypted file the name of the plain one. The plain file then has the temporary name, or is already
+/// overwritten and has none.
 fn swap(source: &Source, temp: &OsStr) -> Result<(), VaultError> {
     let place = &source.place;
     if !place.is_same(place.name(), &source.file) {
         return Err(OpenError::PathChanged { role: FileRole::Database }.into());
     }
     source.require_owner()?;
-    // Under the temporary name a kill leaves it as it is: no wider than the encrypted one.
+    // A kill leaves the file under the temporary name as it is, so its mode may be no wider than that of the encrypted
+    // one.
     place.inspect_and_narrow(place.name(), FileRole::Database)?;
     if place.exchange(temp, place.name(), FileRole::Database)? {
         place.sync_dir()?;
         return Ok(());
     }
-    // Without an exchange the plain file loses its name at once: it is overwritten through a descriptor.
+    // Without an exchange the plain file loses its name at once. It is overwritten through a descriptor.
     let (plain, _) = place.open_or_create(place.name(), FileRole::Database)?;
     place.replace(temp, place.name(), FileRole::Database)?;
     place.sync_dir()?;
@@ -289,12 +290,12 @@ fn move_log(source: &Source, key: &Secret<32>) -> Result<(), VaultError> {
     if busy != 0 {
         return Err(StoreError::Busy.into());
     }
-    // Not before: what has not been moved must not be removed.
+    // The log is kept until here: content that has not been moved must not be removed.
     configure::keep_log(&conn, false)?;
     Ok(conn.close().map_err(|(_, error)| StoreError::from(error))?)
 }
 
-/// Fails unless page 1 is one of this key.
+/// Fails unless page 1 belongs to this key.
 fn require_key(source: &Source, key: &Secret<32>) -> Result<(), VaultError> {
     match key_fits(&source.place, source.place.name(), key)? {
         true => Ok(()),
@@ -320,7 +321,7 @@ fn copy_encrypted(
         .and_then(|conn| verify::identity(&conn).map(|()| conn))
         .map_err(|error| look::doubted(&source.place, old, error))?;
     let report = copy(conn, source.size, place, temp, new, progress).map_err(|error| {
-        // What SQLite calls damaged is the source, and may only have been unreadable for a moment.
+        // SQLite means the source when it says damaged. The source may only have been unreadable for a moment.
         match error {
             VaultError::Store(StoreError::Corrupt) => {
                 look::doubted(&source.place, old, StoreError::Corrupt.into())
@@ -328,15 +329,15 @@ fn copy_encrypted(
             error => error,
         }
     })?;
-    // It was read through just before: what does not open now could not be read.
+    // The copy was read through just before. A copy that does not open now could not be read.
     let mut copy = open::connect(place, temp, new, false).map_err(open::of_new)?;
     mark_as_copy(&mut copy)?;
     copy.close().map_err(|(_, error)| StoreError::from(error))?;
     Ok(report)
 }
 
-/// Writes what `from` reads into the empty file `temp`, encrypted, and proves it: every page of it is authentic, and its rows
-/// are those of the source.
+/// Writes all rows of `from` into the empty file `temp`, encrypted, and proves the copy: every page of it is authentic,
+/// and its rows are those of the source.
 fn copy(
     from: Conn,
     size: u64,
@@ -345,7 +346,7 @@ fn copy(
     key: &Secret<32>,
     progress: &mut Progress<'_>,
 ) -> Result<EncryptReport, VaultError> {
-    // What is ours has our tables, and nothing that runs by itself.
+    // A database of ours has our tables, and no triggers or views.
     if rows::schema(&from)? != rows::schema(&*connect::in_memory()?)? {
         return Err(VaultError::CopyDiffers);
     }
@@ -354,7 +355,7 @@ fn copy(
     let sums = rows::sums(&from, size, progress)?;
     let bytes = place.inspect(temp, FileRole::Database)?.ok_or(VaultError::CopyDiffers)?.size;
     let copy = open_read_only(&ReadOnly::keyed(place, temp, key))?;
-    // Every page was written a moment ago: SQLCipher takes one that it cannot read for one that is not authentic.
+    // Every page was written a moment ago. SQLCipher takes a page that it cannot read for one that is not authentic.
     let read = rows::sums(&copy, bytes, progress).map_err(of_new)?;
     progress.tell(Stage::Checking, 0, bytes)?;
     if read != sums || !bad_pages(&copy)?.is_empty() {

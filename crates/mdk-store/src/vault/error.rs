@@ -1,10 +1,10 @@
-//! What can go wrong with a whole database, sorted by who must act.
+//! The errors of operations on a whole database, sorted by who must act.
 
 use std::{io, path::PathBuf};
 
 use crate::{FileRole, OpenError, StoreError};
 
-/// An operation on a whole database failed. What stood before still stands, and no temporary file is left.
+/// An operation on a whole database failed. The database before it still stands, and no temporary file is left.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VaultError {
@@ -17,7 +17,7 @@ pub enum VaultError {
     /// The disk has too little room. Free space, then call again.
     #[error("the disk has {available} bytes free, {needed} are needed")]
     NoSpace {
-        /// Where the room is missing. Not in the message.
+        /// The directory without room. It is not in the message.
         directory: PathBuf,
         /// Bytes needed.
         needed: u64,
@@ -27,20 +27,20 @@ pub enum VaultError {
     /// The caller's progress callback asked to stop. Nothing was changed.
     #[error("cancelled; nothing was changed")]
     Cancelled,
-    /// A file stands where a new one is to be written. Choose another path, or move it away.
+    /// A file exists where a new one is to be written. Choose another path, or move it away.
     #[error("the {role} to be written exists already")]
     DestinationExists {
-        /// Which file.
+        /// The file.
         role: FileRole,
     },
-    /// The keyring holds a key already under the id that the new one is to have. It is somebody's, and stays: choose another
-    /// id, or remove it if nothing needs it.
+    /// The keyring holds a key already under the id that the new one is to have. That key belongs to somebody and
+    /// stays. Choose another id, or remove the key if nothing needs it.
     #[error("the keyring holds a key of this service and key id already")]
     KeyExists,
     /// The source file does not exist. Check the path.
     #[error("the {role} does not exist")]
     SourceMissing {
-        /// Which file.
+        /// The file.
         role: FileRole,
     },
     /// The database is in memory only; there is no file to work on. Use a database on disk.
@@ -78,16 +78,16 @@ pub enum VaultError {
     /// The operating system refused. The kind says why; see the system log.
     #[error("{action} the {role} failed: {kind}")]
     Io {
-        /// What was tried.
+        /// The action.
         action: &'static str,
-        /// With which file.
+        /// Its file.
         role: FileRole,
         /// The reason.
         kind: io::ErrorKind,
     },
 }
 
-/// The error of reading or writing a database file in a way that SQLite has no part in.
+/// The error of a system call on a database file outside of SQLite.
 pub(super) fn io(action: &'static str, error: &io::Error) -> VaultError {
     VaultError::Io { action, role: FileRole::Database, kind: error.kind() }
 }

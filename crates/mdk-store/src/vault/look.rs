@@ -1,4 +1,4 @@
-//! Looking at a database file that nobody has open, without changing it.
+//! Looks at a database file that nobody has open, without changing it.
 
 use std::{cell::RefCell, fs::File, path::Path};
 
@@ -21,16 +21,16 @@ pub(crate) struct Source {
     pub(crate) file: Handle,
     pub(crate) size: u64,
     pub(crate) log_file: Option<File>,
-    /// Keeps the programs out that know nothing of the owner lock.
+    /// Keeps out programs that do not know the owner lock.
     guard: RefCell<Option<Conn>>,
-    /// Where `place` is, if it is a copy.
+    /// The folder of `place`, if it is a copy.
     copy: Option<Scratch>,
     lock: Option<OwnerLock>,
 }
 
 impl Source {
-    /// Takes the lock of the database at `path` and opens its files for reading. If there is a log and nothing can be
-    /// written beside it, the files are copies.
+    /// Takes the lock of the database at `path` and opens its files for reading. The files are copies if there is a log
+    /// and nothing can be written beside it.
     pub(crate) fn take(path: &Path) -> Result<Self, VaultError> {
         let mut source = Self::take_to_read(path)?;
         if source.has_log() && !source.is_plain()? && source.place.is_read_only() {
@@ -42,7 +42,7 @@ impl Source {
         Ok(source)
     }
 
-    /// The same for a caller that makes nothing beside the files: they are the very ones at `path`.
+    /// The same for a caller that makes nothing beside the files. They are the originals at `path`.
     pub(crate) fn take_to_read(path: &Path) -> Result<Self, VaultError> {
         let missing = VaultError::SourceMissing { role: FileRole::Database };
         names::check(path, FileRole::Database)?;
@@ -56,7 +56,7 @@ impl Source {
             return Err(missing);
         };
         let log = place.inspect(&files::with_suffix(place.name(), "-wal"), FileRole::Database)?;
-        // What an empty file lacks may stand in its log.
+        // The content that an empty file lacks may be in its log.
         if found.size == 0 && log.is_none_or(|log| log.size == 0) {
             return Err(OpenError::Empty.into());
         }
@@ -73,27 +73,27 @@ impl Source {
             copy: None,
             lock,
         };
-        // Again, under the lock: what was there before may have been replaced.
+        // The files are opened again under the lock: another owner may have replaced them before.
         source.refresh()?;
         Ok(source)
     }
 
-    /// Fails if another one may have taken the lock of the database meanwhile.
+    /// Fails if another owner may have taken the lock of the database meanwhile.
     pub(super) fn require_owner(&self) -> Result<(), StoreError> {
         self.lock.as_ref().map_or(Ok(()), OwnerLock::require)
     }
 
-    /// Whether a copy is looked at, since nothing can be written beside the file.
+    /// Whether the files are a copy, since nothing can be written beside the original.
     pub(super) fn is_copy(&self) -> bool {
         self.copy.is_some()
     }
 
-    /// The lock, for who writes beside the file.
+    /// The lock, for a caller that writes beside the file.
     pub(super) fn owner(&self) -> Result<&OwnerLock, StoreError> {
         self.lock.as_ref().ok_or(StoreError::ReadOnly)
     }
 
-    /// Opens the files once more: they have changed.
+    /// Opens the files once more, after a change.
     pub(crate) fn refresh(&mut self) -> Result<(), VaultError> {
         let missing = VaultError::SourceMissing { role: FileRole::Database };
         let found = self.place.inspect(self.place.name(), FileRole::Database)?.ok_or(missing)?;
@@ -142,7 +142,7 @@ impl Source {
         Ok(self.size >= SALT as u64 && &self.head()? == MAGIC)
     }
 
-    /// Refuses an encrypted file that was cut inside its first page. SQLite removes the log of one that it takes for empty.
+    /// Refuses an encrypted file that was cut inside its first page. SQLite takes it for empty and removes its log.
     pub(crate) fn require_first_page(&self) -> Result<(), OpenError> {
         match self.size < PAGE as u64 {
             true => Err(OpenError::Truncated { size: self.size }),
@@ -154,7 +154,7 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         if self.guard.borrow().is_some() && self.log_file.is_none() {
-            // SQLite makes an empty log for its lock. Under that lock, or it could be somebody else's.
+            // SQLite makes an empty log for its lock. It is removed under that lock, or it could be somebody else's.
             let log = files::with_suffix(self.place.name(), "-wal");
             let found = self.place.inspect(&log, FileRole::Database);
             if matches!(found, Ok(Some(found)) if found.size == 0) {
@@ -178,8 +178,8 @@ fn read_through(file: &File) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// Refuses keys that give nothing any more, before a file is opened. That there is nothing to be read is said first, by those
-/// who read it.
+/// Refuses keys that give nothing any more, before a file is opened. A missing file is no error here: its reader
+/// reports it first.
 pub(super) fn check_keys<'a>(
     from: &Path,
     keys: impl IntoIterator<Item = &'a DatabaseKey>,
@@ -190,7 +190,8 @@ pub(super) fn check_keys<'a>(
     }
 }
 
-/// What SQLite says of an encrypted source that is there: damage only where a page does not authenticate or is missing.
+/// The meaning of SQLite's error about an encrypted source that exists. It is damage only where a page does not
+/// authenticate or is missing.
 pub(super) fn doubted(place: &Place, key: &Secret<32>, error: OpenError) -> VaultError {
     match explain_refusal(place, key, error) {
         OpenError::Store(StoreError::Corrupt) | OpenError::Truncated { .. } => VaultError::Damaged,
@@ -199,7 +200,7 @@ pub(super) fn doubted(place: &Place, key: &Secret<32>, error: OpenError) -> Vaul
     }
 }
 
-/// An error about a file that is read with this key: as opening says it.
+/// An error about a file that is read with this key, as opening says it.
 pub(super) fn judged(place: &Place, key: &Secret<32>, error: VaultError) -> VaultError {
     match (error, key_metadata::read(place)) {
         (VaultError::Open(error), Ok(record)) => of_wrong_key(record.as_ref(), key, error).into(),

@@ -1,7 +1,7 @@
-//! What can be done with a whole database: prove it intact, encrypt it anew, move it, save it, describe it.
+//! Operations on a whole database: prove it intact, encrypt it anew, move it, save it, describe it.
 //!
-//! Every operation can be killed at any point: what stood before still stands, or the new state does. Each takes a
-//! [`Progress`] that is told how far it is and may cancel.
+//! Every operation can be killed at any point: either the old state or the new one is there. Each takes a [`Progress`]
+//! that is told how far it is and may cancel.
 
 mod archive;
 mod backup;

@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// Makes a new database at `to`, with its key, that is filled by `fill` or does not appear. `fill` is given the name of an
-/// empty file and the key; `size` is about what it will write.
+/// Makes a new database at `to`, with its key. `fill` fills it, or it does not appear. `fill` is given the name of an
+/// empty file and the key; `size` is about the number of bytes that it will write.
 pub(super) fn new_file<T>(
     to: &Path,
     key: &DatabaseKey,
@@ -41,7 +41,7 @@ fn under_lock<T>(
     open::secure(place, key)?;
     let lock = open::lock(place, Duration::ZERO)?;
     let mut value = None;
-    // Looked at again: another one may have made it before the lock was ours.
+    // The check is made again: another owner may have made the file before the lock was ours.
     let made = refuse_existing(place).and_then(|()| require_space(place, size)).and_then(|()| {
         create::create(place, &lock, key, Making::Filled, |temp, secret| {
             value = Some(fill(place, temp, secret)?);
@@ -57,7 +57,7 @@ fn under_lock<T>(
     }
 }
 
-/// An error about a file that was written just now: what cannot be read back is a fault of the disk, not damage.
+/// An error about a file that was written just now. A file that cannot be read back is a fault of the disk, not damage.
 pub(super) fn of_new(error: VaultError) -> VaultError {
     match error {
         VaultError::Store(StoreError::Corrupt)
@@ -79,7 +79,7 @@ fn refuse_existing(place: &Place) -> Result<(), VaultError> {
     Ok(())
 }
 
-/// Refuses with both numbers when a copy of `size` bytes would not fit. A copy is a little larger than its source, for each
+/// Refuses with both numbers when a copy of `size` bytes would not fit. A copy is a little larger than its source: each
 /// page keeps 80 bytes for itself, and there is its record.
 pub(super) fn require_space(place: &Place, size: u64) -> Result<(), VaultError> {
     let needed = size + size / 16 + (64 << 10);
@@ -106,7 +106,7 @@ mod tests {
             "{error}"
         );
         assert_eq!(require_space(&place, 4096), Ok(()));
-        // Source and copy together: 2.1 times the source.
+        // Source and copy together take 2.1 times the source.
         let VaultError::NoSpace { needed, .. } = require_space(&place, free).unwrap_err() else {
             unreachable!("it was refused a moment ago")
         };

@@ -1,4 +1,4 @@
-//! How far a long operation is.
+//! The progress of a long operation.
 
 use std::ops::ControlFlow;
 
@@ -6,7 +6,7 @@ use mdk_wire::secret::wipe_stack;
 
 use super::VaultError;
 
-/// What an operation on a whole database is doing.
+/// The current work of an operation on a whole database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
@@ -39,7 +39,7 @@ impl Stage {
 /// One report: `done` of `total` bytes of `stage`; [`doctor`](fn@crate::doctor) counts the parts of its report instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// What is being done.
+    /// The current work.
     pub stage: Stage,
     /// Bytes done.
     pub done: u64,
@@ -47,8 +47,8 @@ pub struct Step {
     pub total: u64,
 }
 
-/// Told how far an operation is; `Break` cancels it as long as nothing was changed. A check of all pages is one step, which SQLCipher
-/// takes at once.
+/// The receiver of progress. `Break` cancels the operation as long as nothing was changed. A check of all pages is one
+/// step, which SQLCipher takes at once.
 pub struct Progress<'a>(Option<&'a mut dyn FnMut(Step) -> ControlFlow<()>>);
 
 impl std::fmt::Debug for Progress<'_> {
@@ -72,7 +72,7 @@ impl<'a> Progress<'a> {
     /// Reports one step.
     pub(crate) fn tell(&mut self, stage: Stage, done: u64, total: u64) -> Result<(), VaultError> {
         let Some(f) = &mut self.0 else { return Ok(()) };
-        // Whoever is told may take long: what ciphers have left on the stack does not stay there for that.
+        // The receiver may take long. Secrets that ciphers have left on the stack do not stay there for that time.
         wipe_stack();
         match f(Step { stage, done, total }) {
             ControlFlow::Continue(()) => Ok(()),

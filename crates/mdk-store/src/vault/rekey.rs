@@ -1,8 +1,9 @@
-//! Encrypting a database anew.
+//! Encrypts a database anew.
 //!
-//! Record (of both keys) -> the new key stored and read back -> `NAME.rekey` written and validated -> exchanged with `NAME`
-//! -> opened and validated -> the old file overwritten and removed, the old key removed -> record (of the new key). Each step
-//! is durable before the next, so at any point the record and page 1 say which key counts: see `recovery/in_order.rs`.
+//! Record (of both keys) -> the new key stored and read back -> `NAME.rekey` written and validated -> exchanged with
+//! `NAME` -> opened and validated -> the old file overwritten and removed, the old key removed -> record (of the new
+//! key). Each step is durable before the next, so at any point the record and page 1 say which key counts: see
+//! `recovery/in_order.rs`.
 
 use std::io::{Seek, SeekFrom, Write};
 
@@ -25,32 +26,32 @@ use crate::{
     store::{create, open::of_new},
 };
 
-/// Room for files other than the copy: the record, the key, and the log of each, which is given over a megabyte at once.
+/// Room for the record, the key, and the log of each file, which is given more than a megabyte at once.
 const SPARE: u64 = 3 << 20;
 
-/// Bytes that the old file is overwritten with at once, where it cannot be exchanged.
+/// Bytes of the old file that are overwritten at once, where it cannot be exchanged.
 const BLOCK: usize = 4096;
 
-/// What `rekey` did.
+/// The result of `rekey`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RekeyReport {
     /// Bytes encrypted anew.
     pub bytes: u64,
     /// The old key was left where it is, because another database may need it: this one is a copy, or was brought back
-    /// or moved from another file system. Remove it yourself if there is no other one.
+    /// or moved from another file system. Remove the key yourself if there is no other database.
     pub old_key_kept: bool,
 }
 
 impl Store {
     /// Encrypts the database anew: with a fresh key in the same source (`None`), or with the key of another source.
     ///
-    /// Afterwards the old key opens nothing: the old file is overwritten and removed, and so is the old key where it was
-    /// kept by this software. On flash disks and file systems that copy on write, old blocks can survive below.
+    /// Afterwards the old key opens nothing: the old file is overwritten and removed, and so is the old key where it
+    /// was kept by this software. On flash disks and file systems that copy on write, old blocks can survive below.
     ///
     /// # Errors
-    /// A [`VaultError`]; the database is then open and encrypted as before. If the process dies, the next opening finishes
-    /// or undoes it. After [`StoreError::LockLost`] the same is left to the next owner.
+    /// A [`VaultError`]; the database is then open and encrypted as before. If the process dies, the next opening
+    /// finishes or undoes it. After [`StoreError::LockLost`] the same is left to the next owner.
     pub fn rekey(
         &mut self,
         to: Option<&DatabaseKey>,
@@ -71,7 +72,7 @@ impl Store {
         let (mut home, new) = next_key(&place, &source, to.is_some(), &record, &old)?;
         require_free_name(&place)?;
         let size = self.settle_log(&place)?;
-        // A file that the old key does not open is taken for one that has the new key, if anything fails from here on.
+        // A file that the old key does not open is taken for one with the new key, if anything fails from here on.
         if !key_fits(&place, place.name(), &old)? {
             return Err(VaultError::Damaged);
         }
@@ -81,10 +82,10 @@ impl Store {
         }
 
         let (before, old_key_kept) = (record.clone(), record.key.shared);
-        // Whichever of the two keys counts after a kill shows that the other one may go.
+        // Each key in the record is bound. So the key that counts after a kill shows that the other one may go.
         record.key.bind(&new);
         record.other_key.insert(home.slot.clone()).bind(&old);
-        // A keyring or a callback may have waited for somebody.
+        // A keyring or a callback may have waited for a user.
         self.require_owner()?;
         record.write(&place)?;
         let made = home.make(&new);
@@ -103,9 +104,10 @@ impl Store {
         });
         let bytes = match swapped {
             Ok(bytes) => bytes,
-            // The next owner has undone it, or will; what stands under its names may be of one of its own.
+            // The next owner has undone the re-key, or will. Files under its names may belong to a re-key of the next
+            // owner.
             Err(_) if self.require_owner().is_err() => return Err(StoreError::LockLost.into()),
-            // If the new key counts already, the next opening finishes the work.
+            // The next opening finishes the work if the new key counts already.
             Err(error) if !matches!(key_fits(&place, place.name(), &old), Ok(true)) => {
                 return Err(of_copy(error));
             }
@@ -114,7 +116,7 @@ impl Store {
                 remove_side_cars(&place, &name);
                 place.remove(&name);
                 if may_be_there && !home.unmake(&new) {
-                    // The record still speaks of it, so that the next opening removes it.
+                    // The record still names the key, so that the next opening removes it.
                     tracing::warn!("the new key of a re-key that failed could not be removed yet");
                 } else if before.write(&place).is_err() {
                     tracing::warn!("the record of where the key is could not be restored");
@@ -131,7 +133,7 @@ impl Store {
         self.lock().ok_or(VaultError::InMemory)
     }
 
-    /// The record of this database without anything unfinished; a database of an older version may have none.
+    /// The record of this database without anything unfinished. A database of an older version may have none.
     fn settled_record(&self, place: &Place, key: &Secret<32>) -> Result<Record, VaultError> {
         let record = match key_metadata::read(place)? {
             Some(record) if !record.stage.is_begun() && record.key.is_of(key) => record,
@@ -139,7 +141,7 @@ impl Store {
         };
         let record = end_rekey(place, self.owner_lock()?, record, false, key);
         if record.other_key.is_some() {
-            // It would be forgotten.
+            // The other key would be forgotten.
             return Err(VaultError::Io {
                 action: "finishing an earlier re-key of",
                 role: FileRole::Database,
@@ -149,11 +151,11 @@ impl Store {
         Ok(record)
     }
 
-    /// What a record that is lost would say of the key, as an opening without one finds it.
+    /// The entry of the key in a record that is lost, as an opening without a record would find it.
     fn slot_without_record(&self, place: &Place, key: &Secret<32>) -> KeySlot {
         let source = self.kept_source();
         match source.and_then(|source| location::place_of(place, source, key)) {
-            // Nothing says whose it is. That of a passphrase is beside the database.
+            // Nothing says whose the key is. The key of a passphrase is beside the database.
             Some(slot) => {
                 let shared = matches!(slot.source.as_str(), "file" | "keyring");
                 KeySlot { shared, ..slot }
@@ -183,15 +185,15 @@ impl Store {
         found.map(|found| found.size).ok_or(VaultError::SourceMissing { role: FileRole::Database })
     }
 
-    /// Puts the copy in the place of the file and opens it. On failure the old file is in its place and open, if that can
-    /// be had at all; another owner's is left alone.
+    /// Puts the copy in the place of the file and opens it. On failure the old file is in its place and open, if that
+    /// is possible at all. A file of another owner is left alone.
     fn swap(
         &mut self,
         place: &Place,
         old: &Secret<32>,
         new: &Secret<32>,
     ) -> Result<(), VaultError> {
-        // Closing would move what another owner has written to the log.
+        // Closing would move the log of another owner into the file.
         self.require_owner()?;
         self.shut()?;
         let back =
@@ -225,7 +227,8 @@ impl Store {
     }
 }
 
-/// Fails if something stands where the copy is to be. What an interrupted re-key has left is gone by now, so it is somebody else's.
+/// Fails if a file has the name of the copy. Leftovers of an interrupted re-key are gone by now, so it is somebody
+/// else's.
 fn require_free_name(place: &Place) -> Result<(), OpenError> {
     if place.inspect(&rekey_name(place), FileRole::Database)?.is_some() {
         return Err(OpenError::NameTaken { suffix: ".rekey" });
@@ -234,8 +237,8 @@ fn require_free_name(place: &Place) -> Result<(), OpenError> {
     side_cars.into_iter().try_for_each(|suffix| names::refuse_foreign(place, suffix))
 }
 
-/// An error about the copy or, while files are exchanged, about one that was read through just before: a fault of the
-/// disk, and neither damage nor another key.
+/// An error about the copy or, while files are exchanged, about one that was read through just before. It is a fault of
+/// the disk, and neither damage nor another key.
 fn of_copy(error: VaultError) -> VaultError {
     match error {
         VaultError::Open(error) => of_new(error).into(),
@@ -251,7 +254,7 @@ fn key_exists(home: &Home) -> VaultError {
     }
 }
 
-/// The new key, and where it will be.
+/// The new key and its place.
 fn next_key(
     place: &Place,
     source: &DatabaseKey,
@@ -266,7 +269,7 @@ fn next_key(
             return Err(missing.into());
         }
         home.clear_next()?;
-        // (a keyring that cannot be used says so here, before the record speaks of a new key)
+        // (a keyring that cannot be used says so here, before the record names a new key)
         if home.is_taken()? {
             return Err(key_exists(&home));
         }
@@ -324,8 +327,8 @@ fn copy(
     Ok(found.size)
 }
 
-/// Exchanges the file and its copy. Where the system cannot, the copy replaces the file, which is then overwritten
-/// through its descriptor; `false` says so.
+/// Exchanges the file and its copy. On a system without an exchange the copy replaces the file, which is then
+/// overwritten through its descriptor. Returns `false` for that.
 fn exchange(place: &Place) -> Result<bool, VaultError> {
     let name = rekey_name(place);
     if place.exchange(place.name(), &name, FileRole::Database)? {

@@ -12,7 +12,7 @@ use crate::{
     store::tables::client_state,
 };
 
-/// The value that stands under `name` in the client's state. Changes nothing, as [`verify`](super::verify()) does.
+/// The value of `name` in the client's state. Changes nothing, as [`verify`](super::verify()) does.
 ///
 /// # Errors
 /// As [`verify`](super::verify()); [`VaultError::Store`]: it cannot be read.

@@ -1,4 +1,4 @@
-//! Bringing a backup back.
+//! Restores a backup.
 
 use std::{
     ffi::OsStr,
@@ -30,10 +30,10 @@ use crate::{
     },
 };
 
-/// How much is written between two commits, so that the write-ahead log stays small.
+/// Bytes that are written between two commits, so that the write-ahead log stays small.
 const COMMIT_EVERY: u64 = 1 << 20;
 
-/// What `restore` brought back.
+/// The result of `restore`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RestoreReport {
@@ -50,17 +50,17 @@ pub struct RestoreReport {
 
 /// Restores a backup into the new database `to`, encrypted under `key`.
 ///
-/// Restoring is a move, not a copy: never go on with the old database after this. Both would have the same leaf in
-/// each group and use the same ratchet keys. The restored database remembers that each of its leaves is to be renewed.
+/// Restoring is a move, not a copy: never go on with the old database after this. Both would have the same leaf in each
+/// group and use the same ratchet keys. The restored database remembers that each of its leaves is to be renewed.
 ///
-/// The whole archive is authenticated before any of it is used. The database appears at `to` complete, or not at all;
-/// it has the digest of the one that was backed up ([`Store::digest`](crate::Store::digest)) apart from the row
+/// The whole archive is authenticated before any of it is used. The database appears at `to` complete, or not at all.
+/// It has the digest of the database that was backed up ([`Store::digest`](crate::Store::digest)), apart from the row
 /// `restored_at` of `meta`.
 ///
 /// # Errors
 /// [`VaultError::SourceMissing`], [`VaultError::NotABackup`], [`VaultError::BackupRefused`],
 /// [`VaultError::BadPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
-/// [`VaultError::Cancelled`], or what opening a new database may say. No new file is left.
+/// [`VaultError::Cancelled`], or an error of opening a new database. No new file is left.
 pub fn restore(
     archive: &Path,
     to: &Path,
@@ -111,7 +111,7 @@ fn new_database<T>(
     }
 }
 
-/// Whatever stands there stays, a write-ahead log without its database too.
+/// Fails if the file exists, or a write-ahead log without it. Either stays.
 fn refuse_existing(place: &Place) -> Result<(), VaultError> {
     let exists = |name: &OsStr| match place.inspect(name, FileRole::Database) {
         Ok(found) => Ok(found.is_some_and(|found| name == place.name() || found.size > 0)),
@@ -135,7 +135,7 @@ struct Source {
     keys: Keys,
 }
 
-/// What the first pass learned.
+/// The findings of the first pass.
 struct Checked {
     created_at: u64,
     summary: Summary,
@@ -190,7 +190,7 @@ impl Source {
         Ok(summary)
     }
 
-    /// First pass: authenticates all of it and keeps nothing.
+    /// The first pass: authenticates the whole archive and keeps nothing.
     fn check(&mut self, progress: &mut Progress<'_>) -> Result<Checked, VaultError> {
         let mut start = None;
         let summary = self.read(Stage::Checking, progress, |record, _| {
@@ -207,14 +207,14 @@ impl Source {
         Ok(Checked { created_at, summary })
     }
 
-    /// Second pass: fills a new database that is seen by nobody yet.
+    /// The second pass: fills a new database that nobody sees yet.
     fn fill(
         &mut self,
         conn: &mut Connection,
         found: &Checked,
         progress: &mut Progress<'_>,
     ) -> Result<RestoreReport, VaultError> {
-        // Whatever is lost with the power is lost together with the temporary file.
+        // A loss of power also loses the temporary file, so nothing has to be durable.
         sql(conn, "PRAGMA synchronous = OFF")?;
         let mut rows = Rows::new(conn)?;
         let mut committed = 0;
@@ -234,7 +234,7 @@ impl Source {
         rows.finish()?;
         sql(conn, "COMMIT")?;
         progress.tell(Stage::Comparing, 0, self.length)?;
-        // A file that changed between the passes is not what was checked.
+        // A file that changed between the passes is not the one that was checked.
         if summary != found.summary || digest::digest(conn)? != summary.digest {
             return Err(VaultError::CopyDiffers);
         }
@@ -246,7 +246,7 @@ impl Source {
     }
 }
 
-/// Marks a database that continues another one: its leaves are renewed before they are used, and its events get numbers
+/// Marks a database that continues another one. Its leaves are renewed before they are used, and its events get numbers
 /// that the other has not given out. Returns all groups, and those with a leaf of this account that can be used.
 pub(super) fn mark_as_copy(
     conn: &mut Connection,
@@ -262,7 +262,7 @@ pub(super) fn mark_as_copy(
 
 /// All groups, and those with a leaf of this account that can be used.
 fn groups(conn: &Connection) -> Result<(Vec<GroupId>, Vec<GroupId>), StoreError> {
-    // Read here column by column: one row that cannot be decoded must not stop the others from coming back.
+    // The columns are read one by one: one row that cannot be decoded must not stop the others from coming back.
     let mut select =
         conn.prepare("SELECT group_id, status FROM groups ORDER BY created_at, group_id")?;
     let mut rows = select.query([])?;
@@ -303,7 +303,7 @@ impl<'a> Rows<'a> {
         Ok(Self { conn, missing: tables(conn)?, insert: String::new() })
     }
 
-    /// The next rows belong to this table. The schema decides which there are; the archive has to have just those.
+    /// The next rows belong to this table. The archive has to have exactly the tables of the schema.
     fn table(&mut self, name: &str, columns: &[String]) -> Result<(), VaultError> {
         let known = self.missing.iter().position(|table| table == name);
         self.missing.remove(known.ok_or(VaultError::NotABackup)?);
@@ -352,14 +352,14 @@ fn sql(conn: &Connection, statements: &str) -> Result<(), VaultError> {
     Ok(conn.execute_batch(statements).map_err(StoreError::from)?)
 }
 
-/// Opens an archive, wherever it lies: it needs no protection of its own.
+/// Opens an archive at any place. It needs no protection of its own.
 fn open_file(path: &Path) -> Result<(files::Handle, u64), VaultError> {
     let not_a_file = || OpenError::NotAFile { role: FileRole::Backup }.into();
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => VaultError::SourceMissing { role: FileRole::Backup },
         kind => failed("opening", kind),
     };
-    // Looked at before it is opened, because opening a FIFO waits and opening a device can do things.
+    // The kind is asked before opening, because opening a FIFO waits and opening a device can have effects.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(not_a_file());
     }
@@ -387,7 +387,7 @@ fn refused(error: ArchiveError) -> VaultError {
     }
 }
 
-/// Why reading stopped: the archive, or what is done with it.
+/// The reason why reading stopped: the archive, or the use of its rows.
 struct Stop(VaultError);
 
 impl From<ArchiveError> for Stop {

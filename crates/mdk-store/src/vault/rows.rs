@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::{Progress, Stage, VaultError};
 use crate::{StoreError, sqlcipher};
 
-/// What the rows of one table come to.
+/// The sum of the rows of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableSum {
     pub(crate) name: String,
@@ -16,7 +16,7 @@ pub(crate) struct TableSum {
 
 /// The tables of a database that hold rows, SQLite's list of counters included.
 pub(crate) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
-    // What ANALYZE writes is no content.
+    // Rows that ANALYZE writes are no content.
     let mut tables = conn.prepare(
         "SELECT name FROM sqlite_schema WHERE type = 'table' \
          AND (name NOT LIKE 'sqlite\\_%' ESCAPE '\\' OR name = 'sqlite_sequence') ORDER BY name",
@@ -24,7 +24,7 @@ pub(crate) fn tables(conn: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
-/// What is in the schema, apart from what SQLite makes by itself.
+/// The entries of the schema, except those that SQLite makes by itself.
 pub(crate) fn schema(conn: &Connection) -> Result<Vec<(String, String)>, StoreError> {
     let mut entries = conn.prepare(
         "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
@@ -75,7 +75,7 @@ fn sum(
     let mut hash = Sha256::new();
     let mut rows = 0;
     let quoted = name.replace('"', "\"\"");
-    // Our tables have a row number or a key of one column that stands first.
+    // Our tables have a row number or a key of one column that is first.
     let has_row_number = conn.prepare(&format!("SELECT rowid FROM \"{quoted}\"")).is_ok();
     let order = if has_row_number { "rowid" } else { "1" };
     let mut select = conn
@@ -131,7 +131,7 @@ impl Meter {
             return Ok(());
         }
         self.told = self.done;
-        // Rows are smaller than the pages that they lie on, but nothing promises it.
+        // Rows are usually smaller than their pages, but nothing promises it.
         progress.tell(self.stage, self.done.min(self.total), self.total)
     }
 }

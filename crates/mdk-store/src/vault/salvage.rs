@@ -1,4 +1,4 @@
-//! What is intact in a damaged database, read into a new one.
+//! Reads the intact rows of a damaged database into a new one.
 
 mod copy_rows;
 mod repair_rows;
@@ -28,7 +28,7 @@ use crate::{
     store::open,
 };
 
-/// What `salvage` saved and what is missing.
+/// The result of `salvage`: the saved and the missing rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct SalvageReport {
@@ -36,34 +36,34 @@ pub struct SalvageReport {
     pub bad_pages: u64,
     /// Rows saved, by table.
     pub saved: Vec<(String, u64)>,
-    /// What is missing, one sentence each, without content.
+    /// The missing parts, one sentence each, without content.
     pub missing: Vec<String>,
     /// Groups in the new database.
     pub groups: u64,
-    /// Those of them of which the MLS state is incomplete. Their history is there; only a new Welcome brings them back.
+    /// Groups whose MLS state is incomplete. Their history is there; only a new Welcome brings them back.
     pub unrecoverable_groups: u64,
 }
 
-/// Reads what can still be read of a damaged or truncated database into a new one, under a key of its own. The damaged file
+/// Reads the intact rows of a damaged or truncated database into a new one, under a key of its own. The damaged file
 /// and its write-ahead log are not changed.
 ///
-/// SQLite reads it, table by table, past damaged pages. A damaged page costs the rows on it; one that leads to others may cost all
-/// of these, and so a table. Page 1, or one of the list of tables, costs everything, and so does what stands behind damage in the
-/// log: a backup is what helps then.
+/// SQLite reads the file table by table, past damaged pages. A damaged page costs the rows on it. A damaged page that
+/// leads to others may cost all of these, and so a table. Damage to page 1, or to a page of the list of tables, costs
+/// everything. Content behind damage in the log is lost, too. Then only a backup helps.
 ///
-/// What was saved is made to fit together: a group that lacks parts of its MLS state becomes
-/// [`GroupStatus::Unrecoverable`](crate::GroupStatus::Unrecoverable), with its history; one that lost its row but not
-/// its messages gets a row without a name; if the account's signing key is lost, the account starts as a new device
-/// and all groups are unrecoverable; rows that belong to nothing are dropped.
+/// The saved rows are made to fit together. A group that lacks parts of its MLS state becomes
+/// [`GroupStatus::Unrecoverable`](crate::GroupStatus::Unrecoverable), with its history. A group that lost its row but
+/// not its messages gets a row without a name. If the account's signing key is lost, the account starts as a new device
+/// and all groups are unrecoverable. Rows that belong to nothing are dropped.
 ///
-/// The new database continues the old one as a restored backup does: the two must not be used side by side, for they
-/// share their ratchet keys, and the account renews its leaf in every group before it sends there.
+/// The new database continues the old one as a restored backup does. The two must not be used side by side, for they
+/// share their ratchet keys. The account renews its leaf in every group before it sends there.
 ///
 /// # Errors
-/// [`VaultError::Open`] with `WrongKey` or `NotADatabase` if no page authenticates, with `NotADatabase` if page 1 or the list of
-/// tables cannot be read, with `Truncated` if the file was cut inside page 1;
-/// [`VaultError::DestinationExists`], [`VaultError::NoSpace`], [`VaultError::Cancelled`]; and what opening, reading and writing
-/// can meet. Then no new file is left.
+/// [`VaultError::Open`] with `WrongKey` or `NotADatabase` if no page authenticates, with `NotADatabase` if page 1 or
+/// the list of tables cannot be read, with `Truncated` if the file was cut inside page 1;
+/// [`VaultError::DestinationExists`], [`VaultError::NoSpace`], [`VaultError::Cancelled`]; and the errors of opening,
+/// reading and writing. Then no new file is left.
 pub fn salvage(
     damaged: &Path,
     key: &DatabaseKey,
@@ -89,7 +89,7 @@ pub fn salvage(
         verify::identity(&conn)
     };
     let found = match tables() {
-        // SQLite also says "damaged" of what could not be read just now.
+        // SQLite also says "damaged" of a page that could not be read just now.
         Err(OpenError::Store(StoreError::Corrupt)) => {
             source.read_through()?;
             tables()
@@ -103,7 +103,7 @@ pub fn salvage(
         Err(error) => return Err(error.into()),
     }
     let is_cut = is_cut(|| settled.connect(&key, false))?;
-    // Rows that are no good are found one by one, under a journal.
+    // Bad rows are found one by one, under a journal.
     let room = source.size + (2 * source.size).min(16 << 20);
     new_file(to, to_key, room, |place, temp, new| {
         let mut report = fill(&source, &connect, place, temp, new, progress)?;
@@ -140,7 +140,7 @@ fn fill(
         ..SalvageReport::default()
     };
     count_rows(&conn, &mut report)?;
-    // The newest state may be missing without a trace, and whoever has read what was sent in it has used those keys.
+    // The newest state may be missing without a trace. A member who has read messages of that state has used its keys.
     mark_as_copy(&mut conn)?;
     conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").map_err(StoreError::from)?;
     conn.close().map_err(|(_, error)| StoreError::from(error))?;
@@ -199,7 +199,7 @@ fn missing(losses: &BTreeMap<String, Loss>, repaired: &Repaired) -> Vec<String> 
     lines
 }
 
-/// What is wrong with the write-ahead log.
+/// The fault of the write-ahead log.
 fn of_log(log: &Log) -> Option<String> {
     match log.doubtful_frames {
         _ if log.foreign => Some(FOREIGN_LOG.to_owned()),

@@ -1,8 +1,8 @@
-//! A copy of a database that lies where nothing can be written, for what cannot be done without writing beside it.
+//! A copy of a database that lies where nothing can be written, for work that has to write beside it.
 //!
 //! SQLite reads a write-ahead log only where it can make an index of it or lock the file for itself. Neither works on a
-//! file system that is read-only, which is what a failing disk becomes, and on a full one the index has no room. The copy is as encrypted as the original, private,
-//! in the system's temporary directory, and removed when it is no longer needed.
+//! file system that is read-only, as a failing disk becomes. On a full one the index has no room. The copy is as
+//! encrypted as the original, private, in the system's temporary directory, and removed when it is no longer needed.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,20 +19,20 @@ use crate::{
 /// The copy; dropping it removes it.
 pub(super) struct Scratch {
     pub(super) place: Place,
-    /// All that may be there in the end.
+    /// All files that may be there in the end.
     names: Vec<OsString>,
 }
 
 impl Scratch {
-    /// Copies the database and its log. No key, and not the record that says where it is: who opens the copy must not
+    /// Copies the database and its log. The key and its record are not copied: a program that opens the copy must not
     /// tidy up after a re-key of the original.
     pub(super) fn of(from: &Place) -> Result<Self, VaultError> {
         let own = |suffix: &str| files::with_suffix(from.name(), suffix);
         Self::with(from, vec![own(""), own("-wal")])
     }
 
-    /// Copies also what a key is found with that is asked for beside the copy: the record, and the key of a passphrase,
-    /// which nothing but the passphrase opens. For looking only.
+    /// Copies also the files that lead to a key beside the copy: the record, and the key of a passphrase, which nothing
+    /// but the passphrase opens. This copy is only for reading.
     pub(super) fn with_record(from: &Place) -> Result<Self, VaultError> {
         let own = |suffix: &str| files::with_suffix(from.name(), suffix);
         let mut names = vec![own(""), own("-wal"), key_metadata::name(from)];

@@ -1,4 +1,5 @@
-//! Proof that a database is intact: every page authentic, the structure sound, groups and messages consistent.
+//! Proves that a database is intact: every page is authentic, the structure is sound, groups and messages are
+//! consistent.
 
 mod logic;
 mod pages;
@@ -22,14 +23,14 @@ pub(super) use pages::of_open as bad_pages;
 pub(super) use pages::{FOREIGN_LOG, Settled, damaged_log, of_last};
 pub use report::VerifyReport;
 
-/// Verifies a database that nobody has open, and changes nothing: neither the file nor its write-ahead log, of which
-/// the committed part is considered.
+/// Verifies a database that nobody has open, and changes nothing: neither the file nor its write-ahead log. The
+/// committed part of the log counts.
 ///
-/// A damaged page does not end the report: all others are still checked, and each table by itself.
+/// A damaged page does not end the report. All other pages are still checked, and each table by itself.
 ///
 /// # Errors
-/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty, cut inside its first page
-/// or not encrypted, or another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`],
+/// [`VaultError::Open`]: there is no key, it authenticates no page of the file, the file is empty, cut inside its first
+/// page or not encrypted, or another owner has it open. [`VaultError::SourceMissing`], [`VaultError::Io`],
 /// [`VaultError::Cancelled`].
 pub fn verify(
     path: &Path,
@@ -60,7 +61,7 @@ pub fn verify(
         return Ok(report.finish(Some(&source.place)));
     }
     let refusal = || connect().and_then(|conn| identity(&conn)).err();
-    // SQLite also says "damaged" of what could not be read just now.
+    // SQLite also says "damaged" of a page that could not be read just now.
     let refusal = match refusal() {
         Some(OpenError::Store(StoreError::Corrupt)) => {
             source.read_through()?;
@@ -69,16 +70,16 @@ pub fn verify(
         refusal => refusal,
     };
     match refusal {
-        // SQLite refuses a file that ends too early, whole as its pages are.
+        // SQLite refuses a file that ends too early, even if all its pages are whole.
         Some(OpenError::Store(StoreError::Corrupt)) if settled.bad.is_empty() => {
             report.structure.push("the structure cannot be read".to_owned());
         }
         Some(error) if settled.bad.is_empty() => return Err(error.into()),
         _ if settled.bad.is_empty() && report.structure.is_empty() => {
-            // It was opened a moment ago.
+            // The file was opened a moment ago.
             check(&*connect().map_err(open::of_new)?, &mut report, progress)?;
         }
-        // What is missing ends a connection that asks for it, as what is damaged does.
+        // A missing page ends a connection that asks for it, as a damaged one does.
         _ if connect().is_ok_and(|conn| structure::tables(&conn).is_ok()) => {
             let mut ask = asking(report.pages, progress);
             structure::each_table(&connect, &mut report.structure, &mut ask)?;
@@ -95,8 +96,8 @@ impl Store {
     /// Verifies the open database. The write-ahead log is moved into the file first; nothing else is written.
     ///
     /// # Errors
-    /// [`VaultError::InMemory`], [`VaultError::Store`] when the log cannot be moved or is another owner's, [`VaultError::Io`],
-    /// [`VaultError::Cancelled`].
+    /// [`VaultError::InMemory`], [`VaultError::Store`] when the log cannot be moved or is another owner's,
+    /// [`VaultError::Io`], [`VaultError::Cancelled`].
     pub fn verify(&mut self, progress: &mut Progress<'_>) -> Result<VerifyReport, VaultError> {
         let mut report = VerifyReport::default();
         self.require_owner()?;
@@ -121,7 +122,7 @@ impl Store {
     }
 }
 
-/// Structure and logic of a database whose pages are all authentic. What cannot be read is an error, and no damage.
+/// Structure and logic of a database whose pages are all authentic. An unreadable page is an error, and no damage.
 fn check(
     conn: &Connection,
     report: &mut VerifyReport,
@@ -130,21 +131,21 @@ fn check(
     let mut ask = asking(report.pages, progress);
     structure::all(conn, &mut report.structure, &mut ask)?;
     logic::all_on(conn, &mut report.logic, &mut ask)?;
-    // Every page was authentic a moment ago. Of one that cannot be read SQLCipher says that it is not, and of all others
-    // from then on: nothing is known of what the connection could not read.
+    // Every page was authentic a moment ago. SQLCipher calls a page that it cannot read not authentic, and all pages
+    // after it. So nothing is known of pages that the connection could not read.
     match report.is_intact() || store::is_usable(conn) {
         true => Ok(()),
         false => Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()),
     }
 }
 
-/// Asks whether to go on when all pages were read and what they hold is being checked.
+/// Asks whether to go on, when all pages were read and their content is being checked.
 fn asking(pages: u64, progress: &mut Progress<'_>) -> impl FnMut() -> Result<(), VaultError> {
     let total = pages * PAGE as u64;
     move || progress.tell(Stage::Checking, total, total)
 }
 
-/// That the file is ours, and of a schema that this version knows.
+/// Fails unless the file is ours, and of a schema that this version knows.
 pub(super) fn identity(conn: &Connection) -> Result<(), OpenError> {
     let found: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     if found != APPLICATION_ID {

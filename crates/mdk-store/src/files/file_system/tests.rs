@@ -1,4 +1,4 @@
-//! A test per row, with the numbers written down a second time, and the warning itself.
+//! Tests of each row, with the numbers written down a second time, and of the warning itself.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::{
@@ -132,7 +132,7 @@ impl Subscriber for Log {
 fn a_doubtful_kind_is_warned_about_once() {
     let log = Log::default();
     tracing::subscriber::with_default(log.clone(), || {
-        // A kind of its own: other tests of this process may meet the real ones first.
+        // The kind is made up: other tests of this process may meet the real ones first.
         let odd = Verdict::Warn { kind: "oddfs", why: "is only here for this test" };
         for _ in 0..3 {
             enforce(odd, FileRole::Database).unwrap();

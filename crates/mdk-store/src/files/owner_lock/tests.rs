@@ -1,4 +1,5 @@
-//! The lock by itself, between processes (this test binary, started again) and under hands that touch its file.
+//! Tests of the lock by itself, between processes (this test binary, started again), and with a lock file that others
+//! change.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 use super::*;
 
 const HOME: &str = "MDK_STORE_LOCK_TEST_HOME";
-/// Target R6: how long it may take to say who holds the lock, and to get it after the holder's death.
+/// Target R6: the time to say who holds the lock, and to get it after the holder's death.
 const LIMIT: Duration = Duration::from_millis(100);
 
 fn place(home: &Path) -> Place {
@@ -25,7 +26,7 @@ fn busy(place: &Place) -> Option<Option<u32>> {
     }
 }
 
-/// Not a test of its own: what a child does.
+/// The part of a child; not a test of its own.
 #[test]
 fn child() {
     let Some(home) = std::env::var_os(HOME).map(PathBuf::from) else {
@@ -33,7 +34,7 @@ fn child() {
     };
     let _lock = OwnerLock::take(&place(&home), Duration::ZERO).unwrap();
     println!("ready");
-    // Until the parent lets go of the pipe, or kills.
+    // The child waits until the parent lets go of the pipe, or kills it.
     std::io::stdin().lines().for_each(drop);
 }
 
@@ -59,7 +60,7 @@ fn hold(home: &Path) -> (Child, BufReader<ChildStdout>) {
 fn a_killed_holder_is_named_before_and_gone_after() {
     let home = tempfile::tempdir().unwrap();
     let place = place(home.path());
-    // A busy machine delays anybody now and then; a lock that has to time out first would delay each.
+    // A busy machine delays a few of these. A lock that has to time out first would delay each.
     let (mut named, mut freed) = (Vec::new(), Vec::new());
     for _ in 0..100 {
         let (mut child, _out) = hold(home.path());
@@ -145,10 +146,10 @@ fn a_lock_file_that_is_removed_or_replaced_is_noticed() {
     assert!(lock.is_intact());
     fs::remove_file(&file).unwrap();
     assert!(!lock.is_intact());
-    // Another one can get in now; it is the only one that may go on.
+    // Another opener can get in now. Only that opener may go on.
     let second = OwnerLock::take(&place, Duration::ZERO).unwrap();
     assert!(!lock.is_intact() && second.is_intact());
-    // Letting go of the first does not touch the second.
+    // The release of the first lock does not touch the second.
     drop(lock);
     assert_eq!(busy(&place), Some(Some(std::process::id())));
     fs::write(home.path().join("other"), b"").unwrap();
@@ -168,7 +169,7 @@ fn a_lock_file_that_is_removed_while_others_wait_never_has_two_intact_holders() 
                     let lock = OwnerLock::take(&place, Duration::from_secs(60)).unwrap();
                     assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
                     inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                    // What a failed first open does.
+                    // A failed first open undoes its lock.
                     if n % 2 == 0 { lock.undo(&place) } else { drop(lock) }
                 }
             });
@@ -231,7 +232,7 @@ fn hold_without_room(home: &Path, error: &str) -> (Child, BufReader<ChildStdout>
     (child, out)
 }
 
-/// R5: the pid serves the message of others alone, and to look at a database on a full disk is what is needed then.
+/// R5: the pid serves only the message to others. A database on a full disk must still be opened for reading.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_costs_the_name_of_the_holder_and_not_the_lock() {
@@ -241,7 +242,7 @@ fn a_full_disk_costs_the_name_of_the_holder_and_not_the_lock() {
     }
     for (error, held) in [("ENOSPC", true), ("EDQUOT", true), ("EIO", false)] {
         let home = tempfile::tempdir().unwrap();
-        // Somebody's who is gone: not to be taken for the holder.
+        // The pid belongs to a process that is gone. It must not be taken for the holder.
         fs::write(home.path().join("alice.db.lock"), "1\n").unwrap();
         set_private(&home.path().join("alice.db.lock"));
         let place = place(home.path());

@@ -1,4 +1,4 @@
-//! What changes the directory of a [`Place`]: renames, removals, wiping, and the room that is left.
+//! Changes of the directory of a [`Place`]: renames, removals, wiping, and the room that is left.
 
 use std::{
     ffi::OsStr,
@@ -13,16 +13,17 @@ use rustix::{
 use super::Place;
 use crate::{FileRole, OpenError, files::io_error};
 
-/// How much is overwritten at a time.
+/// Bytes that are overwritten at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// What is overwritten before all else of a file: less than a disk writes at once, and more than the header of a log.
+/// The first bytes of a file, which are overwritten before all others: fewer than a disk writes at once, and more than
+/// the header of a log.
 const HEAD: usize = 512;
 
 impl Place {
-    /// Removes a file; that it is not there is fine.
+    /// Removes a file, if it is there.
     pub(crate) fn remove(&self, name: &OsStr) {
-        // Nothing to be done about a failure: what needs the name to be free fails on its own.
+        // A failure is ignored: code that needs the name to be free fails on its own.
         let _ = rustix::fs::unlinkat(&self.dir, name, AtFlags::empty());
     }
 
@@ -35,7 +36,7 @@ impl Place {
     ) -> Result<(), OpenError> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         match rustix::fs::renameat_with(&self.dir, from, &self.dir, to, RenameFlags::NOREPLACE) {
-            // Some file systems do not know the flag; the plain rename below then serves, under the owner lock.
+            // Some file systems do not know the flag. The plain rename below then serves, under the owner lock.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             other => return other.map_err(|e| io_error("renaming", role, &e.into())),
         }
@@ -56,8 +57,8 @@ impl Place {
             .map_err(|e| io_error("renaming", role, &e.into()))
     }
 
-    /// Lets two existing files exchange their names in one step. `false`, and nothing done, where the system or the
-    /// file system cannot.
+    /// Exchanges the names of two existing files in one step. Returns `false`, with nothing done, where the system or
+    /// the file system cannot.
     pub(crate) fn exchange(&self, a: &OsStr, b: &OsStr, role: FileRole) -> Result<bool, OpenError> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         return match rustix::fs::renameat_with(&self.dir, a, &self.dir, b, RenameFlags::EXCHANGE) {
@@ -72,11 +73,11 @@ impl Place {
         }
     }
 
-    /// Overwrites a file with random bytes, makes that durable and removes it; that it is not there is fine. A file
-    /// that is not ours alone (a link, another name for it, another owner) is refused and left alone.
+    /// Overwrites a file with random bytes, makes that durable and removes it, if it is there. A file that is not ours
+    /// alone (a link, another name for it, another owner) is refused and left alone.
     ///
-    /// Its first bytes go first, and durably: what a loss of power leaves of a log that is half overwritten must not be
-    /// taken for a log, or what it begins with would be moved over newer pages of the file.
+    /// The first bytes are overwritten first, and durably. A loss of power may leave a log half overwritten. That must
+    /// not be taken for a log, or its first frames would be moved over newer pages of the file.
     ///
     /// On flash, and on file systems that write changed blocks elsewhere (btrfs, zfs), old blocks can survive this.
     pub(crate) fn wipe(&self, name: &OsStr, role: FileRole) -> Result<(), OpenError> {
@@ -84,7 +85,7 @@ impl Place {
             return Ok(());
         };
         let failed = |e: &io::Error| io_error("overwriting", role, e);
-        // One random block, repeated: zeros would become holes where the file system compresses.
+        // One random block is repeated: zeros would become holes where the file system compresses.
         let mut block = vec![0u8; CHUNK];
         getrandom::fill(&mut block).map_err(|_| failed(&io::ErrorKind::Other.into()))?;
         file.seek(SeekFrom::Start(0)).map_err(|e| failed(&e))?;
@@ -110,13 +111,13 @@ impl Place {
             .map_err(|e| io_error("syncing", FileRole::Directory, &e.into()))
     }
 
-    /// Which directory this is, whatever its path: the same after it was renamed, another one for a copy of it. `None` where
-    /// the system does not say.
+    /// The identity of this directory, independent of its path. It stays the same after a rename, and differs for a
+    /// copy. `None` where the system does not give one.
     // The types of the fields differ between systems.
     #[allow(clippy::unnecessary_cast)]
     pub(crate) fn directory_id(&self) -> Option<String> {
         let stat = rustix::fs::fstat(&self.dir).ok()?;
-        // The number of a device may be another one after a restart; that of a file system mostly stays.
+        // The number of a device may change after a restart. The number of a file system mostly stays.
         let volume = rustix::fs::fstatvfs(&self.dir).map_or(0, |volume| volume.f_fsid as u64);
         let volume = if volume == 0 { stat.st_dev as u64 } else { volume };
         Some(format!("{volume:x}-{:x}", stat.st_ino as u64))

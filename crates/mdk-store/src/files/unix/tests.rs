@@ -1,4 +1,4 @@
-//! What other modules do through a [`Place`], and what a swapped directory can do to it.
+//! Tests of a [`Place`] as other modules use it, and with a swapped directory.
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -64,7 +64,7 @@ fn wipe_overwrites_before_it_removes() {
     for len in [0, 1, 4096, 65_536, 200_001] {
         let path = home.path().join("old");
         fs::write(&path, vec![0xa7; len]).unwrap();
-        // What stays readable for one who has the file open is what was written over it.
+        // A reader that has the file open sees only the bytes that were written over it.
         let mut witness = File::open(&path).unwrap();
         place.wipe(name("old"), DB).unwrap();
         assert!(!path.exists());
@@ -77,7 +77,7 @@ fn wipe_overwrites_before_it_removes() {
     place.wipe(name("old"), DB).unwrap();
 }
 
-/// Not a test of its own: what runs under strace.
+/// The part that runs under strace; not a test of its own.
 #[test]
 fn wiping_child() {
     let Some(home) = std::env::var_os("MDK_STORE_WIPE_TEST_HOME").map(PathBuf::from) else {
@@ -87,7 +87,7 @@ fn wiping_child() {
     place.wipe(name("alice.db-wal"), DB).unwrap();
 }
 
-/// What a loss of power leaves of a log begins with what is no log: nothing else of it is written before that is durable.
+/// A loss of power leaves a log whose first bytes are no log: they are durable before anything else of it is written.
 #[cfg(target_os = "linux")]
 #[test]
 fn wipe_makes_the_first_bytes_durable_before_it_writes_more() {
@@ -151,7 +151,7 @@ fn free_bytes_is_what_df_says() {
     let free: u64 =
         text.lines().nth(1).unwrap().split_whitespace().nth(3).unwrap().parse().unwrap();
     let ours = place.free_bytes().unwrap();
-    // Others write meanwhile.
+    // Other programs write meanwhile.
     assert!(ours.abs_diff(free * 1024) < 8 << 30, "{ours} and {free} KiB");
     assert!(ours > 0);
 }
@@ -233,7 +233,7 @@ fn the_database_that_was_checked_is_the_one_that_sqlite_opened() {
     world.swap();
     assert_eq!(world.confirm("alice.db"), Ok(()));
     drop(conn);
-    // Nobody has it open now.
+    // The file is closed now.
     assert_eq!(world.confirm("alice.db"), Err(OpenError::PathChanged { role: DB }));
 }
 
@@ -252,7 +252,7 @@ fn a_directory_that_was_swapped_there_and_back_is_refused() {
     world.swap();
     let _conn = world.connect();
     world.swap();
-    // The path leads to the right file again, but that is not the one that is open.
+    // The path leads to the right file again, but another file is open.
     assert_eq!(world.confirm("alice.db"), Err(OpenError::PathChanged { role: DB }));
 }
 
@@ -262,7 +262,7 @@ fn a_directory_that_was_swapped_between_database_and_log_is_refused() {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let conn = Connection::open_with_flags(world.place.path(world.place.name()), flags).unwrap();
     world.swap();
-    // SQLite may refuse by itself here; if it does not, the log lies in the wrong directory.
+    // SQLite may refuse by itself here. If it does not, the log lies in the wrong directory.
     let _ = conn.execute_batch("PRAGMA journal_mode = WAL; INSERT INTO t VALUES (1)");
     assert_eq!(world.confirm("alice.db-wal"), Err(OpenError::PathChanged { role: DB }));
 }
@@ -315,7 +315,7 @@ fn a_file_that_is_removed_while_it_is_looked_at_is_there_or_not() {
             }
         });
         let mut failed = None;
-        // However the two are given the processors.
+        // The loop runs until each case was seen often enough, in any scheduling of the two threads.
         while failed.is_none() && there.min(gone) < 5_000 && !other.is_finished() {
             match place.inspect(name("alice.db.lock"), FileRole::Lock) {
                 Ok(Some(_)) => there += 1,

@@ -1,4 +1,4 @@
-//! What changes the directory of a [`Place`], and the owner lock.
+//! Changes of the directory of a [`Place`], and the owner lock.
 
 use std::{
     ffi::OsStr,
@@ -21,16 +21,16 @@ use crate::{FileRole, OpenError, files::io_error};
 
 const CHUNK: usize = 64 * 1024;
 
-/// What is overwritten before all else of a file: see `unix/change.rs`.
+/// The first bytes of a file, which are overwritten before all others: see `unix/change.rs`.
 const HEAD: usize = 512;
 
-/// Where the lock lies: far beyond the pid, because what is locked cannot be read by others.
+/// The offset of the lock: far beyond the pid, because others cannot read a locked range.
 const LOCK_OFFSET_HIGH: u32 = 0x4000_0000;
 
 impl Place {
-    /// Removes a file; that it is not there is fine.
+    /// Removes a file, if it is there.
     pub(crate) fn remove(&self, name: &OsStr) {
-        // Nothing to be done about a failure: what needs the name to be free fails on its own.
+        // A failure is ignored: code that needs the name to be free fails on its own.
         let _ = fs::remove_file(self.path(name));
     }
 
@@ -69,7 +69,7 @@ impl Place {
         Ok(())
     }
 
-    /// Windows cannot exchange two names in one step: `false`, and nothing done.
+    /// Returns `false`, with nothing done: Windows cannot exchange two names in one step.
     #[allow(clippy::unused_self)]
     pub(crate) fn exchange(
         &self,
@@ -80,8 +80,8 @@ impl Place {
         Ok(false)
     }
 
-    /// Overwrites a file with random bytes, makes that durable and removes it; that it is not there is fine. A file
-    /// that is not ours alone (a link, another name for it, another owner) is refused and left alone.
+    /// Overwrites a file with random bytes, makes that durable and removes it, if it is there. A file that is not ours
+    /// alone (a link, another name for it, another owner) is refused and left alone.
     pub(crate) fn wipe(&self, name: &OsStr, role: FileRole) -> Result<(), OpenError> {
         let Some(found) = self.inspect(name, role)? else {
             return Ok(());
@@ -89,7 +89,7 @@ impl Place {
         let failed = |e: &io::Error| io_error("overwriting", role, e);
         let mut file =
             self.open_file(name, GENERIC_READ | GENERIC_WRITE, role).map_err(|e| failed(&e))?;
-        // What is opened now must be what was inspected.
+        // The file that is opened now must be the one that was inspected.
         if !self.is_same(name, &found.file) {
             return Err(failed(&io::ErrorKind::NotFound.into()));
         }
@@ -118,8 +118,8 @@ impl Place {
         Ok(())
     }
 
-    /// Which directory this is, whatever its path: the same after it was renamed, another one for a copy of it. `None` where
-    /// the system does not say.
+    /// The identity of this directory, independent of its path. It stays the same after a rename, and differs for a
+    /// copy. `None` where the system does not give one.
     pub(crate) fn directory_id(&self) -> Option<String> {
         let facts = information(&self.dir).ok()?;
         let index = u64::from(facts.nFileIndexHigh) << 32 | u64::from(facts.nFileIndexLow);

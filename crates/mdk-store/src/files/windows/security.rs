@@ -67,7 +67,7 @@ impl Descriptor {
         Ok(Self(Local(descriptor)))
     }
 
-    /// What a call that creates something takes. It points into `self`.
+    /// The argument for a call that creates a file or directory. It points into `self`.
     pub(super) fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
@@ -178,7 +178,7 @@ pub(super) fn owner_and_list(file: &File) -> io::Result<(String, String)> {
     Ok((sid_text(owner)?, Local(list).text()?))
 }
 
-/// Replaces the access list of an open file or directory, and cuts it off from what it would inherit.
+/// Replaces the access list of an open file or directory, and cuts it off from its inherited list.
 pub(super) fn set_list(file: &File, sddl: &str) -> io::Result<()> {
     let descriptor = Descriptor::parse(sddl)?;
     let list = descriptor.list()?;
@@ -205,7 +205,7 @@ pub(super) fn create_directory(path: &[u16], sid: &str) -> io::Result<()> {
     check(unsafe { CreateDirectoryW(path.as_ptr(), &raw const attributes) })
 }
 
-/// What kind of drive a root is (`DRIVE_…`). `root` ends with a zero.
+/// The kind of the drive of a root (`DRIVE_…`). `root` ends with a zero.
 pub(super) fn drive_type(root: &[u16]) -> u32 {
     // SAFETY: the text ends with a zero.
     unsafe { GetDriveTypeW(root.as_ptr()) }

@@ -10,10 +10,10 @@ use crate::OpenError;
 
 /// A file descriptor that another program opened for the key of a database.
 ///
-/// What it leads to is held from here on, and the number stays open until the key is read: then both are closed. All clones
-/// share it. Used again, or if the number was closed or given to another file meanwhile, it is
-/// [`OpenError::KeyMissing`], and nothing is read or closed: the number may be that of an open database by then, whose
-/// locks would end with it.
+/// The file behind the number is held from here on, and the number stays open until the key is read. Then both are
+/// closed. All clones share them. The result is [`OpenError::KeyMissing`] on a second use, and if the number was closed
+/// or given to another file meanwhile. Then nothing is read or closed: the number may belong to an open database by
+/// then, whose locks would end with it.
 #[derive(Clone)]
 pub struct Descriptor {
     #[cfg(unix)]
@@ -22,10 +22,10 @@ pub struct Descriptor {
 }
 
 enum State {
-    /// A duplicate, which tells what the number leads to as long as it lives: no other file can get its inode.
+    /// A duplicate, which holds the file behind the number: no other file can get its inode as long as it lives.
     #[cfg(unix)]
     Open(std::os::fd::OwnedFd),
-    /// The system did not give one.
+    /// The system gave no duplicate.
     #[cfg(unix)]
     Failed(OpenError),
     /// The key was read, or there never was one.
@@ -33,8 +33,8 @@ enum State {
 }
 
 impl Descriptor {
-    /// The descriptor of this number, which is given away with it. One that is not open for reading, or leads to what is no
-    /// file, pipe, socket or terminal, has no key.
+    /// The descriptor of this number, which is given away with it. A descriptor has no key if it is not open for
+    /// reading, or leads to something other than a file, pipe, socket or terminal.
     #[must_use]
     pub fn new(number: i32) -> Self {
         #[cfg(unix)]
@@ -57,7 +57,7 @@ impl Descriptor {
         }
     }
 
-    /// What is to be read; the number is closed.
+    /// The file to read. The number is closed.
     pub(crate) fn take(&self) -> Result<File, OpenError> {
         self.check()?;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,12 +90,12 @@ mod unix {
     use super::State;
     use crate::{FileRole, files};
 
-    /// Numbers below are those of the standard streams, also where they are closed.
+    /// Numbers below are reserved for the standard streams, also where these are closed.
     const FIRST: i32 = 3;
 
-    /// For asking the system what the number is, and nothing else.
+    /// A borrowed descriptor, only for asking the system about the number.
     fn borrowed(number: &i32) -> Option<BorrowedFd<'_>> {
-        // SAFETY: the system says so if it is not open; no other number than -1 is not allowed.
+        // SAFETY: the system reports a number that is not open; -1 is the only number that is not allowed.
         (*number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(*number) })
     }
 
@@ -111,7 +111,7 @@ mod unix {
         if !is_for_reading(&held) {
             return State::Spent;
         }
-        // Of a directory, an event queue or the like nobody makes a key: the number is another one than was meant.
+        // A directory, an event queue or the like never holds a key. The caller has given a wrong number.
         match rustix::fs::fstat(&held).map(|stat| FileType::from_raw_mode(stat.st_mode)) {
             Ok(
                 FileType::RegularFile
@@ -123,16 +123,16 @@ mod unix {
         }
     }
 
-    /// Whether it was opened for reading, which standard output often is not.
+    /// Whether it was opened for reading. Standard output often was not.
     fn is_for_reading(held: &OwnedFd) -> bool {
         let Ok(flags) = fcntl_getfl(held) else { return false };
-        // What is open for its path alone has the access mode of one that can be read.
+        // A descriptor that is open for its path alone has the access mode of a readable one.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let flags = if flags.contains(OFlags::PATH) { OFlags::WRONLY } else { flags };
         flags & OFlags::RWMODE != OFlags::WRONLY
     }
 
-    /// Whether the number still leads to what it did.
+    /// Whether the number still leads to the same file.
     pub(super) fn is_same(number: i32, held: &OwnedFd) -> bool {
         let now = borrowed(&number).and_then(|given| rustix::fs::fstat(given).ok());
         matches!((now, rustix::fs::fstat(held)), (Some(a), Ok(b))

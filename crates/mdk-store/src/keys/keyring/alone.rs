@@ -1,8 +1,9 @@
-//! One at a time, of all processes of a user, looks for a key in a keyring and makes it: no keyring can do both in one step.
+//! A lock for all processes of a user. Only one at a time looks for a key in a keyring and makes it, because no keyring
+//! can do both in one step.
 //!
-//! The lock is in a file of a folder that is the same for all of them: the home and the runtime folder are named by
-//! variables, which cron jobs and services lack or have otherwise. Where it cannot be made it goes without: the key is
-//! looked at once more before its database counts.
+//! The lock is a file in a folder that is the same for all of them. Variables name the home and the runtime folder, and
+//! cron jobs and services lack these or have other ones. Where the lock cannot be made, the work goes on without it:
+//! the key is looked at once more before its database counts.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +20,7 @@ use crate::{
 /// The lock of a name in a service; `None` where there is no place for it.
 ///
 /// # Errors
-/// [`OpenError::Busy`] when another one has it for that long.
+/// [`OpenError::Busy`] when another process has it for the whole timeout.
 pub(super) fn alone(
     service: &str,
     name: &str,
@@ -46,7 +47,7 @@ fn folder() -> PathBuf {
     PathBuf::from(format!("/tmp/mdk-keyring-{user}"))
 }
 
-/// Whether nobody else has put it there, who could take the lock for good.
+/// Whether nobody else has put the folder there. Another user could take the lock for good.
 #[cfg(unix)]
 fn is_ours(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -65,7 +66,7 @@ fn is_ours(folder: &Path) -> bool {
     folder.is_dir()
 }
 
-/// One of 256, so that they do not become more with each database.
+/// One of 256 files, so that their number does not grow with each database.
 fn file(service: &str, name: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(service);

@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-/// How a call ended.
+/// The end of a call.
 pub(super) enum Outcome<T> {
-    /// With a result.
+    /// The call gave a result.
     Done(T),
-    /// It did not end in time, and goes on alone.
+    /// The call did not end in time, and goes on alone.
     Late,
-    /// Its thread could not be started, or panicked.
+    /// The thread of the call could not be started, or panicked.
     Broken,
 }
 
@@ -23,8 +23,8 @@ const RUNNING: u8 = 0;
 const DELIVERED: u8 = 1;
 const ABANDONED: u8 = 2;
 
-/// Runs `job` and waits up to `timeout` for it. If it ends later, its result goes to `late`, on its own thread: exactly
-/// one of the two gets it.
+/// Runs `job` and waits up to `timeout` for it. A later result goes to `late`, on its own thread. Exactly one of the
+/// two gets it.
 pub(super) fn within<T: Send + 'static>(
     timeout: Duration,
     job: impl FnOnce() -> T + Send + 'static,
@@ -52,7 +52,7 @@ pub(super) fn within<T: Send + 'static>(
         Ok(done) => Outcome::Done(done),
         Err(RecvTimeoutError::Disconnected) => Outcome::Broken,
         Err(RecvTimeoutError::Timeout) if claim(&state, ABANDONED) => Outcome::Late,
-        // It has just ended and is being delivered.
+        // The job has just ended and is being delivered.
         Err(RecvTimeoutError::Timeout) => receiver.recv().map_or(Outcome::Broken, Outcome::Done),
     }
 }

@@ -1,7 +1,7 @@
-//! Which store stands behind a [`KeyringStore`] on this system, and what its errors mean.
+//! The store behind a [`KeyringStore`] on this system, and the meaning of its errors.
 //!
-//! The Linux stores are tested against a real GNOME Keyring and a real kernel. Those of macOS and Windows are written
-//! from the sources of their crates and were never run.
+//! The Linux stores are tested against a real GNOME Keyring and a real kernel. The stores of macOS and Windows are
+//! written from the sources of their crates and were never run.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{KeyringStore, OpenError};
 /// A store that is open.
 pub(super) type Backend = Arc<CredentialStore>;
 
-/// What went wrong, without what the store says about it.
+/// The kind of a failure, without the store's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     NoEntry,
@@ -26,7 +26,7 @@ pub(crate) enum Failure {
     Volatile,
 }
 
-/// The names of the stores, as they stand in the side record.
+/// The names of the stores in the side record.
 const NAMES: [(KeyringStore, &str); 4] = [
     (KeyringStore::SecretService, "secret-service"),
     (KeyringStore::Keyutils, "keyutils"),
@@ -44,7 +44,7 @@ pub(crate) fn store_from_name(name: &str) -> Option<KeyringStore> {
     NAMES.iter().find(|(_, n)| *n == name).map(|(store, _)| *store)
 }
 
-/// Says which store `Platform` is, and refuses those that this system has not.
+/// Returns the store that `Platform` means, and refuses stores that this system does not have.
 pub(super) fn resolve(store: KeyringStore) -> Result<KeyringStore, OpenError> {
     let usual = if cfg!(target_os = "linux") {
         KeyringStore::SecretService
@@ -70,7 +70,7 @@ pub(super) fn open(store: KeyringStore) -> Result<Backend, Failure> {
         KeyringStore::SecretService => {
             zbus_secret_service_keyring_store::Store::new().map(|store| store as Backend)
         }
-        // With the divider forbidden in the service, `keyring:key id@service` names one key only.
+        // The divider is forbidden in the service, so `keyring:key id@service` names only one key.
         #[cfg(target_os = "linux")]
         KeyringStore::Keyutils => {
             let config = [("service_no_divider", "true")].into();
@@ -93,7 +93,7 @@ pub(super) fn open(store: KeyringStore) -> Result<Backend, Failure> {
     opened.map_err(|error| classify(store, error))
 }
 
-/// What to ask a store for so that it lists the entries of a service; `None` where it cannot.
+/// The query that lists the entries of a service. `None` where the store cannot list.
 pub(super) fn listing(store: KeyringStore, service: &str) -> Option<HashMap<&'static str, &str>> {
     match store {
         KeyringStore::SecretService | KeyringStore::Keychain => Some([("service", service)].into()),
@@ -113,12 +113,12 @@ pub(super) fn is_volatile(store: &Backend) -> bool {
     )
 }
 
-/// What an error of a store means. Nothing of its text survives, and bytes of a secret in it are wiped.
+/// The meaning of a store's error. Nothing of its text survives, and bytes of a secret in it are wiped.
 pub(super) fn classify(store: KeyringStore, error: Error) -> Failure {
     match error {
         Error::NoEntry => Failure::NoEntry,
         Error::NoStorageAccess(inner) => match store {
-            // It has no lock; who may not use it has none.
+            // Keyutils has no lock. A process that may not use it has no keyring.
             KeyringStore::Keyutils => Failure::Unavailable,
             KeyringStore::SecretService => secret_service(&*inner).unwrap_or(Failure::Locked),
             _ => Failure::Locked,
@@ -137,7 +137,7 @@ pub(super) fn classify(store: KeyringStore, error: Error) -> Failure {
     }
 }
 
-/// The error of the Secret Service behind one of its store, which sorts some of them wrongly.
+/// The error of the Secret Service behind an error of its store, which sorts some of them wrongly.
 #[cfg(target_os = "linux")]
 fn secret_service(inner: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Failure> {
     use secret_service::Error as Service;

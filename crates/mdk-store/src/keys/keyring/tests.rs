@@ -1,4 +1,5 @@
-//! Against a store that does what the real ones do seldom: hang in the middle, lie, carry secrets in its errors.
+//! Tests against a store with the rare faults of real ones: it hangs in the middle, lies, carries secrets in its
+//! errors.
 
 use std::{
     any::Any,
@@ -15,19 +16,19 @@ use super::*;
 
 type SecretText = Vec<u8>;
 
-/// What the store does beside storing.
+/// The fault of the store.
 enum Quirk {
     None,
-    /// `set_secret` waits for a word before it stores, and says another when it has.
+    /// `set_secret` waits for a word before it stores, and sends another one after it.
     Hangs(Mutex<mpsc::Receiver<()>>),
     /// It stores something else.
     Garbles,
     /// It stores, and then fails with the secret in the error.
     Leaks,
-    /// Every look says that it is locked.
+    /// Every read says that it is locked.
     Locked,
     Forgets,
-    /// Two who look for a key find none, if they look at once; and the second stores when the first has what it came for.
+    /// Two callers that look for a key at once both find none. The second stores after the first has finished.
     Meets(Mutex<Meeting>, Condvar),
 }
 
@@ -38,11 +39,11 @@ struct Meeting {
     done: u8,
 }
 
-/// How long somebody waits for another one who may never come.
+/// The time that one caller waits for another one that may never come.
 const OPPORTUNITY: Duration = Duration::from_millis(500);
 
 impl Fake {
-    /// Notes something of a meeting, and gives the others the opportunity for what shall come before it goes on.
+    /// Notes a step of a meeting. Then lets the other callers go first, as far as `waits` asks for it.
     fn meet(&self, note: impl Fn(&mut Meeting), waits: impl Fn(&mut Meeting) -> bool) {
         let Quirk::Meets(meeting, changed) = &self.quirk else { return };
         let mut meeting = meeting.lock().unwrap();
@@ -167,7 +168,7 @@ fn a_key_is_stored_once_read_back_and_removed_only_if_it_is_that_key() {
     assert!(ring.remove("id", &key()), "gone is gone");
 }
 
-/// A key that was stored, read back and used is gone otherwise, and all data with it.
+/// A key that was stored, read back and used would be lost otherwise, and all data with it.
 #[test]
 fn of_two_that_make_a_key_at_once_one_is_refused() {
     let (ring, fake) = fake(Quirk::Meets(Mutex::default(), Condvar::new()), LONG);
@@ -204,7 +205,7 @@ fn a_key_that_is_stored_too_late_is_removed_by_who_stored_it() {
 fn a_store_that_garbles_keeps_nothing_of_it() {
     let (ring, fake) = fake(Quirk::Garbles, LONG);
     assert_eq!(ring.put_new("id", &key()), Err(OpenError::KeyReadBack));
-    // What is there now is not the key that was stored, so it is not ours to remove.
+    // The key that is there now is not the stored one, so it is not ours to remove.
     assert_eq!(fake.entries.lock().unwrap().len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! The key of a database whose making was killed, when that is continued with another one.
+//! The key of a database whose making was killed, when another key continues that making.
 
 use super::{Home, Kind, passphrase_file, recorded};
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
     keys::{key_metadata::KeySlot, text_format},
 };
 
-/// Removes the key of a beginning, with which nothing was encrypted that is not gone: whether nothing is left of it. What is
-/// not shown to be that key stays: a record that says so can be written by whoever can write to the directory.
+/// Removes the key of an unfinished making. Everything that was encrypted with it is gone. Returns whether nothing is
+/// left of the key. A key without proof stays: anyone who can write to the directory can write a record that names it.
 pub(crate) fn discard(place: &Place, begun: &KeySlot) -> Result<bool, OpenError> {
-    // That of the original is the business of the original.
+    // A key of the original is the business of the original.
     let Some(home) = recorded(place, begun).filter(|_| !begun.shared) else { return Ok(true) };
     match &home.kind {
         Kind::Keyring { ring, name, .. } => match ring.get(name) {
@@ -30,8 +30,8 @@ pub(crate) fn discard(place: &Place, begun: &KeySlot) -> Result<bool, OpenError>
             }
         }
         Kind::Wrapped(file, ..) => {
-            // It cannot be read without its passphrase. Its name belongs to this database, and its mark shows that nobody
-            // has put another one there.
+            // The file cannot be read without its passphrase. Its name belongs to this database, and its mark shows
+            // that nobody has put another one there.
             let is_ours = |text: &[u8]| is_marked(begun, text);
             file.remove_temporary(&is_ours)?;
             Ok(file.remove(&is_ours))
@@ -41,8 +41,8 @@ pub(crate) fn discard(place: &Place, begun: &KeySlot) -> Result<bool, OpenError>
 }
 
 impl Home {
-    /// Whether it is the key file of a passphrase that `begun` speaks of, and another passphrase would open it. It is
-    /// forgotten then.
+    /// Whether it is the key file of a passphrase that `begun` names, and another passphrase would open it. Then it is
+    /// forgotten.
     pub(crate) fn forget_begun(&mut self, begun: &KeySlot) -> bool {
         let Kind::Wrapped(file, ..) = &self.kind else { return false };
         let ours = begun.same_place(&self.slot)

@@ -28,7 +28,7 @@ mod tests {
 
     use super::*;
 
-    /// As they are made for databases, by first openings and re-keys.
+    /// The keys are made as for databases, by first openings and re-keys.
     #[test]
     fn ten_thousand_keys_are_unlike_and_their_bytes_even() {
         const KEYS: usize = 10_000;
@@ -40,7 +40,8 @@ mod tests {
         }
         let expected = (KEYS * 32) as f64 / 256.0;
         let chi: f64 = counts.iter().map(|&n| (f64::from(n) - expected).powi(2) / expected).sum();
-        // 255 degrees of freedom: the mean is 255 and the deviation 22.6; six of them are one in a thousand million.
+        // The 255 degrees of freedom give a mean of 255 and a deviation of 22.6. A value six deviations away occurs
+        // once in a thousand million.
         assert!(chi < 255.0 + 6.0 * 22.6, "{chi}");
         assert!(chi > 255.0 - 6.0 * 22.6, "more even than chance: {chi}");
     }

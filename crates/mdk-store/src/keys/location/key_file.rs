@@ -1,4 +1,4 @@
-//! Key files: made whole or not at all, never replaced while their key counts.
+//! Key files. They are made whole or not at all, and never replaced while their key counts.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -23,12 +23,12 @@ use crate::{
 /// The longest key file.
 const MAX_LEN: u64 = 512;
 
-/// A file for one key. Looking at it makes nothing.
+/// A file for one key. Reading it makes nothing.
 pub(super) struct KeyFile {
-    /// Its directory resolved, as far as that exists.
+    /// The path with its directory resolved, as far as that exists.
     path: PathBuf,
     generation: Option<String>,
-    /// Where [`Self::make`] has made it.
+    /// The place in which [`Self::make`] has made it.
     made: Option<Place>,
 }
 
@@ -37,7 +37,7 @@ fn directory(place: &Place) -> PathBuf {
     place.path(OsStr::new(""))
 }
 
-/// The longest that its name grows by: that of another key beside it, while it is written.
+/// The longest suffix that the name may get: the suffix of another key beside it, while it is written.
 const LONGEST: &str = ".12345678.tmp";
 
 const NOT_TEXT: &str =
@@ -94,7 +94,7 @@ impl KeyFile {
         self.path.strip_prefix(directory(place)).unwrap_or(&self.path).to_str().map(str::to_owned)
     }
 
-    /// Fails for a path that cannot be recorded, and for a name that leaves no room for the next key's.
+    /// Fails for a path that cannot be recorded, and for a name that leaves no room for the name of the next key.
     pub(super) fn check_new(&self, place: &Place) -> Result<(), OpenError> {
         let role = FileRole::Key;
         if self.text(place).is_none() {
@@ -103,7 +103,7 @@ impl KeyFile {
         names::fits(self.path.file_name().unwrap_or_default(), LONGEST, role)
     }
 
-    /// The same with the generation that the side record has for it, and what that says about it, if it names it.
+    /// The same file with the generation in the side record, and the record's entry, if the record names this file.
     pub(super) fn known_as<'a>(
         self,
         place: &Place,
@@ -119,7 +119,7 @@ impl KeyFile {
         if let Some(generation) = known.and_then(|slot| slot.generation.clone())
             && moved == before
         {
-            // It was moved to another directory, its generation with it.
+            // The file was moved to another directory, and its generation with it.
             let moved = Self::new(&self.path)?.with_generation(Some(&generation));
             if moved.is_there()? {
                 return Ok((moved, None));
@@ -148,20 +148,20 @@ impl KeyFile {
         }
     }
 
-    /// What stands in it.
+    /// The content of the file.
     pub(super) fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, OpenError> {
         let Some(place) = self.place()? else { return Ok(None) };
         let name = self.name(&place);
         let text = read(&place, &name)?.filter(|text| !is_wiped(text));
-        // A re-key that was killed when its file had its name already.
+        // A re-key was killed after its file had got the name.
         if text.is_none() && self.takes_the_name() {
             return read(&place, place.name());
         }
         Ok(text)
     }
 
-    /// Says where others can write to its directory. It is read all the same: containers mount what they mount, and what
-    /// others put in its place belongs to them, and is refused.
+    /// Warns where others can write to the directory of the file. The file is read all the same: containers choose
+    /// their own mounts. A file that others put in its place belongs to them, and is refused.
     pub(super) fn warn(&self) {
         if let Ok(Some(place)) = self.place()
             && open_to_others(&place).is_some()
@@ -170,7 +170,7 @@ impl KeyFile {
         }
     }
 
-    /// What follows the name in those of other files that may hold a later key.
+    /// The suffixes of the names of other files that may hold a later key.
     pub(super) fn generations(&self) -> Vec<String> {
         let (Some(parent), Some(own)) = (self.path.parent(), self.path.file_name()) else {
             return Vec::new();
@@ -189,8 +189,8 @@ impl KeyFile {
         Ok(place.inspect(&self.name(&place), FileRole::Key)?.is_some())
     }
 
-    /// Writes it under a temporary name and renames it, so that it is whole or not there; then reads it back. `source` is
-    /// whose key it is, for errors.
+    /// Writes the file under a temporary name and renames it, so that it is whole or not there. Then reads it back.
+    /// `source` is the source of the key, for errors.
     pub(super) fn make(&mut self, source: &'static str, text: &[u8]) -> Result<(), OpenError> {
         let place = Place::of(&self.path, FileRole::Key)?;
         if let Some(mode) = open_to_others(&place) {
@@ -198,12 +198,12 @@ impl KeyFile {
             return Err(OpenError::DirectoryTooWide { role: FileRole::Key, mode });
         }
         let name = self.name(&place);
-        // For reading it counts as none, but it is not known whose key was there, or what lost it.
+        // A wiped file counts as no key for reading. But nothing tells whose key was there, or how it was lost.
         if read(&place, &name)?.is_some_and(|text| is_wiped(&text)) {
             return Err(OpenError::KeyMalformed { source });
         }
         let temp = files::with_suffix(&name, ".tmp");
-        // Left over from a crash: part of a key, which opens nothing. A whole one is somebody's.
+        // A leftover of a crash is part of a key, and opens nothing. A whole key is somebody's.
         match read(&place, &temp)? {
             None => {}
             Some(left) if is_spent(&left) => place.remove(&temp),
@@ -253,8 +253,8 @@ impl KeyFile {
         }
     }
 
-    /// Overwrites and removes it, and what a kill has left of [`Self::make`]. Whether it is gone; a file that is not ours
-    /// stays and counts as gone.
+    /// Overwrites and removes the file, and the leftovers of a killed [`Self::make`]. Returns whether it is gone. A
+    /// file that is not ours stays and counts as gone.
     pub(super) fn remove(&self, is_ours: IsOurs<'_>) -> bool {
         let Ok(place) = self.place() else { return false };
         let Some(place) = place else { return true };
@@ -265,29 +265,29 @@ impl KeyFile {
         removed.is_ok()
     }
 
-    /// Removes what a kill has left of [`Self::make`]: a key that was never used.
+    /// Removes the leftover of a killed [`Self::make`]: a key that was never used.
     pub(super) fn remove_temporary(&self, is_ours: IsOurs<'_>) -> Result<(), OpenError> {
         let Some(place) = self.place()? else { return Ok(()) };
         match dispose(&place, &files::with_suffix(&self.name(&place), ".tmp"), is_ours) {
-            // What is no file was not put there by this software.
+            // This software puts only files there, so anything else is not its own.
             Ok(_) | Err(OpenError::Symlink { .. } | OpenError::NotAFile { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Whether the file whose name this one shall have may be overwritten for it, or is not there.
+    /// Whether the file with the future name of this one may be overwritten for it, or is not there.
     pub(super) fn may_take_the_name(&self, is_ours: IsOurs<'_>) -> Result<bool, OpenError> {
         let Some(place) = self.place()? else { return Ok(true) };
         Ok(read(&place, place.name())?.is_none_or(|text| is_spent(&text) || is_ours(&text)))
     }
 
-    /// Whether it is one that will have the name of the file before it.
+    /// Whether it will have the name of the file before it.
     fn takes_the_name(&self) -> bool {
         self.generation.as_deref() == Some(NEW)
     }
 
-    /// Overwrites the file whose name this one shall have, and takes the name. Whether it has it: what stands there and is
-    /// not ours keeps it.
+    /// Overwrites the file with the future name of this one, and takes the name. Returns whether it has it: a file that
+    /// is not ours keeps the name.
     pub(super) fn settle(&self, is_ours: IsOurs<'_>) -> Result<bool, OpenError> {
         let Some(place) = self.place()?.filter(|_| self.takes_the_name()) else {
             return Ok(true);
@@ -304,7 +304,7 @@ impl KeyFile {
     }
 }
 
-/// The mode of a directory that others can write to: they can remove its files, and put a file in place of one.
+/// The mode of a directory that others can write to. They can remove its files, and put a file in place of one.
 #[cfg(unix)]
 fn open_to_others(place: &Place) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
@@ -317,16 +317,16 @@ fn open_to_others(_: &Place) -> Option<u32> {
     None
 }
 
-/// Says by what stands in it whether a file is the one that it is taken for.
+/// Tells by the content of a file whether it is the expected one.
 pub(super) type IsOurs<'a> = &'a dyn Fn(&[u8]) -> bool;
 
-/// Whether the content of a file opens nothing: it was overwritten, or is a part of what was being written.
+/// Whether the content of a file opens nothing: it was overwritten, or is a part of an unfinished write.
 pub(super) fn is_spent(text: &[u8]) -> bool {
     is_wiped(text) || text_format::is_part(text) || passphrase_file::is_part(text)
 }
 
-/// Whether it was overwritten by [`dispose`], wholly or up to where a kill or a loss of power tore the write: no key, and
-/// nobody's text, begins with so many zeros and goes on in text.
+/// Whether it was overwritten by [`dispose`], wholly or up to where a kill or a loss of power tore the write. A key, or
+/// somebody's text, never begins with so many zeros and goes on in text.
 fn is_wiped(text: &[u8]) -> bool {
     const ENOUGH: usize = 8;
     let zeros = text.iter().take_while(|&&byte| byte == 0).count();
@@ -335,9 +335,9 @@ fn is_wiped(text: &[u8]) -> bool {
     zeros > 0 && (rest.is_empty() || zeros >= ENOUGH && rest.iter().all(is_text))
 }
 
-/// Overwrites and removes a file, if that is ours or holds nothing. Whether it is gone.
+/// Overwrites and removes a file, if it is ours or holds nothing. Returns whether it is gone.
 ///
-/// It is overwritten with zeros: after a kill half-way they tell it from what somebody else has put there.
+/// The file is overwritten with zeros. After a kill half-way the zeros tell it from somebody else's file.
 fn dispose(place: &Place, name: &OsStr, is_ours: IsOurs<'_>) -> Result<bool, OpenError> {
     let role = FileRole::Key;
     let Some(found) = place.inspect(name, role)? else { return Ok(true) };
@@ -347,7 +347,7 @@ fn dispose(place: &Place, name: &OsStr, is_ours: IsOurs<'_>) -> Result<bool, Ope
     }
     let (mut file, created) = place.open_or_create(name, role)?;
     if created {
-        // Somebody has removed it meanwhile.
+        // Somebody else has removed it meanwhile.
         place.remove(name);
         return Ok(true);
     }

@@ -8,11 +8,11 @@ use super::{
 };
 use crate::{DatabaseKey, KeyringKey, OpenError, files::Place, keys::key_metadata::KeySlot};
 
-/// The place where the next key of a re-key goes: beside the present one, if it is the same place.
+/// The place of the next key of a re-key: beside the present key, if both have the same place.
 ///
-/// The next key file has the name of the present one in the end, which is removed for that. Where the present one may
-/// be needed by another database, or has a random name already because of that, the next one gets a random name, too.
-/// `named` says that `source` was given for the next key, and is not that of the present one.
+/// The next key file gets the name of the present one in the end, and the present one is removed for that. The next key
+/// gets a random name if another database may need the present one, or if the present one has a random name for that
+/// reason. `named`: `source` was given for the next key, and is not the source of the present one.
 pub(crate) fn locate_next(
     place: &Place,
     source: &DatabaseKey,
@@ -25,7 +25,7 @@ pub(crate) fn locate_next(
     let bare = KeySlot { generation: None, file: None, ..current.clone() };
     let known = Some(&bare).filter(|slot| !named || completes(slot, source));
     let mut home = locate(place, source, known, true)?;
-    // Whatever is made now is this database's alone.
+    // A key that is made now belongs to this database alone.
     home.slot.shared = false;
     if !home.keeps_keys() || !home.slot.same_place(&bare) {
         return Ok(home);
@@ -41,8 +41,8 @@ pub(crate) fn locate_next(
     Ok(home)
 }
 
-/// Whether what the record says of the present key may complete the place of the next one. Whoever names another service
-/// means another place, of which it says nothing.
+/// Whether the record's entry of the present key may complete the place of the next one. A caller that names another
+/// service means another place, about which the entry says nothing.
 fn completes(slot: &KeySlot, source: &DatabaseKey) -> bool {
     match source {
         DatabaseKey::Keyring(key) => {

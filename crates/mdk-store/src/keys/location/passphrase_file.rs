@@ -1,6 +1,7 @@
-//! The key file of a passphrase: a random key, encrypted with XChaCha20-Poly1305 under what Argon2id makes of the
-//! passphrase. One line: `mdk-wrapped-key-1:` and base64 of memory (KiB), passes and lanes (u32, little endian each),
-//! salt (16), nonce (24), ciphertext (32) and tag (16). Everything before the nonce is authenticated with the key.
+//! The key file of a passphrase: a random key, encrypted with XChaCha20-Poly1305 under a key that Argon2id makes from
+//! the passphrase. One line: `mdk-wrapped-key-1:` and base64 of memory (KiB), passes and lanes (u32, little endian
+//! each), salt (16), nonce (24), ciphertext (32) and tag (16). Everything before the nonce is authenticated with the
+//! key.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -16,13 +17,13 @@ const PREFIX: &str = "mdk-wrapped-key-1:";
 const SOURCE: &str = "passphrase";
 /// The longest passphrase in bytes.
 const MAX_PASSPHRASE: usize = 1024;
-/// The least characters of one for a new key: fewer are found by trying, whatever each try costs.
+/// The fewest characters of a passphrase for a new key. Fewer are found by trying, at any cost of a try.
 const MIN_NEW: usize = 8;
 
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
 const LANES: u32 = 1;
-/// The most that a file may ask for: 1 GiB, so that a changed file cannot take all memory.
+/// The most memory that a file may ask for: 1 GiB, so that a changed file cannot take all memory.
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 const MAX_PASSES: u32 = 32;
 const MAX_LANES: u32 = 8;
@@ -40,7 +41,7 @@ pub(super) fn check_passphrase(passphrase: &SecretVec) -> Result<(), OpenError> 
     Ok(())
 }
 
-/// Refuses a short one where it is to guard a new key. What is there already opens with whatever it was made with.
+/// Refuses a short passphrase that is to guard a new key. An existing file opens with any passphrase.
 pub(super) fn check_new_passphrase(passphrase: &SecretVec) -> Result<(), OpenError> {
     let given = passphrase.expose();
     let length = std::str::from_utf8(given).map_or(given.len(), |text| text.chars().count());
@@ -100,7 +101,7 @@ fn open(text: &[u8], passphrase: &SecretVec) -> Result<Secret<32>, OpenError> {
     if opened { Ok(key) } else { Err(OpenError::WrongPassphrase) }
 }
 
-/// Whether this is the content of such a file, of whichever database.
+/// Whether this is the content of such a file, of any database.
 pub(super) fn is_whole(text: &[u8]) -> bool {
     text.starts_with(PREFIX.as_bytes()) && !is_part(text)
 }
@@ -110,7 +111,7 @@ pub(super) fn is_part(text: &[u8]) -> bool {
     text_format::is_begun(text, PREFIX, (LEN * 4).div_ceil(3))
 }
 
-/// What tells such a file from others, without the passphrase.
+/// The mark that tells such a file from others, without the passphrase.
 pub(super) fn mark(text: &[u8]) -> String {
     hex::encode(&Sha256::digest(text.trim_ascii_end())[..8])
 }
@@ -119,7 +120,7 @@ fn associated(head: &[u8]) -> Vec<u8> {
     [PREFIX.as_bytes(), head].concat()
 }
 
-/// The cipher under what the parameters and the salt in `head` make of the passphrase.
+/// The cipher under the key that the parameters and the salt in `head` make from the passphrase.
 fn cipher(head: &[u8], passphrase: &SecretVec) -> Result<XChaCha20Poly1305, OpenError> {
     let malformed = || OpenError::KeyMalformed { source: SOURCE };
     let number =
@@ -144,7 +145,7 @@ fn cipher(head: &[u8], passphrase: &SecretVec) -> Result<XChaCha20Poly1305, Open
 mod tests {
     use super::*;
 
-    /// One of an earlier version opens what it guards, and guards nothing new.
+    /// A short passphrase of an earlier version opens its file, and guards nothing new.
     #[test]
     fn a_short_passphrase_opens_and_makes_nothing() {
         let key = Secret::new([0x5a; 32]);

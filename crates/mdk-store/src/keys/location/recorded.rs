@@ -1,4 +1,4 @@
-//! What the record beside a database says about its key.
+//! The record beside a database as the source of its key.
 
 use std::{path::Path, time::Duration};
 
@@ -20,16 +20,16 @@ use crate::{
 };
 
 impl DatabaseKey {
-    /// The key of the database at `path` as the record beside it names it, for a caller who names none; without a record
-    /// the default: the keyring.
+    /// The key of the database at `path` as the record beside it names it, for a caller that names none. Without a
+    /// record it is the default: the keyring.
     ///
     /// # Errors
-    /// [`OpenError::KeyNotGiven`] for one that has to be given each time: a passphrase, a descriptor, a callback, the key
-    /// itself. Whatever reading the record can meet.
+    /// [`OpenError::KeyNotGiven`] for a source that must be given each time: a passphrase, a descriptor, a callback,
+    /// the key itself. Any error of reading the record.
     pub fn recorded(path: &Path) -> Result<Self, OpenError> {
         let keyring = Self::Keyring(KeyringKey::default());
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        // Looking must not make the directory.
+        // The check must not make the directory.
         if parent.is_some_and(files::is_missing) {
             return Ok(keyring);
         }
@@ -42,7 +42,7 @@ impl DatabaseKey {
             ("env", _, Some(name)) => Some(Self::Env(name.clone())),
             _ => None,
         };
-        // While a re-key moves the key either of the two leads to the other.
+        // Each of the two keys leads to the other while a re-key moves the key.
         [Some(&record.key), record.other_key.as_ref()]
             .into_iter()
             .flatten()
@@ -59,12 +59,12 @@ pub(crate) fn known_source(slot: &KeySlot) -> &'static str {
         .unwrap_or("raw")
 }
 
-/// Whether keys of such a source are kept by this software, so that it could remove them.
+/// Whether this software keeps the keys of such a source, so that it could remove them.
 pub(crate) fn is_kept(slot: &KeySlot) -> bool {
     matches!(slot.source.as_str(), "keyring" | "file" | "passphrase")
 }
 
-/// The place that the side record names, as far as it can be reached without being told more.
+/// The place in the side record, as far as it can be reached without further input.
 pub(crate) fn recorded(place: &Place, slot: &KeySlot) -> Option<Home> {
     recorded_within(place, slot, crate::KeyringKey::default().timeout)
 }
@@ -75,7 +75,7 @@ fn recorded_within(place: &Place, slot: &KeySlot, timeout: Duration) -> Option<H
         "keyring" => {
             let store = keyring::store_from_name(slot.store.as_deref()?)?;
             let (service, id) = (slot.service.as_deref()?, slot.key_id.as_deref()?);
-            // Whoever made the record has agreed to a volatile store.
+            // The maker of the record has agreed to a volatile store.
             let ring = Keyring::new(store, service, true, timeout).ok()?;
             Kind::Keyring { ring, name: entry_name(id, generation), create: false }
         }
@@ -91,18 +91,18 @@ fn recorded_within(place: &Place, slot: &KeySlot, timeout: Duration) -> Option<H
     Some(Home { slot: slot.clone(), kind })
 }
 
-/// What stands where the side record says that the key is.
+/// The content of the place that the side record names for the key.
 pub(crate) enum Presence {
-    /// The key that the record speaks of.
+    /// The key of the record.
     There,
     Missing,
-    /// Another one than that: the key, if it can be had without a passphrase.
+    /// Another key; its value, if it can be had without a passphrase.
     Another(Option<Secret<32>>),
-    /// That cannot be asked without being told more.
+    /// The place cannot be asked without further input.
     Unknown,
 }
 
-/// Whether the key that the side record names is there. What cannot be a key is an error.
+/// Whether the key that the side record names is there. Content that cannot be a key is an error.
 pub(crate) fn present(
     place: &Place,
     slot: &KeySlot,
@@ -121,7 +121,7 @@ pub(crate) fn present(
             Some(text) if !passphrase_file::is_whole(&text) => {
                 Err(OpenError::KeyMalformed { source: "passphrase" })
             }
-            // Earlier versions did not record what tells it from another one.
+            // Earlier versions did not record the mark that tells the file from another one.
             Some(text)
                 if slot.file.as_ref().is_some_and(|mark| *mark != passphrase_file::mark(&text)) =>
             {

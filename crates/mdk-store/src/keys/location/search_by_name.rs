@@ -1,7 +1,7 @@
 //! Keys of a database whose record is lost.
 //!
-//! A re-key gives a key in a keyring, and at times a key file, a name that is made from the one its owner knows and that
-//! only the record has in full. So what is called so is looked at, too.
+//! A re-key gives a key in a keyring, and at times a key file, a new name. That name is made from the one its owner
+//! knows, and only the record has it in full. So keys of such names are looked at, too.
 
 use mdk_wire::Secret;
 
@@ -12,10 +12,10 @@ use super::{
 };
 use crate::{DatabaseKey, OpenError, files::Place, keys::key_metadata::KeySlot};
 
-/// How many keys are tried besides the one that has the name itself.
+/// The most keys that are tried besides the one that has the name itself.
 const MOST: usize = 32;
 
-/// The places of other keys whose names may have been made from that of this one.
+/// The places of other keys whose names may have been made from the name of this one.
 pub(crate) fn others_of_name(place: &Place, source: &DatabaseKey) -> Result<Vec<Home>, OpenError> {
     let of = |generation: String| {
         let mut home = locate(place, source, None, false)?;
@@ -25,7 +25,7 @@ pub(crate) fn others_of_name(place: &Place, source: &DatabaseKey) -> Result<Vec<
     locate(place, source, None, false)?.generations()?.into_iter().map(of).collect()
 }
 
-/// What a record would say of the place of this key, if the source still has it.
+/// The entry for a record with the place of this key, if the source still has it.
 pub(crate) fn place_of(place: &Place, source: &DatabaseKey, key: &Secret<32>) -> Option<KeySlot> {
     let is_here = |home: &mut Home| matches!(home.look(), Ok(Some(found)) if found == *key);
     let mut home = locate(place, source, None, false).ok()?;
@@ -36,7 +36,7 @@ pub(crate) fn place_of(place: &Place, source: &DatabaseKey, key: &Secret<32>) ->
     others.into_iter().find_map(|mut home| is_here(&mut home).then_some(home.slot))
 }
 impl Home {
-    /// What the names of other keys end in that may have been made from this one's.
+    /// The suffixes of other keys whose names may have been made from this one's.
     fn generations(&self) -> Result<Vec<String>, OpenError> {
         let mut found = match &self.kind {
             Kind::Keyring { ring, name, .. } => {
@@ -56,7 +56,7 @@ impl Home {
         Ok(found)
     }
 
-    /// This is the key of that generation.
+    /// Makes this the key of that generation.
     pub(super) fn set_generation(&mut self, generation: &str) {
         match &mut self.kind {
             Kind::Keyring { name, .. } => {

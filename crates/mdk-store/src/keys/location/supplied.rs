@@ -1,4 +1,4 @@
-//! Keys that are given to us: never made, stored or removed here.
+//! Keys that are given to us. They are never made, stored or removed here.
 
 use std::{
     io::{ErrorKind, Read},
@@ -18,14 +18,14 @@ use crate::{
     },
 };
 
-/// Where Docker and Podman mount secrets.
+/// The folder in which Docker and Podman mount secrets.
 const RUN_SECRETS: &str = "/run/secrets";
 
 /// See [`on_signal`].
 static ASK: OnceLock<fn() -> bool> = OnceLock::new();
 
-/// What to ask when a signal arrives while a key is read from a descriptor: `true` ends that, with
-/// [`OpenError::CallbackFailed`]. The first one that is given stays. Without one the reading goes on.
+/// Sets the question for a signal that arrives while a key is read from a descriptor. `true` ends the reading with
+/// [`OpenError::CallbackFailed`]. Only the first question counts. Without one the reading goes on.
 pub fn on_signal(ask: fn() -> bool) {
     let _ = ASK.set(ask);
 }
@@ -40,7 +40,7 @@ pub(super) fn read(source: &DatabaseKey) -> Result<Secret<32>, OpenError> {
             text_format::decode_any(&contents(Handle::of(fd.take()?))?, true, "fd")
         }
         DatabaseKey::Callback(callback) => {
-            // What it says or panics with may hold a secret.
+            // The error or the panic of a callback may hold a secret.
             let given = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| callback()));
             let Ok(Ok(bytes)) = given else { return Err(OpenError::CallbackFailed) };
             let found = bytes.expose().len();
@@ -94,8 +94,8 @@ fn contents(file: Handle) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     read_all(file, || ASK.get().is_some_and(|ask| ask()))
 }
 
-/// Reads to the end, or as far as a key may reach. A pipe may say nothing for long: `ask` tells after a signal whether
-/// somebody waits for the end of that.
+/// Reads to the end, or as far as a key may reach. A pipe may send nothing for long. After a signal `ask` tells whether
+/// to stop waiting.
 fn read_all(mut input: impl Read, ask: impl Fn() -> bool) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let mut text = Zeroizing::new(vec![0; text_format::MAX_LEN + 1]);
     let mut length = 0;

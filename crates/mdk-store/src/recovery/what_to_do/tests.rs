@@ -1,4 +1,4 @@
-//! All combinations, and what must hold for each.
+//! Tests of all combinations, and the rules for each.
 
 use std::collections::HashSet;
 
@@ -38,7 +38,7 @@ fn nothing_is_made_where_something_stands_and_nothing_is_opened_where_nothing_do
         match next {
             Ok(Next::Make) => {
                 assert_eq!((seen.file, seen.log), (FileState::Absent, LogState::Missing), "{at}");
-                // A key that counts is not taken for that of a new database, nor metadata that nobody can read.
+                // A key that counts is not taken for the key of a new database, and neither is unreadable metadata.
                 assert!(
                     !matches!(
                         seen.metadata,
@@ -46,7 +46,7 @@ fn nothing_is_made_where_something_stands_and_nothing_is_opened_where_nothing_do
                     ),
                     "{at}"
                 );
-                // An empty database is not taken for what a restore was to make.
+                // An empty database is not taken for the result of a restore.
                 assert!(seen.metadata != Metadata::Filling || intent == Intent::Make, "{at}");
             }
             Ok(Next::Connect) => {

@@ -1,4 +1,4 @@
-//! What configuring a connection refuses, and what it settles, seen on a connection itself.
+//! Tests of the refusals and the settings of a configured connection, seen on a connection itself.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -11,7 +11,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use super::*;
 
-/// Makes the connection what one of plain SQLite is: it ignores the pragmas of SQLCipher and answers nothing to them.
+/// Makes the connection like one of plain SQLite: it ignores the pragmas of SQLCipher and answers nothing to them.
 fn without_cipher(conn: &mut Connection) {
     let plain = |context: AuthContext<'_>| match context.action {
         AuthAction::Pragma { pragma_name, .. } if pragma_name.starts_with("cipher_") => {
@@ -45,7 +45,7 @@ fn a_connection_without_sqlcipher_is_refused_before_anything_is_written() {
     );
 }
 
-/// Another program can make a file of ours one whose pages have a map of pointers. It is left alone.
+/// Another program can give a file of ours a map of pointers. Such a file is left alone.
 #[test]
 fn a_file_with_a_map_of_pointers_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -70,7 +70,7 @@ fn a_file_with_a_map_of_pointers_is_refused() {
     }
 }
 
-/// Files of this process that have lost their name, as those have that SQLite makes for what does not fit into memory.
+/// Files of this process that have lost their name, as SQLite's temporary files have.
 #[cfg(target_os = "linux")]
 fn nameless_files() -> usize {
     let of = |entry: std::io::Result<fs::DirEntry>| fs::read_link(entry.ok()?.path()).ok();
@@ -88,7 +88,7 @@ fn a_sort_of_a_hundred_megabytes_makes_no_file() {
         Ok(conn.execute_batch("CREATE TABLE t (a)")?)
     })
     .unwrap();
-    // What watches sees such a file: under its name of SQLite, which is gone.
+    // The count sees such a file, which has a name of SQLite and is removed.
     let control = dir.path().join("etilqs_0123456789abcdef");
     let file = File::create_new(&control).unwrap();
     fs::remove_file(&control).unwrap();
@@ -97,7 +97,7 @@ fn a_sort_of_a_hundred_megabytes_makes_no_file() {
 
     let (looks, seen) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     for temporary in ["FILE", "MEMORY"] {
-        // Compiled in is that this cannot be changed.
+        // The setting is compiled in, so this pragma cannot change it.
         conn.execute_batch(&format!("PRAGMA temp_store = {temporary}")).unwrap();
         let sorted: i64 = {
             let mut rows = conn

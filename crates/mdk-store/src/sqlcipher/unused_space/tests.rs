@@ -29,7 +29,7 @@ fn it_lies_between_the_list_of_cells_and_the_first_of_them() {
     inner[0] = 5;
     inner.copy_within(8..10, 12);
     assert_eq!(unused(&inner), Some(14..4000));
-    // A map of pointers: free pages, or those that a free one follows.
+    // A map of pointers lists free pages, or pages that a free one follows.
     let mut map = vec![0; USABLE];
     for entry in map.chunks_mut(5) {
         entry[0] = 2;
@@ -37,7 +37,7 @@ fn it_lies_between_the_list_of_cells_and_the_first_of_them() {
     assert_eq!(unused(&map), None);
     map[0] = 5;
     assert_eq!(unused(&map), None);
-    // Full to the last byte.
+    // The page is full to the last byte.
     assert_eq!(unused(&leaf(USABLE, &[10])), Some(10..10));
 }
 
@@ -68,8 +68,8 @@ fn dump(conn: &Connection) -> Vec<String> {
     names.iter().flat_map(rows).collect()
 }
 
-/// The same statements make the same database where every page goes through it and where none does: trees of many
-/// pages, content on overflow pages, indexes, a first page that the schema fills, pages that are free again.
+/// The same statements make the same database with our function on every page and with it on none. They make trees of
+/// many pages, content on overflow pages, indexes, a first page that the schema fills, and pages that are free again.
 #[test]
 fn what_is_written_through_it_is_what_was_meant() {
     for seed in 1..=6 {
@@ -78,7 +78,7 @@ fn what_is_written_through_it_is_what_was_meant() {
         let open = || {
             let conn = Connection::open(dir.path().join("db")).unwrap();
             crate::sqlcipher::raw_key::give_key(&conn, &key).unwrap();
-            // A small cache: most of what is read has been written before.
+            // The cache is small, so most pages that are read were written before.
             conn.execute_batch(
                 "PRAGMA cipher_compatibility = 4; PRAGMA cache_size = 5; PRAGMA secure_delete = ON;
                  PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 20",

@@ -1,4 +1,4 @@
-//! The schema as a whole: how its queries run, what deleting a group leaves, what a damaged row does.
+//! Tests of the schema as a whole: the plans of its queries, the rows left after deleting a group, and damaged rows.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -102,7 +102,7 @@ fn hot_queries_search_an_index() {
             let plan = steps.join("; ");
             assert!(!plan.contains("SCAN"), "{sql}\nscans: {plan}");
             assert!(plan.contains(expected), "{sql}\nexpected {expected}: {plan}");
-            // A sort reads everything first. Only the queries whose whole result is wanted may do it.
+            // A sort reads everything first. Only queries whose whole result is wanted may sort.
             if sql != messages::EXPIRED && sql != groups::ROUTE {
                 assert!(!plan.contains("TEMP B-TREE"), "{sql}\nsorts: {plan}");
             }
@@ -124,7 +124,7 @@ fn tables_of_a_group(tx: &Tx<'_>) -> BTreeSet<(String, String)> {
     .collect()
 }
 
-/// Puts one row of the group into every such table: the least that its columns allow.
+/// Puts one row of the group into every such table, with the fewest values that its columns allow.
 fn fill(tx: &Tx<'_>, group: &GroupId, n: u8) {
     for (table, key) in tables_of_a_group(tx) {
         let columns: Vec<(String, String)> = tx
@@ -223,7 +223,7 @@ fn unsigned_columns_keep_value_and_order_over_the_whole_range() {
     });
 }
 
-/// Reads a column and says whether that failed.
+/// Reads a column and returns whether that failed.
 type Fails = fn(&mut Columns<'_>) -> bool;
 
 #[test]
@@ -244,7 +244,7 @@ fn undecodable_columns_are_errors() {
             ("zeroblob(0)", |c| c.group_id().is_err()),
             ("zeroblob(32)", |c| c.public_key().is_err()),
             ("zeroblob(33)", |c| c.public_keys().is_err()),
-            // A list that claims more entries than there are bytes, and one with bytes after it.
+            // The first list claims more entries than there are bytes; the second has bytes after it.
             ("x'ffffffff0f'", |c| c.list::<String>().is_err()),
         ];
         for (value, fails) in cases {

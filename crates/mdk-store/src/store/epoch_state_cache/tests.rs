@@ -37,13 +37,13 @@ fn same(tx: &Tx<'_>) {
     }
 }
 
-/// One of all changes that there are, by three numbers.
+/// One of all possible changes, by three numbers.
 fn change(tx: &Tx<'_>, what: u32, name: u8, epoch: u64) -> Result<()> {
     let (of, auth) = (1 + u8::from(what > 40), [name; 32]);
     match what % 8 {
         0 | 1 => tx.put_node(&node(of, name, epoch)),
         2 => {
-            // An epoch ends: the tip is whatever is there.
+            // An epoch ends. The tip is the first state.
             let Some(tip) = tx.nodes(&group(of))?.into_iter().next() else { return Ok(()) };
             let state = SecretVec::new(vec![1; 40]);
             tx.retain_node(&group(of), &tip.authenticator, &state, tip.epoch.saturating_sub(4))?;
@@ -62,7 +62,7 @@ fn change(tx: &Tx<'_>, what: u32, name: u8, epoch: u64) -> Result<()> {
     }
 }
 
-/// Whatever is done to the rows, and however it ends: what is known is what a fresh look at them would find.
+/// The known states are those that a fresh read finds, after any change of the rows and any end of the transaction.
 #[test]
 fn what_is_known_is_what_is_stored() {
     let mut store = Store::in_memory().unwrap();
@@ -101,7 +101,7 @@ fn what_is_known_is_what_is_stored() {
     }
 }
 
-/// A state that has gone and is there again, or has another key, is a new one; everything else keeps its number.
+/// A state that was removed and is there again, or has another key, is a new one. Every other state keeps its number.
 #[test]
 fn a_state_keeps_its_number_as_long_as_it_stays() {
     let mut store = Store::in_memory().unwrap();
@@ -129,7 +129,7 @@ fn a_state_keeps_its_number_as_long_as_it_stays() {
     done.unwrap();
 }
 
-/// What is known of many groups has an end, and each is read again when it is asked for.
+/// The known states of many groups are bounded, and each group is read again when it is asked for.
 #[test]
 fn what_is_known_is_bounded() {
     let mut store = Store::in_memory().unwrap();

@@ -1,9 +1,9 @@
-//! How OpenMLS entities become bytes.
+//! The encoding of OpenMLS entities as bytes.
 //!
-//! Postcard, because it is compact and quick: the tree and the message secrets are written for every commit and every
-//! message. It is not self-describing, and one entity needs that: `MlsGroupJoinConfig` holds a retention policy that
-//! is read as "either an integer or a tagged value" (serde's `untagged`). That one is JSON; it is small and seldom
-//! written. The first byte of every value says which of the two follows.
+//! The format is postcard, because it is compact and quick: the tree and the message secrets are written for every
+//! commit and every message. Postcard is not self-describing, and one entity needs that: `MlsGroupJoinConfig` holds a
+//! retention policy that is read as "either an integer or a tagged value" (serde's `untagged`). That entity is JSON; it
+//! is small and seldom written. The first byte of every value names its format.
 
 use postcard::ser_flavors::Flavor;
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,25 +14,26 @@ use crate::{Result, StoreError};
 pub(super) const POSTCARD: u8 = 1;
 const JSON: u8 = 2;
 
-/// Enough for most values, so that growing rarely leaves a copy behind.
+/// Room for most values, so that growing rarely leaves a copy behind.
 const CAPACITY: usize = 1024;
 
 /// Larger values are filled up with zeros to a multiple of this. A ratchet that moves changes a value's length by a few
-/// bytes at most; as long as the row keeps its length, SQLite overwrites it in place and touches only the pages that
-/// differ, instead of freeing, wiping and allocating the row's pages anew.
+/// bytes at most. As long as the row keeps its length, SQLite overwrites it in place and touches only the pages that
+/// differ. Otherwise it would free, wipe and allocate the row's pages anew.
 const STEP: usize = 256;
-/// Those that are larger than this, the message secrets above all, to a multiple of [`LARGE_STEP`]: so their length
-/// seldom depends on what was said in an epoch. In a group of two that goes on, five epochs and the current one take 3.5 to
-/// 4.3 KiB, which is between two multiples; elsewhere [`filled_to`] helps.
+/// Values larger than this, the message secrets above all, are filled up to a multiple of [`LARGE_STEP`]. So their
+/// length seldom depends on the messages of an epoch. In a group of two that goes on, five epochs and the current one
+/// take 3.5 to 4.3 KiB, which is between two multiples. In other groups [`filled_to`] helps.
 const LARGE: usize = 2560;
 const LARGE_STEP: usize = 1536;
 
-/// To a multiple of what a value of `length` is filled up.
+/// The multiple to which a value of `length` is filled up.
 fn step(length: usize) -> usize {
     if length > LARGE { LARGE_STEP } else { STEP }
 }
 
-/// A large value with more zeros, so that it is as long as what it takes the place of. `None`: that is not a little longer.
+/// A large value with more zeros, so that it is as long as the value that it replaces. `None`: the replaced value is
+/// not a little longer.
 pub(super) fn filled_to(value: &[u8], length: usize) -> Option<Zeroizing<Vec<u8>>> {
     let more = length.checked_sub(value.len())?;
     if value.len() <= LARGE || more > LARGE_STEP {
@@ -65,7 +66,7 @@ pub(super) fn encode_json<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<
     Ok(bytes)
 }
 
-/// The value in `bytes`, all of which must be used, but for zeros that fill it up.
+/// The value in `bytes`. All bytes must be used, except zeros that fill it up.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let failed = StoreError::Decode { what: "MLS value" };
     match bytes.split_first() {
@@ -88,7 +89,7 @@ pub(super) fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 }
 
 fn is_filling(rest: &[u8], whole: usize) -> bool {
-    // Large ones were once filled up to a multiple of the small step.
+    // Large values were once filled up to a multiple of the small step.
     let most = if whole > LARGE { 2 * LARGE_STEP } else { STEP };
     whole.is_multiple_of(STEP) && rest.len() < most && rest.iter().all(|byte| *byte == 0)
 }
@@ -117,7 +118,7 @@ pub(super) fn byte_key<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
     }
 }
 
-/// Postcard's output: appends to a vector in blocks, after what is in it already.
+/// Postcard's output: appends to a vector in blocks, after its present content.
 struct Bytes(Vec<u8>);
 
 impl Bytes {
@@ -142,7 +143,7 @@ impl Flavor for Bytes {
     fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {
         let Self(bytes) = self;
         if bytes.capacity() - bytes.len() < more.len() {
-            // Grows by hand, because a reallocation would leave the old block with its secrets unwiped.
+            // The vector is grown by hand, because a reallocation would leave the old block with its secrets unwiped.
             let mut larger =
                 Vec::with_capacity((bytes.capacity() * 2).max(bytes.len() + more.len()));
             larger.extend_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! All rows of one group as one secret blob: what a retained epoch is made of.
+//! All rows of one group as one secret blob, the content of a retained epoch.
 //!
 //! Version (1), then for every row in the order of label and key: label (1), length of the key (4, big-endian), key,
 //! length of the value (4), value.
@@ -14,7 +14,8 @@ use crate::{Result, StoreError, Tx};
 
 const VERSION: u8 = 1;
 
-/// How the row of OpenMLS's `MlsGroupState` begins: as postcard, then the variant. `Operational` is nothing more.
+/// The first bytes of OpenMLS's `MlsGroupState`: the mark of postcard, then the variant. `Operational` has no more
+/// bytes.
 const PENDING: [u8; 2] = [super::codec::POSTCARD, 0];
 const OPERATIONAL: [u8; 2] = [super::codec::POSTCARD, 1];
 
@@ -33,7 +34,7 @@ impl Tx<'_> {
         dump(Table(self.conn).scope(group.as_bytes())?)
     }
 
-    /// As [`Tx::mls_dump`], without a commit of ours that is pending: the group as others see it.
+    /// As [`Tx::mls_dump`], without a pending commit of ours: the group as others see it.
     ///
     /// # Errors
     /// A [`StoreError`] of the database.
@@ -51,7 +52,7 @@ impl Tx<'_> {
     /// Replaces the MLS rows of a group by those of a blob from [`Tx::mls_dump`].
     ///
     /// # Errors
-    /// [`StoreError::Decode`] when the blob is not one; then nothing was changed.
+    /// [`StoreError::Decode`] when the blob is not one. Then nothing was changed.
     pub fn mls_restore(&self, group: &GroupId, blob: &[u8]) -> Result<()> {
         Table(self.conn).replace_scope(group.as_bytes(), &parse(blob)?)
     }
@@ -64,7 +65,7 @@ impl Tx<'_> {
         Table(self.conn).replace_scope(group.as_bytes(), &[])
     }
 
-    /// The group's state row as OpenMLS wrote it: it holds the pending commit when there is one.
+    /// The group's state row as OpenMLS wrote it. It holds the pending commit when there is one.
     ///
     /// # Errors
     /// A [`StoreError`] of the database.
@@ -75,8 +76,8 @@ impl Tx<'_> {
 
     /// The stored bundle of a KeyPackage, private keys included, as it was written by OpenMLS.
     ///
-    /// OpenMLS deletes the bundle when a Welcome for it is processed. Whoever keeps a last-resort KeyPackage reads it
-    /// before and puts it back after.
+    /// OpenMLS deletes the bundle when a Welcome for it is processed. A caller that keeps a last-resort KeyPackage
+    /// reads it before and puts it back after.
     ///
     /// # Errors
     /// A [`StoreError`] of the database.
@@ -126,14 +127,14 @@ impl MlsMemory {
     /// All rows of a group as one blob.
     ///
     /// # Errors
-    /// None in practice; the type is that of [`Tx::mls_dump`].
+    /// None in practice. The type is that of [`Tx::mls_dump`].
     pub fn dump(&self, group: &GroupId) -> Result<SecretVec> {
         dump(self.0.scope(group.as_bytes())?)
     }
 }
 
 fn dump(rows: Vec<(u8, Vec<u8>, Value)>) -> Result<SecretVec> {
-    // The exact size at once, so that growing leaves no copy behind.
+    // The exact size is allocated at once, so that growing leaves no copy behind.
     let size = 1 + rows.iter().map(|(_, key, value)| 9 + key.len() + value.len()).sum::<usize>();
     let mut blob = Vec::with_capacity(size);
     blob.push(VERSION);

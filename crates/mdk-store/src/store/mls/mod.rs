@@ -30,7 +30,7 @@ impl<R> std::fmt::Debug for Provider<R> {
     }
 }
 
-/// The scope of what belongs to the account.
+/// The scope of rows that belong to the account.
 const ACCOUNT: &[u8] = &[];
 
 impl<R: Rows> Provider<R> {
@@ -60,13 +60,13 @@ impl<R: Rows> Provider<R> {
         self.0.get(ACCOUNT, label, key)?.map(|value| codec::decode(&value)).transpose()
     }
 
-    /// The position of a queued proposal and its stored key: its number in the queue, then its reference.
+    /// The stored key of a queued proposal: its number in the queue, then its reference.
     fn queued(&self, scope: &[u8], reference: &[u8]) -> Result<Option<Vec<u8>>> {
         let rows = self.0.list(scope, Label::QueuedProposal)?;
         Ok(rows.into_iter().map(|(key, _)| key).find(|key| key.get(4..) == Some(reference)))
     }
 
-    /// The next number of a label whose keys begin with one.
+    /// The next number for a label whose keys begin with a number.
     fn next_number(&self, scope: &[u8], label: Label) -> Result<[u8; 4]> {
         let rows = self.0.list(scope, label)?;
         let last = rows

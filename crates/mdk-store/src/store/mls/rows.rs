@@ -1,4 +1,4 @@
-//! Where the rows of OpenMLS lie: in a table of the transaction, or in a map.
+//! The rows of OpenMLS, in a table of the transaction or in a map.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ pub(super) type Value = Zeroizing<Vec<u8>>;
 /// A row of a scope: label, key, value.
 pub(super) type RowRef<'a> = (u8, &'a [u8], &'a [u8]);
 
-/// What a row is. The numbers are stored: they are never reused.
+/// The kind of a row. The numbers are stored and never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Label {
@@ -129,9 +129,9 @@ impl Rows for Table<'_> {
 }
 
 impl Table<'_> {
-    /// Message secrets fill a page, and the state of a group grows to half of one and more while a commit is pending. They lie
-    /// apart, at the front: the other rows of a group then share a page that a pending commit leaves as it is. The
-    /// number of a row means nothing else.
+    /// Inserts a row. Message secrets fill a page, and the state of a group grows to half of one and more while a
+    /// commit is pending. They have a place of their own, at the front. The other rows of a group then share a page
+    /// that a pending commit leaves as it is. The number of a row means nothing else.
     fn insert(&self, scope: &[u8], label: u8, key: &[u8], value: &[u8]) -> Result<()> {
         let at_front = [Label::MessageSecrets, Label::GroupState].map(|label| label as u8);
         let sql = if at_front.contains(&label) {
@@ -144,9 +144,9 @@ impl Table<'_> {
         Ok(())
     }
 
-    /// Written over in place as long as the row can keep its length. SQLite joins pages that have become too empty where a
-    /// row is deleted, not where one has shrunk, as this row does in its page when it begins to need others: with another
-    /// length it is put in anew, where it was.
+    /// Overwrites the row in place as long as it can keep its length. SQLite joins pages that have become too empty
+    /// where a row is deleted, not where one has shrunk. This row shrinks in its page when it begins to need others. So
+    /// a row with another length is inserted anew, in the same place.
     fn put_message_secrets(&self, scope: &[u8], key: &[u8], value: &[u8]) -> Result<()> {
         let label = Label::MessageSecrets as u8;
         let mut update = self.0.prepare_cached(
@@ -247,8 +247,8 @@ mod tests {
 
     const GROUPS: [[u8; 16]; 3] = [[1; 16], [2; 16], [3; 16]];
 
-    /// The rows of groups as they are written while epochs go by: what is small comes first, message secrets grow past
-    /// a page, and the state of a group is large while a commit is pending.
+    /// Writes the rows of groups as epochs go by. Small rows come first, message secrets grow past a page, and the
+    /// state of a group is large while a commit is pending.
     fn age(table: &Table<'_>) {
         for (group, label, size) in GROUPS.iter().flat_map(|group| {
             let small = [(Label::Tree, 1024), (Label::GroupContext, 512), (Label::JoinConfig, 300)];
@@ -294,8 +294,8 @@ mod tests {
         }
         assert_eq!(one("SELECT count(DISTINCT id) FROM mls_rows"), 15);
         assert_eq!(one("SELECT min(id) FROM mls_rows"), -5, "no row has moved");
-        // Beside the page that was there, which is an inner one now: one for the heads of the message secrets and the states,
-        // two for the rest, three for what follows the heads.
+        // The first page is an inner one now. The new pages are one for the heads of the message secrets and the
+        // states, two for the other rows, and three for the bytes behind the heads.
         assert_eq!(used() - empty, 6);
     }
 

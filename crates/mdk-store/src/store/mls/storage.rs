@@ -1,4 +1,4 @@
-//! What OpenMLS asks a storage for.
+//! The storage interface of OpenMLS.
 
 use openmls_traits::storage::{CURRENT_VERSION as V, StorageProvider, traits};
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,16 @@ use crate::{Result, StoreError};
 
 /// The key pairs of an epoch, named by epoch and leaf.
 ///
-/// Those of the next epoch overwrite them in their row: OpenMLS stores them just before it deletes these. A row of their
-/// own for each epoch would move at every commit, and the index with it. Older databases have such rows, with the name
-/// as their key.
+/// The keys of the next epoch overwrite them in their row: OpenMLS stores the new keys just before it deletes these. A
+/// row of its own for each epoch would move at every commit, and the index with it. Older databases have such rows,
+/// with the name as their key.
 #[derive(Serialize, Deserialize)]
 struct EpochKeys<T> {
     name: Vec<u8>,
     pairs: T,
 }
 
-/// A store of resumption secrets as OpenMLS encodes it: how many there may be, those that there are, and a position.
+/// A store of resumption secrets as OpenMLS encodes it: the most that there may be, the present ones, and a position.
 const NO_RESUMPTION_PSKS: (usize, &[()], usize) = (0, &[], 0);
 
 fn epoch_name(epoch: &impl Serialize, leaf_index: u32) -> Result<Vec<u8>> {
@@ -93,8 +93,8 @@ impl<R: Rows> StorageProvider<V> for Provider<R> {
         delete_message_secrets, MessageSecrets
     }
 
-    // OpenMLS gives a founder room for the secrets of 32 epochs, and whoever joins none. No commit refers to one, so
-    // nobody has any: what is written is a store without room.
+    // OpenMLS gives a founder room for the secrets of 32 epochs, and a joiner none. No commit refers to one, so nobody
+    // needs any. A store without room is written.
     fn write_resumption_psk_store<
         GroupId: traits::GroupId<V>,
         ResumptionPskStore: traits::ResumptionPskStore<V>,

@@ -1,5 +1,5 @@
-//! What members say about a message: reactions (kind 7), edits (1009), deletions (5). Anybody may say any number of them,
-//! so each question reads what it needs and no more.
+//! The events of members about a message: reactions (kind 7), edits (1009), deletions (5). Anybody may send any number
+//! of them, so each query reads only the rows that it needs.
 
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 use rusqlite::{Row, params};
@@ -25,14 +25,14 @@ pub struct ReactionRow {
     pub seq: i64,
     /// Its own id.
     pub id: EventId,
-    /// Who reacts.
+    /// The account that reacts.
     pub sender: PublicKey,
-    /// What it says.
+    /// The reaction.
     pub emoji: String,
 }
 guarded_debug!(ReactionRow { seq });
 
-/// An edit, without what it says.
+/// An edit, without its text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EditRow {
     /// Its position in the history.
@@ -41,7 +41,7 @@ pub struct EditRow {
     pub id: EventId,
     /// Id of the event that carried it.
     pub outer_id: EventId,
-    /// Who edits.
+    /// The account that edits.
     pub sender: PublicKey,
     /// Sent by this account.
     pub mine: bool,
@@ -50,12 +50,12 @@ pub struct EditRow {
 }
 guarded_debug!(EditRow { seq, mine, status });
 
-/// One of what a member says about a message.
+/// One event of a member about a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SaidRow {
     /// Its position in the history.
     pub seq: i64,
-    /// As its author says, Unix seconds.
+    /// The time that its author gives, Unix seconds.
     pub created_at: Timestamp,
     /// Whether it counts.
     pub status: MessageStatus,
@@ -80,7 +80,7 @@ fn read_edit(row: &Row<'_>) -> Result<EditRow> {
 }
 
 impl Tx<'_> {
-    /// Whether anything of kinds 5, 7 and 1009 is about a message, in whatever status.
+    /// Whether any event of kinds 5, 7 and 1009 is about a message, in any status.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -89,7 +89,7 @@ impl Tx<'_> {
         Ok(self.one(POINTED_AT, params, |_| Ok(()))?.is_some())
     }
 
-    /// Whether a member says something of this kind about a message, in whatever status.
+    /// Whether a member has an event of this kind about a message, in any status.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -104,7 +104,7 @@ impl Tx<'_> {
         Ok(self.one(SAYS, params, |_| Ok(()))?.is_some())
     }
 
-    /// What a member says of one kind about a message, in every status but expired, by its own time.
+    /// The events of one kind that a member has about a message, in every status but expired, by their own time.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
@@ -126,8 +126,8 @@ impl Tx<'_> {
         })
     }
 
-    /// Up to `limit` valid reactions to a message, of one account or of all, in the order of arrival. Of more than that
-    /// it is not said which.
+    /// Up to `limit` valid reactions to a message, of one account or of all, in the order of arrival. If there are
+    /// more, any of them may be left out.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
@@ -140,13 +140,13 @@ impl Tx<'_> {
     ) -> Result<Vec<ReactionRow>> {
         let by = by.map(PublicKey::as_bytes);
         let params = params![group.as_bytes(), target.as_bytes(), by, limit];
-        // Sorted here: in the query all of them would be sorted before the limit.
+        // The rows are sorted here: the query would sort all of them before the limit.
         let mut reactions = self.all(REACTIONS, params, read_reaction)?;
         reactions.sort_unstable_by_key(|reaction| reaction.seq);
         Ok(reactions)
     }
 
-    /// The edits of a message by whomever, in every status but expired, ascending.
+    /// The edits of a message by any account, in every status but expired, ascending.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.

@@ -1,4 +1,5 @@
-//! Keys of the files that messages carry: kept as long as the message has content, whatever becomes of its epoch.
+//! The keys of the files that messages carry. They are kept as long as the message has content, even after its epoch is
+//! forgotten.
 
 use mdk_wire::{GroupId, Secret};
 use rusqlite::params;
@@ -6,7 +7,7 @@ use rusqlite::params;
 use crate::store::columns::Columns;
 use crate::{Result, Tx};
 
-/// Most keys of one file that are tried: one a message that carries it.
+/// The most keys of one file that are tried: one for each message that carries it.
 const MOST: u32 = 16;
 
 pub(crate) const OF_FILE: &str =
@@ -33,7 +34,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The keys that messages of a group brought for a file, the first 16, each once. Mostly there is one.
+    /// The keys that messages of a group brought for a file, the first 16, each once. There is mostly one.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
@@ -52,7 +53,7 @@ impl Tx<'_> {
         Ok(keys)
     }
 
-    /// Forgets the keys of the files of the message at `seq`; the connection overwrites the freed bytes. None: nothing
+    /// Forgets the keys of the files of the message at `seq`. The connection overwrites the freed bytes. None: nothing
     /// happens.
     ///
     /// # Errors
@@ -62,7 +63,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The message at `from` stands at `to` now, with its files.
+    /// Moves the files of the message at `from`, which is now at `to`.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

@@ -1,5 +1,5 @@
-//! Input that waits: events that no key opens yet, and opened commits and proposals without a decision. Both are
-//! bounded per group by the caller, since peers fill them.
+//! Waiting input: events that no key opens yet, and opened commits and proposals without a decision. The caller bounds
+//! both per group, since peers fill them.
 
 use mdk_wire::{ContentId, EventId, GroupId, PublicKey, Timestamp};
 use rusqlite::{Params, Row, params};
@@ -14,9 +14,9 @@ pub struct HeldRow {
     pub event_id: EventId,
     /// MLS group id.
     pub group: GroupId,
-    /// The event as it came.
+    /// The event as it was received.
     pub event_json: String,
-    /// When it arrived, Unix seconds.
+    /// The arrival time, Unix seconds.
     pub received_at: Timestamp,
     /// Whether it may be lost.
     pub loss: Loss,
@@ -25,13 +25,13 @@ pub struct HeldRow {
 }
 guarded_debug!(HeldRow { received_at, loss, closed });
 
-/// A held event that no key has opened, for trying one.
+/// A held event that no key has opened, for trying a key on it.
 pub struct ClosedRow {
     /// Its place in the order of arrival.
     pub seq: i64,
     /// Id of the event.
     pub event_id: EventId,
-    /// The event as it came.
+    /// The event as it was received.
     pub event_json: String,
 }
 guarded_debug!(ClosedRow { seq });
@@ -41,9 +41,10 @@ stored_enum! {
     pub enum Loss {
         /// It may have come too late, or a key has opened it and it could not be read yet.
         Possible = 0,
-        /// The application was told that it is.
+        /// The application was told that it is lost.
         Told = 1,
-        /// It came when no state of the membership had been let go yet: it is of a time before that, or to come.
+        /// It came before any state of the membership was let go. So it belongs to a time before the membership, or to
+        /// a later epoch.
         Unlikely = 2,
         /// It waits for nothing: a Welcome that was taken up, see [`Tx::keep_welcome`].
         Kept = 3,
@@ -51,7 +52,7 @@ stored_enum! {
 }
 
 stored_enum! {
-    /// What an input is.
+    /// The kind of an input.
     pub enum InputClass {
         /// A commit.
         Commit = 0,
@@ -61,13 +62,13 @@ stored_enum! {
 }
 
 stored_enum! {
-    /// How far an input is.
+    /// The stage of an input.
     pub enum InputState {
         /// It belongs to no known state yet.
         Waiting = 0,
         /// Its membership tag fits `parent_auth`.
         Verified = 1,
-        /// It stands on a branch that lost and may still win.
+        /// It is on a branch that lost and may still win.
         Losing = 2,
         /// It led to a rival state, and is kept so that this state can be made again.
         Placed = 3,
@@ -81,23 +82,23 @@ pub struct InputRow {
     pub group: GroupId,
     /// Id of the MLS message.
     pub content_id: ContentId,
-    /// What it is.
+    /// The kind.
     pub class: InputClass,
     /// The epoch that it claims.
     pub epoch: u64,
     /// The MLS message.
     pub bytes: Vec<u8>,
-    /// How far it is.
+    /// The stage.
     pub state: InputState,
-    /// Account that sent it, once known.
+    /// The account that sent it, once known.
     pub sender: Option<PublicKey>,
     /// Epoch authenticator of the state that it applies to, once known.
     pub parent_auth: Option<[u8; 32]>,
     /// Id of the event that carried it.
     pub event_id: EventId,
-    /// When it arrived, Unix seconds.
+    /// The arrival time, Unix seconds.
     pub received_at: Timestamp,
-    /// When a timer is to look at it, in the unit that the engine passes to [`Tx::due_inputs`].
+    /// The time at which a timer is to look at it, in the unit that the engine passes to [`Tx::due_inputs`].
     pub due_at: Option<u64>,
 }
 guarded_debug!(InputRow { class, epoch, state, received_at, due_at });
@@ -122,7 +123,7 @@ const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, r
 pub(crate) const HELD_SUMS: &str =
     "SELECT events, welcomes, bytes FROM temp.held_sums WHERE group_id = ?1";
 pub(crate) const INPUTS: &str = select!("WHERE group_id = ?1");
-/// As [`INPUTS`], without the messages: the column is the last, so the pages that it overflows to are not read.
+/// The same as [`INPUTS`], without the messages. That column is the last, so its overflow pages are not read.
 pub(crate) const INPUT_HEADS: &str = "SELECT group_id, content_id, class, epoch, X'' AS bytes, state, sender, parent_auth, event_id, \
      received_at, due_at, seq FROM inputs WHERE group_id = ?1";
 pub(crate) const INPUTS_ON: &str =
@@ -159,20 +160,20 @@ pub(crate) fn read_held(row: &Row<'_>) -> Result<HeldRow> {
     })
 }
 
-/// Most bytes of events held for one group, without Welcomes: anybody may seal noise to a routing id.
+/// The most bytes of events held for one group, without Welcomes. Anybody may seal noise to a routing id.
 pub const MAX_HELD_BYTES: u64 = 16 << 20;
 
-/// What a group holds.
+/// The sums of the held events of a group.
 struct Sums {
     events: u64,
     welcomes: u64,
-    /// Of all that is no Welcome.
+    /// Bytes of all events that are no Welcome.
     bytes: u64,
 }
 
 impl Tx<'_> {
     /// Holds an event. `false`: the group already holds `cap` events, or [`MAX_HELD_BYTES`] with this one, and it was
-    /// not stored. `true`: stored, or already there. Welcomes that are held ([`Tx::hold_welcome`]) do not count.
+    /// not stored. `true`: stored, or already there. Held Welcomes ([`Tx::hold_welcome`]) do not count.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -193,7 +194,8 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Holds a Welcome, a gift wrap of kind 1059, however much the group holds: the caller bounds how many.
+    /// Holds a Welcome, a gift wrap of kind 1059, with any number of events in the group. The caller bounds the
+    /// Welcomes.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -222,7 +224,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// How much a group holds: read by key, except for the first time on a connection.
+    /// The sums of a group. They are read by key, except for the first time on a connection.
     fn held_sums(&self, group: &GroupId) -> Result<Sums> {
         let known = self.one(HELD_SUMS, [group.as_bytes()], |row| {
             let sum = |at: usize| row.get::<_, i64>(at).map(i64::unsigned_abs);
@@ -267,7 +269,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Whether no key has opened a held event. No such event: nothing happens.
+    /// Sets whether no key has opened a held event. No such event: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -279,7 +281,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets up to `limit` of the events that a group holds and no key has opened, the oldest first. Gives them.
+    /// Forgets up to `limit` of the events that a group holds and no key has opened, the oldest first. Returns them.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
@@ -291,7 +293,7 @@ impl Tx<'_> {
         Ok(oldest)
     }
 
-    /// A held event as it came.
+    /// A held event as it was received.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
@@ -301,7 +303,7 @@ impl Tx<'_> {
         })
     }
 
-    /// A held event with what is known about it.
+    /// A held event with all its fields.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
@@ -322,7 +324,7 @@ impl Tx<'_> {
         self.all(HELD_BEFORE, params![group.as_bytes(), U64(time)], read_held)
     }
 
-    /// Since when a group has held what it has held longest.
+    /// The arrival time of the oldest event that a group holds.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
@@ -344,7 +346,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A held event turns out to be of our own time: if it is never read, it is lost. What was told stays so.
+    /// Notes that a held event is of our own time: it is lost if it is never read. An event that was reported as lost
+    /// stays so.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -356,7 +359,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// A membership begins: what is held for the group is of a time before it, or to come.
+    /// Notes that a membership begins. Events held for the group belong to a time before it, or to a later epoch.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -386,8 +389,8 @@ impl Tx<'_> {
     }
 
     /// Stores an input, or replaces the one with the same id, which keeps its place in the order. `false`: the group
-    /// already has `cap` other inputs, and this one was not stored. What is [`InputState::Placed`] waits for nothing, so
-    /// it is counted by itself.
+    /// already has `cap` other inputs, and this one was not stored. Inputs that are [`InputState::Placed`] wait for
+    /// nothing, and are counted by themselves.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -465,7 +468,7 @@ impl Tx<'_> {
         self.inputs_by(INPUTS, [group.as_bytes()])
     }
 
-    /// As [`Tx::inputs`], but the `bytes` of each are empty: they may be many, and large.
+    /// The same as [`Tx::inputs`], with empty `bytes`: these may be many, and large.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
@@ -491,7 +494,7 @@ impl Tx<'_> {
     }
 
     fn inputs_by(&self, sql: &str, params: impl Params) -> Result<Vec<InputRow>> {
-        // Sorted here: a sorter in the query would take memory that has to be locked, however few rows there are.
+        // The rows are sorted here: a sorter in the query would take memory that has to be locked, even for a few rows.
         let mut inputs =
             self.all(sql, params, |row| Ok((read(row)?, row.get::<_, i64>("seq")?)))?;
         inputs.sort_unstable_by_key(|(_, seq)| *seq);

@@ -1,5 +1,5 @@
-//! What belongs to the account beside its groups: small values of whoever moves its events, and, if the user leaves it
-//! here, the account's secret key.
+//! The rows that belong to the account beside its groups: small values of the code that moves its events, and, if the
+//! user leaves it here, the account's secret key.
 
 use mdk_wire::Secret;
 use rusqlite::params;
@@ -30,7 +30,7 @@ impl Tx<'_> {
         let mut statement = self.conn.prepare_cached(STATES)?;
         let mut rows = statement.query([prefix])?;
         let mut found = Vec::new();
-        // Keys with one prefix stand together.
+        // Keys with one prefix are neighbours.
         while let Some(row) = rows.next()? {
             let mut c = Columns::new(row, "client_state");
             let key = c.text()?;
@@ -42,7 +42,7 @@ impl Tx<'_> {
         Ok(found)
     }
 
-    /// Stores `value` under `key` and replaces what stood there; `None` removes it.
+    /// Stores `value` under `key` and replaces the value before; `None` removes it.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -68,7 +68,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Leaves the account's secret key here. Pages are encrypted, and SQLite wipes its own copies.
+    /// Stores the account's secret key here. Pages are encrypted, and SQLite wipes its own copies.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

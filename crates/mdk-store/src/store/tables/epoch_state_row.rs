@@ -19,17 +19,17 @@ pub struct NodeRow {
     pub commit: Option<ContentId>,
     /// Account that sent that commit.
     pub committer: Option<PublicKey>,
-    /// That commit needed an admin.
+    /// Whether that commit needed an admin.
     pub privileged: bool,
     /// It is on the branch that this account follows.
     pub canonical: bool,
-    /// This account has no leaf in it: only its place is known, `authenticator` is a stand-in and `event_key` no key.
+    /// This account has no leaf in it. Only its place is known: `authenticator` is a stand-in and `event_key` no key.
     pub removed: bool,
-    /// The newest [`MessageRow::seq`](crate::MessageRow::seq) when it came to be: what was said in it lies above.
+    /// The newest [`MessageRow::seq`](crate::MessageRow::seq) when the state was made. Its messages lie above.
     pub history: i64,
-    /// When it came to be here, Unix milliseconds.
+    /// The time at which the state was made here, Unix milliseconds.
     pub made_at: u64,
-    /// When the event of its commit says that it was made, Unix seconds.
+    /// The time that the event of its commit gives, Unix seconds.
     pub sent_at: Timestamp,
     /// Key of the kind-445 envelope in this state.
     pub event_key: Secret<32>,

@@ -1,4 +1,4 @@
-//! Retained states: what an epoch was before a commit left it, on every branch that may still win.
+//! Retained states: the state of an epoch before a commit left it, on every branch that may still win.
 
 use mdk_wire::{ContentId, GroupId, PublicKey, SecretVec};
 use rusqlite::params;
@@ -9,7 +9,8 @@ use crate::store::tables::epoch_state_row::NodeRow;
 use crate::store::transaction::Erased;
 use crate::{Result, Tx};
 
-/// Names the row that [`Tx::retain_node`] leaves for [`Tx::put_tip_node`] within one transaction. No state is called so.
+/// The name of the row that [`Tx::retain_node`] leaves for [`Tx::put_tip_node`] within one transaction. No state has
+/// this name.
 const VACANT: [u8; 32] = [0; 32];
 
 pub(crate) const NODES: &str = "SELECT group_id, authenticator, epoch, parent, commit_id, committer, privileged, canonical, removed, \
@@ -47,7 +48,7 @@ macro_rules! node_params {
 
 impl Tx<'_> {
     /// Stores a state, or replaces the one with the same authenticator. An empty `state` means "not loaded", as
-    /// [`Tx::nodes`] gives it: the stored one then stays.
+    /// [`Tx::nodes`] gives it. The stored one then stays.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -73,14 +74,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Stores the state that a group is in from now on; as [`Tx::put_node`], but in the row that [`Tx::retain_node`] has
-    /// left for it, if it did.
+    /// Stores the state that a group is in from now on, as [`Tx::put_node`] does. It uses the row that
+    /// [`Tx::retain_node`] has left for it, if there is one.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_tip_node(&self, row: &NodeRow) -> Result<()> {
         let Some(seq) = self.node_seq(&row.group, &VACANT)? else { return self.put_node(row) };
-        // A state that is there under this name keeps its row; that is for `put_node`.
+        // A state that has this name already keeps its row; `put_node` does that.
         if self.node_seq(&row.group, &row.authenticator)?.is_some() {
             self.drop_node(&row.group, &VACANT)?;
             return self.put_node(row);
@@ -101,12 +102,12 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets the states of a group before `min_epoch` and keeps the MLS rows of one that is being left.
+    /// Forgets the states of a group before `min_epoch` and keeps the MLS rows of the state that is being left.
     ///
-    /// They take the place of the oldest state that goes, and the row of the state that is left is kept for its
-    /// successor, which [`Tx::put_tip_node`] has to store before the transaction ends: overwriting rows of equal length
-    /// in their place touches half the pages of deleting, wiping and inserting. The order of states within an epoch is
-    /// not kept, so this is for groups without rival states.
+    /// Those rows take the place of the oldest state that goes. The row of the left state is kept for its successor,
+    /// which [`Tx::put_tip_node`] has to store before the transaction ends. Overwriting rows of equal length in their
+    /// place touches half the pages of deleting, wiping and inserting. The order of states within an epoch is not kept,
+    /// so this is for groups without rival states.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the state.
@@ -131,7 +132,7 @@ impl Tx<'_> {
             known.into_iter().for_each(|known| self.states.put(group, known));
             return Ok(());
         };
-        // By number: a search in the index that changes would have to remember its place.
+        // The row is found by number: a search in the index that changes would have to remember its place.
         self.exec_one(
             "UPDATE nodes SET authenticator = ?2 WHERE seq = ?1",
             params![left, &VACANT[..]],
@@ -145,7 +146,7 @@ impl Tx<'_> {
             params![old, &authenticator[..], state.expose(), left],
             "an unknown state",
         )?;
-        // What stood in that row is of an epoch that is over.
+        // The content of that row before was of an epoch that is over.
         self.note_erased(Erased::Epochs);
         if let Some(mut known) = known {
             known.relocate(left, old, VACANT);
@@ -181,14 +182,14 @@ impl Tx<'_> {
         Ok(self.states.learn(group, self.nodes_with_seq(group)?))
     }
 
-    /// Rows of states that were read from the file so far, for tests of what work costs.
+    /// Rows of states that were read from the file so far, for tests of the cost of work.
     #[must_use]
     pub fn states_read(&self) -> u64 {
         self.states.rows_read()
     }
 
     fn nodes_with_seq(&self, group: &GroupId) -> Result<Vec<(NodeRow, i64)>> {
-        // Sorted here: a sorter in the query would take memory that has to be locked, however few rows there are.
+        // The rows are sorted here: a sorter in the query would take memory that has to be locked, even for a few rows.
         let mut nodes = self.all(NODES, [group.as_bytes()], |row| {
             let mut c = Columns::new(row, "nodes");
             let node = NodeRow {
@@ -241,7 +242,7 @@ impl Tx<'_> {
         Ok(state.filter(|state| !state.expose().is_empty()))
     }
 
-    /// When a state came to be here, Unix milliseconds; `None` when it is unknown.
+    /// The time at which a state was made here, Unix milliseconds; `None` when the state is unknown.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
@@ -291,7 +292,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Says whether a state is on the branch that this account follows.
+    /// Sets whether a state is on the branch that this account follows.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the state.

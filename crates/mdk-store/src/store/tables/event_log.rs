@@ -1,4 +1,4 @@
-//! The durable log of what the application is told; `seq` is its cursor.
+//! The durable log of events for the application; `seq` is its cursor.
 
 use mdk_wire::GroupId;
 use rusqlite::params;
@@ -9,13 +9,13 @@ use crate::{Result, Tx};
 /// One entry of the log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EventRow {
-    /// Position in the log: grows, never comes back, may have gaps.
+    /// Position in the log. It grows, never comes back, and may have gaps.
     pub seq: i64,
-    /// Hash of what the event is about; the log holds each once.
+    /// Hash of the subject of the event; the log holds each once.
     pub stable_id: Option<[u8; 32]>,
     /// The group that it is about.
     pub group: Option<GroupId>,
-    /// Which event; numbered by the engine.
+    /// The kind of the event; numbered by the engine.
     pub kind: u8,
     /// Its content, encoded by the engine.
     pub body: Vec<u8>,
@@ -26,7 +26,7 @@ pub(crate) const AFTER: &str =
     "SELECT seq, stable_id, group_id, kind, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 pub(crate) const LAST: &str = "SELECT max(seq) FROM events";
 
-/// How far the numbers of events jump where the newest may be missing.
+/// The jump of the event numbers where the newest may be missing.
 const EVENT_GAP: i64 = 1 << 32;
 
 impl Tx<'_> {
@@ -75,8 +75,8 @@ impl Tx<'_> {
         Ok(last.flatten().unwrap_or(0))
     }
 
-    /// Makes the numbers of events jump: an application may remember one that this file does not have, because it is
-    /// older than the one that the application knew. What comes now is above that.
+    /// Makes the numbers of events jump. An application may remember a number that this file does not have, because the
+    /// file is older than the one that the application knew. Later events get numbers above that.
     pub(crate) fn skip_event_numbers(&self) -> Result<()> {
         self.exec(
             "INSERT INTO events (seq, stable_id, group_id, kind, body) \
@@ -86,7 +86,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Where in the log the event with this stable id is, if it is there.
+    /// The position in the log of the event with this stable id, if it is there.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

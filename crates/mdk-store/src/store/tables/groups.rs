@@ -7,7 +7,7 @@ use crate::store::columns::{Columns, U64, encode_keys, encode_list, guarded_debu
 use crate::{Result, Tx};
 
 stored_enum! {
-    /// Where a group stands for this account.
+    /// The state of a group for this account.
     pub enum GroupStatus {
         /// Being created; nothing was handed out yet.
         Founding = 0,
@@ -21,15 +21,16 @@ stored_enum! {
         Left = 4,
         /// Removed by an admin.
         Removed = 5,
-        /// Invited again after having left or been removed; the earlier history is there.
+        /// Invited again after the account had left or was removed; the earlier history is there.
         Reinvited = 6,
         /// Ended for everybody.
         Disbanded = 7,
         /// A needed state is lost; only a new Welcome helps.
         Unrecoverable = 8,
-        /// The newest commit ends it; final when no other branch has won.
+        /// The newest commit ends it. That is final when no other branch has won.
         Disbanding = 9,
-        /// A commit of this account is not in this database: the account goes on elsewhere. Else as `Unrecoverable`.
+        /// A commit of this account is not in this database: the account goes on elsewhere. Otherwise the same as
+        /// `Unrecoverable`.
         RunsElsewhere = 10,
     }
 }
@@ -42,33 +43,33 @@ impl GroupStatus {
     }
 }
 
-/// Where the choice between branches stands. All zero: nothing to choose.
+/// The state of the choice between branches. All zero: nothing to choose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PassRow {
-    /// When the pass was opened, Unix milliseconds; 0: none is open.
+    /// The time at which the pass was opened, Unix milliseconds; 0: none is open.
     pub opened: u64,
-    /// When its last relevant input came, Unix milliseconds.
+    /// The time of its last relevant input, Unix milliseconds.
     pub relevant: u64,
-    /// Epoch of the group when it was opened.
+    /// Epoch of the group when the pass was opened.
     pub base: u64,
     /// Lowest epoch whose states are retained.
     pub floor: u64,
     /// Lowest epoch in which a state of another branch is retained; 0: none.
     pub contested: u64,
-    /// How often the group changed to another branch.
+    /// The number of changes to another branch.
     pub switches: u64,
-    /// When this account was added, as the Welcome says, Unix seconds.
+    /// The time at which this account was added, as the Welcome gives it, Unix seconds.
     pub joined_at: Timestamp,
 }
 
-/// One group: a copy of what its MLS state says, for reading without OpenMLS, and what only this account knows.
+/// One group: a copy of its MLS state, for reading without OpenMLS, and the facts that only this account knows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GroupRow {
     /// MLS group id.
     pub id: GroupId,
     /// Generation of the protocol.
     pub profile: u8,
-    /// Where it stands for this account.
+    /// Its state for this account.
     pub status: GroupStatus,
     /// Current epoch.
     pub epoch: u64,
@@ -92,24 +93,24 @@ pub struct GroupRow {
     pub members: Vec<PublicKey>,
     /// Seconds until messages disappear; 0: never.
     pub retention: u64,
-    /// It has a picture.
+    /// Whether it has a picture.
     pub has_image: bool,
     /// Account that sent the MLS Welcome.
     pub welcomer: Option<PublicKey>,
-    /// When this account created or joined it, Unix seconds.
+    /// The time at which this account created or joined it, Unix seconds.
     pub created_at: Timestamp,
-    /// When this account last renewed its own leaf, Unix seconds.
+    /// The time at which this account last renewed its own leaf, Unix seconds.
     pub self_updated_at: Timestamp,
     /// [`MessageRow::seq`](crate::MessageRow::seq) up to which the user has read.
     pub last_read: i64,
     /// Id of the gift wrap that it was joined from: the id of the invite.
     pub welcome: Option<EventId>,
-    /// Where the choice between branches stands.
+    /// The state of the choice between branches.
     pub pass: PassRow,
 }
 guarded_debug!(GroupRow { profile, status, epoch, join_epoch, last_read });
 
-// Macros, so that the statements are literals: nothing is formatted per call.
+// The statements are macros, so that they are literals: nothing is formatted per call.
 macro_rules! columns {
     () => {
         "group_id, profile, status, epoch, join_epoch, authenticator, event_key, nostr_group_id, name, description, \
@@ -166,7 +167,7 @@ fn read(row: &Row<'_>) -> Result<GroupRow> {
     })
 }
 
-/// Every table with rows of one group and the column that names it. `seen` has none: what was processed stays so.
+/// Every table with rows of one group and the column that names it. `seen` has no such column: its rows stay.
 pub(crate) const GROUP_TABLES: [(&str, &str); 15] = [
     ("file_keys", "group_id"),
     ("shares", "group_id"),
@@ -199,7 +200,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the group.
     pub fn update_group(&self, row: &GroupRow) -> Result<()> {
-        // Without `welcome`: SQLite writes the index of a column that is set, whether it changes or not. `?20` is
+        // `welcome` is left out: SQLite writes the index of a column that is set, whether it changes or not. `?20` is
         // named, so that the parameters stay those of the insert.
         self.write_group(
             "UPDATE groups SET profile = ?2, status = ?3, epoch = ?4, join_epoch = ?5, authenticator = ?6, \
@@ -266,7 +267,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn groups(&self) -> Result<Vec<GroupRow>> {
-        // Sorted here: a sorter in the query would take memory that has to be locked.
+        // The rows are sorted here: a sorter in the query would take memory that has to be locked.
         let mut groups = self.all(ALL, [], read)?;
         groups.sort_unstable_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(groups)
@@ -280,8 +281,9 @@ impl Tx<'_> {
         self.one(BY_WELCOME, [welcome.as_bytes()], read)
     }
 
-    /// Deletes every row of the group in every table, its MLS rows included, the mark that its leaf came with a
-    /// backup, and how far our messages in it are dated ahead. `seen` stays: what was processed must not be processed again.
+    /// Deletes every row of the group in every table: its MLS rows too, the mark that its leaf came with a backup, and
+    /// the second up to which our messages in it are dated ahead. `seen` stays: a processed event must not be processed
+    /// again.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row of the marks cannot be decoded.
@@ -289,7 +291,7 @@ impl Tx<'_> {
         self.empty_newest_event(id)?;
         self.hand_over_newest_position(id, i64::MIN)?;
         self.unread.forget(id);
-        // The mark is a hash of the id: who knows the id would see that the group was here.
+        // The mark is a hash of the id: a reader who knows the id would see that the group was here.
         self.clear_must_update_after_restore(id)?;
         self.drop_pace(id)?;
         for (table, column) in GROUP_TABLES {
@@ -299,8 +301,8 @@ impl Tx<'_> {
         self.lower_history()
     }
 
-    /// Deletes what a group has in its history above the position `after`, with the keys of its files, and its events
-    /// from `event` on. `seen` stays.
+    /// Deletes the history of a group above the position `after`, with the keys of its files, and its events from
+    /// `event` on. `seen` stays.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -320,7 +322,7 @@ impl Tx<'_> {
         self.lower_history()
     }
 
-    /// Positions in the history may be given out again now, below what other groups' states remember.
+    /// Lowers the remembered positions of other groups' states: positions below them may be given out again now.
     fn lower_history(&self) -> Result<()> {
         self.states.forget();
         self.exec(
@@ -330,7 +332,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Notes that the group uses this routing id, last in `last_epoch`; a later call moves the epoch. When another
+    /// Notes that the group uses this routing id, last in `last_epoch`. A later call moves the epoch. When another
     /// group claims the same id, both claims stand.
     ///
     /// # Errors
@@ -344,8 +346,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The group that a routing id leads to. When several claim it, the one that did so first: a routing id is
-    /// public, and a later group must not be able to take over the traffic of an earlier one.
+    /// The group that a routing id leads to. When several claim it, the first claim counts: a routing id is public, and
+    /// a later group must not be able to take over the traffic of an earlier one.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
@@ -358,7 +360,7 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn route_claims(&self, route: &NostrGroupId) -> Result<Vec<GroupId>> {
-        // Sorted here: there is one as a rule, and a sorter in the query would cost every message.
+        // The rows are sorted here: there is usually one, and a sorter in the query would cost every message.
         let mut claims = self.all(ROUTE, [route.as_bytes()], |row| {
             let mut columns = Columns::new(row, "routes");
             Ok((columns.group_id()?, columns.i64()?))
@@ -376,7 +378,7 @@ impl Tx<'_> {
     }
 
     /// Forgets the routing ids of a group that were last used before `min_epoch`, except `keep` and those of its
-    /// retained states: while an id stays the same its epoch need not be moved.
+    /// retained states: the epoch of an id need not be moved while the id stays the same.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

@@ -9,7 +9,7 @@ use crate::{Result, Tx};
 /// A KeyPackage of ours. Times are Unix seconds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyPackageRow {
-    /// Hash that a Welcome names it by (RFC 9420, 5.2).
+    /// The hash by which a Welcome names it (RFC 9420, 5.2).
     pub reference: KeyPackageRef,
     /// The `d` tag of its event.
     pub slot: String,
@@ -23,11 +23,11 @@ pub struct KeyPackageRow {
     pub not_after: Timestamp,
     /// Relays that it is published on.
     pub relays: Vec<String>,
-    /// It may be used more than once.
+    /// Whether it may be used more than once.
     pub last_resort: bool,
-    /// A Welcome has used it.
+    /// Whether a Welcome has used it.
     pub used: bool,
-    /// When a successor was published.
+    /// The time at which a successor was published.
     pub replaced_at: Option<Timestamp>,
 }
 guarded_debug!(KeyPackageRow { created_at, not_after, last_resort, used, replaced_at });

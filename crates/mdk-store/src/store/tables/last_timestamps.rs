@@ -1,6 +1,7 @@
-//! How far ahead of the clock a group's messages of ours are dated, across restarts.
+//! The last second up to which our messages in a group are dated ahead of the clock, across restarts.
 //!
-//! A row of `meta` for each group in which there ever was a burst: written with some of its messages, and no other.
+//! Each group that ever had a burst has a row of `meta`. It is written with some messages of a burst, and with no
+//! other.
 
 use mdk_wire::{GroupId, Timestamp};
 
@@ -29,7 +30,7 @@ impl Tx<'_> {
         self.set_meta(&name(group), &second.to_be_bytes())
     }
 
-    /// Its name has the group's id.
+    /// Removes the row of a group: its name has the group's id.
     pub(crate) fn drop_pace(&self, group: &GroupId) -> Result<()> {
         self.exec("DELETE FROM meta WHERE name = ?1", [name(group)])?;
         Ok(())

@@ -1,4 +1,4 @@
-//! How long a message stays, and what keeps one that has gone from coming back.
+//! The lifetime of messages, and the marks that keep a gone message from coming back.
 
 use mdk_wire::{EventId, GroupId, Timestamp};
 use rusqlite::params;
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::store::columns::{Columns, U64, encode_list, guarded_debug};
 use crate::{MessageRow, MessageStatus, Result, Tx};
 
-/// Of how many expired messages a group knows copies: those of the last places in the history.
+/// The most expired messages of a group whose copies are known: those of the last places in the history.
 pub const MAX_BURIED: u32 = 1_000;
 
 pub(crate) const BURIED: &str = "SELECT epoch, received_at FROM messages \
@@ -15,17 +15,17 @@ pub(crate) const BURIED: &str = "SELECT epoch, received_at FROM messages \
 pub(crate) const BURIED_LAST: &str = "SELECT seq FROM messages INDEXED BY messages_hidden \
      WHERE group_id = ?1 AND status >= 3 AND status = 3 ORDER BY seq DESC LIMIT 1 OFFSET ?2";
 
-/// That a message had its time.
+/// The record that a message had its time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BuriedRow {
-    /// Epoch that it was sent in.
+    /// The epoch in which it was sent.
     pub epoch: u64,
     /// Whether it was shown before.
     pub shown: bool,
 }
 guarded_debug!(BuriedRow { epoch, shown });
 
-/// What a copy of a message is known by that has gone. The id itself, which is the hash of what was said, does not stay.
+/// The mark by which a copy of a gone message is known. The id itself, which is the hash of the content, does not stay.
 fn mark(group: &GroupId, id: &EventId) -> [u8; 32] {
     let mut hash = Sha256::new_with_prefix(b"mdk expired message");
     hash.update(group.as_bytes());
@@ -34,9 +34,9 @@ fn mark(group: &GroupId, id: &EventId) -> [u8; 32] {
 }
 
 impl Tx<'_> {
-    /// Takes from a message what [`Tx::expire_message`] takes, but leaves a mark of its id until `until`, when
-    /// [`Tx::expired`] reports it: [`Tx::buried`] finds it. Of a group's expired messages the last [`MAX_BURIED`] keep the
-    /// mark. No such message: nothing happens.
+    /// Strips a message as [`Tx::expire_message`] does, but leaves a mark of its id until `until`, when
+    /// [`Tx::expired`] reports it. [`Tx::buried`] finds the mark. The last [`MAX_BURIED`] expired messages of a group
+    /// keep their marks. No such message: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -56,18 +56,18 @@ impl Tx<'_> {
                  created_at = 0, received_at = ?4, expires_at = ?5, status = ?6 WHERE seq = ?1";
             self.reweighed(row.seq, || self.erase(sql, params)).map(|_| row.seq)
         })?;
-        // One more than before, so one at most is too many.
+        // There is one more than before, so at most one is too many.
         let surplus = self.one(BURIED_LAST, params![row.group.as_bytes(), MAX_BURIED], |row| {
             Columns::new(row, "messages").i64()
         })?;
         match surplus {
-            // What lies before it has no mark any more.
+            // The messages before it have no mark any more.
             Some(surplus) => self.expire_message(row.seq.min(surplus)),
             None => Ok(()),
         }
     }
 
-    /// Takes content and tags from a message that is shown nowhere, and lets it stay until `until`; the connection
+    /// Takes content and tags from a message that is shown nowhere, and lets it stay until `until`. The connection
     /// overwrites the freed bytes. No such message: nothing happens.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Sets when the messages with this id disappear that are not deleted, nor gone already.
+    /// Sets the time at which the messages with this id disappear, except those that are deleted or gone already.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -162,7 +162,7 @@ mod tests {
             .unwrap();
     }
 
-    /// Marks stay for a while, of so many, whichever goes first.
+    /// Marks stay until their time or until there are too many, whichever comes first.
     #[test]
     fn marks_of_what_has_gone_are_bounded() {
         let all = MAX_BURIED + 20;
@@ -189,7 +189,7 @@ mod tests {
                     assert!(left.content.is_empty() && left.created_at == 0);
                     assert!((0..all).all(|n| left.id != id(n) && left.outer_id != id(n)));
                 }
-                // Their epoch is forgotten: that they had their time is not, until that has passed.
+                // Their epoch is forgotten. Their marks stay until their time has passed.
                 tx.purge_expired(&group(), 9).unwrap();
                 assert_eq!(tx.buried(&group(), &id(20)).unwrap().len(), 1);
                 assert_eq!(tx.messages_after(0, u32::MAX).unwrap().len(), MAX_BURIED as usize);
@@ -199,7 +199,7 @@ mod tests {
         }
     }
 
-    /// The copy of the lowest epoch stays beside the one that is shown: the lifetime is its.
+    /// The copy of the lowest epoch stays beside the shown one: it gives the lifetime.
     #[test]
     fn the_first_copy_is_no_surplus() {
         on_a_store(|tx, sender| {

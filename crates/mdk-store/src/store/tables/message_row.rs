@@ -9,14 +9,14 @@ stored_enum! {
     pub enum MessageStatus {
         /// As it was received.
         Valid = 0,
-        /// Erased: its content is gone.
+        /// Erased; its content is gone.
         Deleted = 1,
-        /// It stood on a branch that lost.
+        /// It was on a branch that lost.
         Invalidated = 2,
-        /// Its time has come: only epoch, state and sender are left, for as long as branches are compared by them, and for
-        /// a while by what a copy is known (see [`Tx::bury_message`](crate::Tx::bury_message)).
+        /// Its time has come. Only epoch, state and sender are left, for as long as branches are compared by them, and
+        /// for a while the mark of its copies (see [`Tx::bury_message`](crate::Tx::bury_message)).
         Expired = 3,
-        /// It stands on a branch that has not won; not shown.
+        /// It is on a branch that has not won; not shown.
         Parked = 4,
     }
 }
@@ -38,11 +38,11 @@ pub struct MessageRow {
     pub sender: PublicKey,
     /// Kind of the inner event.
     pub kind: u16,
-    /// As the author says.
+    /// The time that the author gives.
     pub created_at: Timestamp,
-    /// When it arrived here.
+    /// The arrival time.
     pub received_at: Timestamp,
-    /// Epoch that it was sent in.
+    /// The epoch in which it was sent.
     pub epoch: u64,
     /// Epoch authenticator of the state that opened it.
     pub authenticator: [u8; 32],
@@ -50,13 +50,13 @@ pub struct MessageRow {
     pub content: String,
     /// Tags.
     pub tags: Vec<Vec<String>>,
-    /// Kinds 5, 7, 1009: the message that it is about.
+    /// The message that it is about, for kinds 5, 7 and 1009.
     pub target: Option<EventId>,
     /// Sent by this account.
     pub mine: bool,
-    /// How far its delivery is; numbered by the engine.
+    /// The state of its delivery; numbered by the engine.
     pub delivery: u8,
-    /// When it disappears.
+    /// The time at which it disappears.
     pub expires_at: Option<Timestamp>,
     /// Whether it is to be shown.
     pub status: MessageStatus,

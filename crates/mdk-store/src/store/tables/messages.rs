@@ -7,7 +7,8 @@ use crate::store::columns::{Columns, U64, encode_list, guarded_debug};
 use crate::store::tables::message_row::{MessageRow, MessageStatus};
 use crate::{Result, StoreError, Tx};
 
-// Macros, so that the statements are literals: one text per statement in the cache, nothing formatted per call.
+// The statements are macros, so that they are literals: one text per statement in the cache, nothing formatted per
+// call.
 macro_rules! select {
     ($rest:literal) => {
         concat!(
@@ -52,8 +53,8 @@ pub(crate) const NEWEST_EDIT: &str = select!(
     "INDEXED BY messages_by_target WHERE group_id = ?1 AND target = ?2 AND kind = 1009 AND sender = ?3 AND status = 0 \
      ORDER BY created_at DESC, seq DESC LIMIT 1"
 );
-// What matches before an edit or in one is found first; of that the text as it is shown is looked at. The first test
-// costs nothing beyond the scan, and there are few edits.
+// The first test finds messages that match in their own text or in an edit. The shown text is compared only for those.
+// The first test costs nothing beyond the scan, and there are few edits.
 macro_rules! search {
     ($index:literal, $where:literal, $edits:literal) => {
         concat!(
@@ -86,7 +87,8 @@ pub(crate) const SURPLUS: &str = "SELECT seq FROM messages INDEXED BY messages_h
 const SAID_IN: &str =
     select!("WHERE group_id = ?1 AND seq > ?2 AND authenticator = ?3 AND status <> 3 ORDER BY seq");
 
-/// What is known to have been said: by others, or by us with a relay that has it. Who has no outbox publishes it himself.
+/// The messages that others know: messages of others, and our own that a relay has. An account without an outbox
+/// publishes by itself.
 macro_rules! heard {
     ($columns:literal, $where:literal) => {
         concat!(
@@ -100,14 +102,14 @@ macro_rules! heard {
     };
 }
 
-/// That an account said something in a state of a group.
+/// The record that an account said something in a state of a group.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct WitnessRow {
     /// Epoch of the state.
     pub epoch: u64,
     /// Epoch authenticator of the state.
     pub authenticator: [u8; 32],
-    /// Who.
+    /// The account.
     pub sender: PublicKey,
 }
 guarded_debug!(WitnessRow { epoch });
@@ -177,7 +179,7 @@ impl Tx<'_> {
         Ok(seq)
     }
 
-    /// The message with this id that is shown; of several, the oldest.
+    /// The shown message with this id; of several, the oldest.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
@@ -193,8 +195,8 @@ impl Tx<'_> {
         self.all(COPIES, params![group.as_bytes(), id.as_bytes()], read)
     }
 
-    /// Positions of the parked messages from before `min_epoch` whose id another message is shown with, without the copy
-    /// of the lowest epoch: the lifetime is its.
+    /// Positions of the parked messages from before `min_epoch` with the id of a shown message. The copy of the lowest
+    /// epoch is left out: it gives the lifetime.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -213,8 +215,8 @@ impl Tx<'_> {
     }
 
     /// Up to `limit` messages of kinds other than 5, 7 and 1009, in every status, ascending. `before` and `after` are
-    /// positions and excluded. With `after` alone the oldest ones above it, else the newest ones (below `before` if
-    /// given, and above `after` if given too).
+    /// positions and excluded. With only `after`, they are the oldest ones above it. Otherwise they are the newest
+    /// ones, below `before` if given, and above `after` if given too.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -235,7 +237,7 @@ impl Tx<'_> {
         Ok(page)
     }
 
-    /// The newest valid edit (kind 1009) of a message by `author`: its text is what is shown.
+    /// The newest valid edit (kind 1009) of a message by `author`. Its text is shown.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
@@ -249,7 +251,7 @@ impl Tx<'_> {
         self.one(NEWEST_EDIT, params, read)
     }
 
-    /// Blanks content and tags of a message and marks it deleted; the connection overwrites the freed bytes. No such
+    /// Blanks content and tags of a message and marks it deleted. The connection overwrites the freed bytes. No such
     /// message: nothing happens.
     ///
     /// # Errors
@@ -264,8 +266,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Takes everything from a message but what branches are compared by, and hides it; the connection overwrites the
-    /// freed bytes. No such message: nothing happens.
+    /// Hides a message and takes everything from it but the fields by which branches are compared. The connection
+    /// overwrites the freed bytes. No such message: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -280,7 +282,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets the expired messages of a group from before `min_epoch`, without those whose copies are to be known.
+    /// Forgets the expired messages of a group from before `min_epoch`, except those whose copies are still to be
+    /// known.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -294,9 +297,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The newest position of all must not be given out again when its message goes: events of other groups name messages
-    /// by it, and others have read up to it, whose own messages around there have expired. So another group gets it,
-    /// emptied, as an expired message that no branch is compared by. Where there is no other group nothing remembers it.
+    /// Hands the newest position of all to another group when its message goes. It must not be given out again: events
+    /// of other groups name messages by it, and a read mark may lie at it after the messages of its group around there
+    /// have expired. So another group gets the row, emptied, as an expired message by which no branch is compared.
+    /// Nothing remembers the position if there is no other group.
     pub(crate) fn hand_over_newest_position(&self, id: &GroupId, after: i64) -> Result<()> {
         self.erase(
             "UPDATE messages SET group_id = (SELECT group_id FROM groups WHERE group_id <> ?1 LIMIT 1), \
@@ -311,7 +315,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Shows a message at the end of the history, whatever its place was. Returns the new position.
+    /// Shows a message at the end of the history, from any place. Returns the new position.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or does not have the message.
@@ -349,7 +353,7 @@ impl Tx<'_> {
         Ok(last.flatten().unwrap_or(0))
     }
 
-    /// The messages above `after_seq` that were said in one state of a group, in every status but expired, ascending.
+    /// The messages above `after_seq` that were sent in one state of a group, in every status but expired, ascending.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -362,8 +366,8 @@ impl Tx<'_> {
         self.all(SAID_IN, params![group.as_bytes(), after_seq, &authenticator[..]], read)
     }
 
-    /// Who said something in which state, above `after_seq`, in every status; each once. A message of ours that still waits
-    /// for a relay, or that none has taken, says nothing to anybody: it is left out.
+    /// The accounts that said something, with the state, above `after_seq`, in every status, each once. A message of
+    /// ours that still waits for a relay, or that no relay has taken, says nothing to anybody and is left out.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -382,7 +386,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Those of [`Self::witnesses`] who spoke in one state.
+    /// The accounts of [`Self::witnesses`] that spoke in one state.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -399,7 +403,7 @@ impl Tx<'_> {
         )
     }
 
-    /// In which states something was said above `after_seq`, by `by` or by anybody, whether it went out or not.
+    /// The states in which something was said above `after_seq`, by `by` or by anybody, whether it went out or not.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -417,8 +421,8 @@ impl Tx<'_> {
         )
     }
 
-    /// In which states another than `me` said something, of every kind and in every status, that both says that it was
-    /// made after this second and came after it.
+    /// The states in which another account than `me` said something after this second, of every kind and in every
+    /// status. Both its own time and its arrival are after the second.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.
@@ -437,8 +441,8 @@ impl Tx<'_> {
         )
     }
 
-    /// When another than `me` last said something, of every kind and in every status: by its own time, as far as that is
-    /// not later than it came.
+    /// The time at which another account than `me` last said something, of every kind and in every status. It is the
+    /// message's own time, as far as that is not later than its arrival.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
@@ -459,7 +463,7 @@ impl Tx<'_> {
         self.all(select!("WHERE seq > ?1 ORDER BY seq LIMIT ?2"), params![after_seq, limit], read)
     }
 
-    /// Changes whether a message is to be shown. No such message: nothing happens.
+    /// Sets whether a message is to be shown. No such message: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -471,7 +475,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Sets how far the delivery is, for all messages with this id. No such message: nothing happens.
+    /// Sets the state of the delivery for all messages with this id. No such message: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -491,7 +495,7 @@ impl Tx<'_> {
         self.one(LAST, [group.as_bytes()], read)
     }
 
-    /// When the newest message of another than us, of the same kinds and in every status, came.
+    /// The arrival time of the newest message of another account, of the same kinds and in every status.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
@@ -499,7 +503,8 @@ impl Tx<'_> {
         self.one(LAST_HEARD, [group.as_bytes()], |row| Columns::new(row, "messages").u64())
     }
 
-    /// When the newest message, of the same kinds and in every status, came, or was made if it is ours.
+    /// The arrival time of the newest message, of the same kinds and in every status, or the time of its making if it
+    /// is ours.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
@@ -524,8 +529,8 @@ impl Tx<'_> {
     }
 
     /// Valid messages of kinds other than 5, 7 and 1009 whose content contains `text`, in one group or all, newest
-    /// first. Of one that was edited, the content of the newest edit counts. ASCII letters match in both cases. Content is compared up to its first NUL character, and a `text` with
-    /// one finds nothing.
+    /// first. The content of the newest edit counts for an edited message. ASCII letters match in both cases. Content
+    /// is compared up to its first NUL character, and a `text` with one finds nothing.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] when `text`, escaped, is longer than 49,998 bytes; [`StoreError`] when the database
@@ -536,7 +541,7 @@ impl Tx<'_> {
         group: Option<&GroupId>,
         limit: u32,
     ) -> Result<Vec<MessageRow>> {
-        // LIKE takes a pattern as ended by NUL: the rest would be dropped and the wrong messages found.
+        // LIKE takes NUL as the end of a pattern: the rest would be dropped and the wrong messages found.
         if text.contains('\0') {
             return Ok(Vec::new());
         }
@@ -560,8 +565,8 @@ impl Tx<'_> {
         }
     }
 
-    /// Up to `limit` messages that have reached their time and are not erased yet, first due first, and expired ones whose
-    /// copies need not be known any more.
+    /// Up to `limit` messages that have reached their time and are not erased yet, first due first, and expired ones
+    /// whose copies need not be known any more.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or a row cannot be decoded.

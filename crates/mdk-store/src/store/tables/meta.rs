@@ -15,7 +15,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Stores `value` under `name` and replaces what stood there.
+    /// Stores `value` under `name` and replaces the value before.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

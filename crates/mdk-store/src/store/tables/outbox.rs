@@ -1,5 +1,5 @@
-//! The table `outbox`: signed events until every relay that they are for has answered. (`outbox.rs` has our commits as
-//! MLS sees them; most of those have a row here, too, while they are published.)
+//! The table `outbox`: signed events until each of their relays has answered. (`outbox.rs` has our commits as MLS sees
+//! them; most of those have a row here, too, while they are published.)
 
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 use rusqlite::{Row, params};
@@ -9,7 +9,7 @@ use crate::store::columns::{Columns, U64, encode_list, guarded_debug, stored_enu
 use crate::{MessageRow, Result, Tx};
 
 stored_enum! {
-    /// What an event on its way out is.
+    /// The kind of an outgoing event.
     pub enum OutgoingPurpose {
         /// A message, reaction, edit or deletion.
         Message = 0,
@@ -27,7 +27,7 @@ stored_enum! {
 }
 
 stored_enum! {
-    /// How publishing an event ended.
+    /// The end of publishing an event.
     pub enum OutgoingEnd {
         /// At least one relay has it.
         Accepted = 0,
@@ -38,7 +38,7 @@ stored_enum! {
     }
 }
 
-/// What is known of one relay.
+/// The state of one relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SendState {
     /// It has not answered for good.
@@ -49,48 +49,48 @@ pub enum SendState {
     Refused,
 }
 
-/// One relay that an event is for.
+/// One relay for an event.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetRow {
     /// Its URL.
     pub relay: String,
-    /// What it said last.
+    /// Its last answer.
     pub state: SendState,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: u32,
-    /// When it is to be tried again, Unix milliseconds.
+    /// The time of the next attempt, Unix milliseconds.
     pub next_at: u64,
-    /// Its words, or why it was not reached.
+    /// Its words, or the reason why it was not reached.
     pub reason: Option<String>,
 }
 guarded_debug!(TargetRow { state, attempts, next_at });
 
-/// An event on its way out, or, for a while, one that was.
+/// An outgoing event, or, for a while, one that is finished.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OutgoingRow {
     /// Assigned by the store, ignored on insert; never assigned twice.
     pub seq: i64,
     /// Id of the event.
     pub event_id: EventId,
-    /// What it is.
+    /// Its kind.
     pub purpose: OutgoingPurpose,
     /// The group that it is about.
     pub group: Option<GroupId>,
-    /// For a message: its id, which is that of the inner event.
+    /// The id of the message, which is that of the inner event; for messages only.
     pub message: Option<EventId>,
-    /// For a Welcome: the invited account.
+    /// The invited account; for Welcomes only.
     pub recipient: Option<PublicKey>,
-    /// For a commit and its Welcomes: [`PendingRow::id`](crate::PendingRow::id).
+    /// The [`PendingRow::id`](crate::PendingRow::id); for a commit and its Welcomes only.
     pub pending: Option<i64>,
-    /// When it was put in, Unix seconds.
+    /// The time of posting, Unix seconds.
     pub created_at: Timestamp,
     /// Attempts at all relays.
     pub attempts: u32,
-    /// How it ended.
+    /// The end of its publishing.
     pub end: Option<OutgoingEnd>,
-    /// When it ended, Unix seconds; `None` while there is work to do.
+    /// The time of its end, Unix seconds; `None` while there is work to do.
     pub finished_at: Option<Timestamp>,
-    /// The relays; empty as long as nobody has said which.
+    /// The relays; empty as long as they are unknown.
     pub targets: Vec<TargetRow>,
     /// The signed event; `None` when it is not needed any more.
     pub event_json: Option<String>,
@@ -108,7 +108,7 @@ macro_rules! select {
 }
 pub(crate) const OPEN: &str =
     select!("INDEXED BY outbox_open WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq LIMIT ?2");
-// Asked for when a group ends, so that an index of its own would cost more than it saves.
+// The query runs when a group ends. An index of its own would cost more than it saves.
 const OPEN_OF_GROUP: &str =
     select!("INDEXED BY outbox_open WHERE finished_at IS NULL AND group_id = ?1 ORDER BY seq");
 pub(crate) const BY_EVENT: &str = select!("WHERE event_id = ?1");
@@ -137,7 +137,7 @@ fn read(row: &Row<'_>) -> Result<OutgoingRow> {
 }
 
 impl Tx<'_> {
-    /// Puts an event in; `row.seq` is ignored. `None` when it is there already, finished or not: nothing happens then.
+    /// Posts an event; `row.seq` is ignored. `None`: it is there already, finished or not, and nothing happens.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -164,7 +164,8 @@ impl Tx<'_> {
         Ok((added == 1).then(|| self.last_id()))
     }
 
-    /// A message was encrypted again: takes over what that changed, by `row.seq`, and moves it to the end of the history.
+    /// Takes over the fields that a new encryption of a message changed, by `row.seq`, and moves it to the end of the
+    /// history.
     /// Returns the new position.
     ///
     /// # Errors
@@ -188,7 +189,7 @@ impl Tx<'_> {
         Ok(last)
     }
 
-    /// A message of ours goes out as another event: says so of the copy that `before` is the event of.
+    /// Notes that a message of ours goes out as another event, in the copy whose event is `before`.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -254,7 +255,7 @@ impl Tx<'_> {
         self.all(OPEN_OF_GROUP, [group.as_bytes()], read)
     }
 
-    /// Writes what changes of a row: attempts, targets, end, and whether its event is kept.
+    /// Writes the fields of a row that change: attempts, targets, end, and whether its event is kept.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the row.
@@ -274,7 +275,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Takes a row out; the connection overwrites the freed bytes. No such row: nothing happens.
+    /// Removes a row. The connection overwrites the freed bytes. No such row: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -301,7 +302,7 @@ impl Tx<'_> {
         Ok(number("SELECT count(*) FROM outbox")?.unwrap_or(0))
     }
 
-    /// Forgets rows that were finished at `until` or before. Returns how many.
+    /// Forgets rows that were finished at `until` or before. Returns their number.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -309,7 +310,7 @@ impl Tx<'_> {
         self.exec(PRUNE, [U64(until)])
     }
 
-    /// Forgets the `count` rows that were finished first. Returns how many there were.
+    /// Forgets the `count` rows that were finished first. Returns their number.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

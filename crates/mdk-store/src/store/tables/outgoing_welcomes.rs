@@ -17,10 +17,10 @@ pub struct WelcomeRow {
     pub recipient: PublicKey,
     /// Id of the gift wrap.
     pub event_id: EventId,
-    /// What the very same gift wrap is made from again, together with the commit's Welcome. Secret: it holds the
+    /// The recipe that makes the very same gift wrap again, together with the commit's Welcome. Secret: it holds the
     /// randomness of the wrap.
     pub recipe: SecretVec,
-    /// Its commit is true, so that it may go out.
+    /// Whether its commit is true, so that it may go out.
     pub sendable: bool,
 }
 guarded_debug!(WelcomeRow { id, pending, sendable });
@@ -91,7 +91,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The Welcomes of a group that may not be sent as things are, in the order of insertion.
+    /// The Welcomes of a group that may not be sent now, in the order of insertion.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
@@ -112,7 +112,7 @@ impl Tx<'_> {
         self.exec_one("UPDATE welcomes SET sendable = 1 WHERE id = ?1", [id], "an unknown Welcome")
     }
 
-    /// Keeps back the Welcomes of a commit that is not true any more: it may be again.
+    /// Withholds the Welcomes of a commit that is not true any more. It may be true again.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -121,7 +121,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Keeps back one Welcome. No such Welcome: nothing happens.
+    /// Withholds one Welcome. No such Welcome: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

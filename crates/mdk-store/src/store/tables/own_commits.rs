@@ -1,4 +1,4 @@
-//! What is on its way out: our own commits with their exact bytes, and our requests to leave.
+//! Outgoing changes: our own commits with their exact bytes, and our requests to leave.
 
 use mdk_wire::{ContentId, EventId, GroupId, SecretVec, Timestamp};
 use rusqlite::{Row, params};
@@ -8,11 +8,11 @@ use crate::store::transaction::Erased;
 use crate::{Result, Tx};
 
 stored_enum! {
-    /// How far a commit of ours is.
+    /// The stage of a commit of ours.
     pub enum CommitStatus {
         /// Stored; nobody can have it yet.
         Prepared = 0,
-        /// Handed out: somebody may have it.
+        /// Handed out: others may have it.
         Exposed = 1,
         /// A relay has it, and it was applied here.
         Confirmed = 2,
@@ -36,19 +36,19 @@ pub struct PendingRow {
     pub source_auth: [u8; 32],
     /// Epoch authenticator of the state that it leads to.
     pub next_auth: [u8; 32],
-    /// What it is for; numbered by the engine.
+    /// Its purpose; numbered by the engine.
     pub purpose: u8,
-    /// The engine made it by itself.
+    /// Whether the engine made it by itself.
     pub automatic: bool,
-    /// How far it is.
+    /// Its stage.
     pub status: CommitStatus,
     /// Id of the kind-445 event.
     pub event_id: Option<EventId>,
     /// The signed kind-445 event, as it is to be published; gone once it is confirmed, none for a founding.
     pub event_json: Option<String>,
-    /// Relays that it is for.
+    /// Its relays.
     pub relays: Vec<String>,
-    /// When it was made, Unix seconds.
+    /// The time of its making, Unix seconds.
     pub created_at: Timestamp,
     /// The MLS rows of the group ([`Tx::mls_dump`]) with the commit pending, once it was discarded; empty before.
     pub group_state: SecretVec,
@@ -62,7 +62,7 @@ guarded_debug!(PendingRow { id, source_epoch, purpose, automatic, status });
 pub struct LeaveRow {
     /// MLS group id.
     pub group: GroupId,
-    /// When the user asked for it, Unix seconds.
+    /// The time of the user's request, Unix seconds.
     pub requested_at: Timestamp,
     /// Epoch of the last proposal.
     pub proposed_epoch: u64,
@@ -178,7 +178,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Changes how far a commit is.
+    /// Changes the stage of a commit.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.
@@ -190,7 +190,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Changes what a commit is for.
+    /// Changes the purpose of a commit.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.
@@ -202,7 +202,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Marks a commit as confirmed. Its event is out and not needed any more: `event_json` goes.
+    /// Marks a commit as confirmed. Its event is out and not needed any more, so `event_json` goes.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or does not have the commit.
@@ -239,8 +239,8 @@ impl Tx<'_> {
         )
     }
 
-    /// As [`Tx::prune_commits`], only those that were given up: they hold MLS state. The others may wait until the next
-    /// commit of the group is stored, which writes the same pages.
+    /// The same as [`Tx::prune_commits`], only for commits that were given up: they hold MLS state. The others may wait
+    /// until the next commit of the group is stored, which writes the same pages.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -253,7 +253,8 @@ impl Tx<'_> {
     }
 
     fn prune_finished(&self, select: &str, group: &GroupId, min_epoch: u64) -> Result<()> {
-        // One by one, because there is at most one as a rule, and a subquery would cost every commit a temporary table.
+        // The rows are deleted one by one, because there is usually at most one, and a subquery would cost every commit
+        // a temporary table.
         let old = self.all(select, params![group.as_bytes(), U64(min_epoch)], |row| {
             Ok(row.get::<_, i64>(0)?)
         })?;

@@ -1,6 +1,6 @@
-//! What is kept of a group that was deleted when it was over: how far it went, under a hash of its id.
+//! The record of a deleted group: how its membership ended, under a hash of its id.
 //!
-//! A row of `meta` for each. Nobody learns from it which group that was who does not know its id already.
+//! Each deleted group has a row of `meta`. Only a reader who knows the id already learns from it which group that was.
 
 use mdk_wire::{GroupId, NostrGroupId, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -13,11 +13,11 @@ use crate::{Result, StoreError, Tx};
 pub struct EndedRow {
     /// The group had ended for everybody.
     pub disbanded: bool,
-    /// Epoch of the group as this account knew it last.
+    /// The last epoch of the group that this account knew.
     pub epoch: u64,
     /// First epoch that this account could read.
     pub join_epoch: u64,
-    /// When it was added, as the Welcome said, Unix seconds.
+    /// The time at which it was added, as the Welcome gave it, Unix seconds.
     pub joined_at: Timestamp,
 }
 guarded_debug!(EndedRow { disbanded });
@@ -31,7 +31,8 @@ fn name(group: &GroupId) -> String {
 }
 
 impl Tx<'_> {
-    /// Notes how a membership ended whose group is being deleted. A later one takes the place of an earlier one.
+    /// Notes how the membership of a group that is being deleted has ended. A later one takes the place of an earlier
+    /// one.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
@@ -44,7 +45,7 @@ impl Tx<'_> {
         self.set_meta(&name(group), &value)
     }
 
-    /// How the last membership ended of a group that was deleted.
+    /// The end of the last membership of a deleted group.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
@@ -65,8 +66,8 @@ impl Tx<'_> {
         }))
     }
 
-    /// Removes the client's values whose keys name the group, by its id or by one of its routing ids in hex, and those that
-    /// contain one of its routing ids in hex.
+    /// Removes the client's values whose keys name the group, by its id or by one of its routing ids in hex, and those
+    /// that contain one of its routing ids in hex.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.

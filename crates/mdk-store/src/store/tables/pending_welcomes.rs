@@ -1,5 +1,5 @@
-//! Welcomes that were taken up and whose invitation has no answer yet. They are among what is held, out of sight of all that
-//! waits, so that they go where the group goes.
+//! Welcomes that were taken up and whose invitation has no answer yet. They are rows of `held`, so they are deleted
+//! with the group. No query of waiting events returns them.
 
 use mdk_wire::GroupId;
 
@@ -10,7 +10,8 @@ const KEPT: &str = "SELECT event_id, group_id, event_json, received_at, reported
      WHERE group_id = ?1 AND reported = 3 ORDER BY seq";
 
 impl Tx<'_> {
-    /// Keeps a Welcome that is held no longer, however many there are: the caller bounds that. Its `loss` does not count.
+    /// Keeps a Welcome that is no longer held, with any number of others: the caller bounds them. Its `loss` does not
+    /// count.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -26,7 +27,7 @@ impl Tx<'_> {
         self.all(KEPT, [group.as_bytes()], read_held)
     }
 
-    /// Forgets them.
+    /// Forgets the kept Welcomes of a group.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

@@ -1,4 +1,4 @@
-//! Dedup: what already has a final result, by the id of the outer event or of the MLS message.
+//! Ids with a final result: of the outer event or of the MLS message. They keep anything from being processed twice.
 
 use mdk_wire::EventId;
 use rusqlite::params;
@@ -7,7 +7,7 @@ use crate::store::columns::{Columns, stored_enum};
 use crate::{Result, Tx};
 
 stored_enum! {
-    /// The final result that an id has.
+    /// The final result of an id.
     pub enum Seen {
         /// Processed or rejected for good.
         Done = 0,
@@ -29,7 +29,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Records a result. The first one stays: a later one for the same id is ignored.
+    /// Records a result. The first one stays, and a later one for the same id is ignored.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -41,7 +41,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Records that something is done, but only as far as an invitation goes that has no answer yet.
+    /// Records that an id is done, but only for an invitation that has no answer yet.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -53,7 +53,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets what was done as far as an invitation went. Reads all results there are.
+    /// Forgets the ids that were done for an invitation. Reads all results.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -62,7 +62,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets a result: what has this id may be processed once more.
+    /// Forgets a result: an event or message with this id may be processed once more.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -72,7 +72,7 @@ impl Tx<'_> {
     }
 }
 
-/// [`Seen::Done`], as far as an invitation goes: a number over all of [`Seen`].
+/// [`Seen::Done`] for one invitation only: a number above all of [`Seen`].
 fn done_for(invite: &EventId) -> i64 {
     let [a, b, c, d, e, f, g, ..] = *invite.as_bytes();
     i64::from_be_bytes([1, a, b, c, d, e, f, g])

@@ -11,7 +11,7 @@ use crate::{Result, Tx};
 pub struct RemovalRow {
     /// MLS group id.
     pub group: GroupId,
-    /// Who.
+    /// The account.
     pub account: PublicKey,
     /// Whether it stays a member, and is an admin no more.
     pub demoted: bool,
@@ -19,17 +19,17 @@ pub struct RemovalRow {
     pub commit: ContentId,
     /// The epoch that the commit led to.
     pub epoch: u64,
-    /// When the commit came, Unix milliseconds.
+    /// The arrival time of the commit, Unix milliseconds.
     pub made_at: u64,
-    /// Made by this account.
+    /// Whether this account made the commit.
     pub own: bool,
-    /// Commits follow until no other branch can undo it.
+    /// Whether commits follow until no other branch can undo it.
     pub seal: bool,
-    /// When another branch undid it; 0 while it holds.
+    /// The time at which another branch undid it; 0 while it holds.
     pub undone_at: Timestamp,
-    /// When it is made again at the earliest, Unix milliseconds.
+    /// The earliest time at which it is made again, Unix milliseconds.
     pub next_at: u64,
-    /// How often that was tried.
+    /// The number of attempts to make it again.
     pub attempts: u32,
 }
 guarded_debug!(RemovalRow { demoted, epoch, own, seal, undone_at, attempts });
@@ -88,7 +88,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets one. There need not be any.
+    /// Forgets a row, if it is there.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.

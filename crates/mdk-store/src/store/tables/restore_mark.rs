@@ -1,4 +1,4 @@
-//! What a restored database remembers: that its leaves are to be renewed.
+//! The mark of a restored database: its leaves are to be renewed.
 //!
 //! The row `restored_at` of `meta` holds the time, 8 bytes, and 16 bytes for each group whose leaf is not renewed yet:
 //! the beginning of a hash of its id, so that a deleted group leaves no trace here.
@@ -24,7 +24,7 @@ fn mark(group: &GroupId) -> [u8; MARK] {
 }
 
 impl Tx<'_> {
-    /// When this database was restored from a backup, in seconds since 1970; `None` if it never was.
+    /// The time at which this database was restored from a backup, in seconds since 1970; `None` if it never was.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
@@ -33,7 +33,7 @@ impl Tx<'_> {
     }
 
     /// Whether this account has to renew its leaf in the group before it sends there, because the database was restored
-    /// from a backup: whoever still has the old database has the same ratchet keys.
+    /// from a backup. A holder of the old database has the same ratchet keys.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.
@@ -41,8 +41,8 @@ impl Tx<'_> {
         Ok(self.restored()?.is_some_and(|(_, marks)| marks.contains(&mark(group))))
     }
 
-    /// Notes that the leaf was renewed, or that there is a new one: the group was deleted or joined anew. Writes nothing
-    /// if there is nothing to note.
+    /// Notes that the leaf was renewed, or that there is a new one because the group was deleted or joined anew. Writes
+    /// nothing if there is nothing to note.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails or the row cannot be decoded.

@@ -1,7 +1,7 @@
-//! What the history keeps of each member of a group: how many messages, and how many bytes they take.
+//! The share of each member of a group in the history: the number of messages, and their bytes.
 //!
-//! What the account itself said is not counted, nor what is left of a message that has gone. The sums are a table and not a
-//! question: who asks with each message must not read the history for it.
+//! Messages of the account itself are not counted, and neither is the rest of a message that has gone. The sums are a
+//! table and not a query: a check with each message must not read the history for it.
 
 use mdk_wire::{GroupId, PublicKey};
 use rusqlite::{Row, params};
@@ -10,7 +10,7 @@ use crate::store::columns::{Columns, encode_list, guarded_debug};
 use crate::store::tables::message_row::{MessageRow, MessageStatus};
 use crate::{Result, Tx};
 
-/// What a message takes beside its text and tags, in bytes: its row and its entries in the indexes.
+/// The bytes of a message beside its text and tags: its row and its entries in the indexes.
 pub const ROW_BYTES: u64 = 512;
 
 // (the row of the whole group names nobody)
@@ -22,14 +22,14 @@ pub(crate) const SHARE: &str =
     "SELECT messages, bytes FROM shares WHERE group_id = ?1 AND sender = ?2";
 const LARGEST: &str = "SELECT sender FROM shares WHERE group_id = ?1 AND sender <> x'' \
      ORDER BY CASE WHEN ?2 THEN bytes ELSE messages END DESC LIMIT 1";
-/// Counts anew, of one group or of all.
+/// Counts one group or all anew.
 pub(crate) const RECOUNT: &str = "INSERT INTO shares (group_id, sender, messages, bytes, cut) \
      SELECT group_id, sender, count(*), sum(octet_length(content) + octet_length(tags) + 512), 0 FROM messages \
      WHERE mine = 0 AND status <> 3 AND (?1 IS NULL OR group_id = ?1) GROUP BY group_id, sender \
      UNION ALL SELECT group_id, x'', count(*), sum(octet_length(content) + octet_length(tags) + 512), 0 FROM messages \
      WHERE mine = 0 AND status <> 3 AND (?1 IS NULL OR group_id = ?1) GROUP BY group_id";
 
-/// What is kept of a member, or of all of a group.
+/// The share of a member, or of a whole group.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Share {
     /// Messages of every kind.
@@ -45,7 +45,7 @@ fn read_weight(row: &Row<'_>) -> Result<(GroupId, PublicKey, i64)> {
 }
 
 impl Tx<'_> {
-    /// What is kept of a member of a group, or of everybody.
+    /// The share of a member of a group, or of everybody.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -58,7 +58,7 @@ impl Tx<'_> {
         Ok(share.unwrap_or_default())
     }
 
-    /// Of whom most is kept, in bytes or in messages.
+    /// The member with the largest share, in bytes or in messages.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
@@ -68,7 +68,7 @@ impl Tx<'_> {
         })
     }
 
-    /// A message came.
+    /// Adds a message that came.
     pub(crate) fn add_to_share(&self, row: &MessageRow) -> Result<()> {
         if row.mine || row.status == MessageStatus::Expired {
             return Ok(());
@@ -89,7 +89,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Makes a change to the message at this position that may leave less of it, and not its place.
+    /// Makes a change to the message at this position. The change may leave less of it, but keeps its place.
     pub(crate) fn reweighed<T>(&self, seq: i64, change: impl FnOnce() -> Result<T>) -> Result<T> {
         let before = self.one(WEIGHT, [seq], read_weight)?;
         let result = change()?;

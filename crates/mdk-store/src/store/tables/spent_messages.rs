@@ -1,4 +1,4 @@
-//! Messages that a group has no room for: that somebody said something stays, and nothing of what.
+//! Messages for which a group has no room: the fact that an account said something stays, and nothing of the content.
 
 use mdk_wire::{EventId, GroupId, PublicKey};
 use rusqlite::params;
@@ -10,13 +10,13 @@ use crate::{Result, Tx};
 
 pub(crate) const SPENT: &str = "DELETE FROM messages INDEXED BY messages_spent WHERE group_id = ?1 AND \
      authenticator = ?2 AND sender = ?3 AND status = 3 AND expires_at IS NULL AND seq < ?4";
-// Each message is walked over once for a sender: the walk goes on where it has ended.
+// Each message is read once for a sender: the next walk goes on from the end of the last one.
 const OLDEST: &str = "SELECT seq FROM messages NOT INDEXED WHERE seq > (SELECT cut FROM shares WHERE group_id = ?1 \
      AND sender = ?2) AND group_id = ?1 AND sender = ?2 AND mine = 0 AND status <> 3 ORDER BY seq LIMIT ?3";
 
 impl Tx<'_> {
-    /// Takes away up to `most` messages of a member, the oldest first, as [`Tx::spend_message`] does, with the keys of
-    /// their files, until `enough` says so of what is left. Gives how many went.
+    /// Removes up to `most` messages of a member, the oldest first, as [`Tx::spend_message`] does, with the keys of
+    /// their files, until `enough` returns `true` for the remaining share. Returns the number of removed messages.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
@@ -45,8 +45,8 @@ impl Tx<'_> {
         Ok(gone)
     }
 
-    /// Stores that somebody said something, and nothing of what: who has said more than is kept still counts for the state
-    /// that it was said in. Of one sender in one state the last one stays. Returns its position.
+    /// Stores that an account said something, and nothing of the content. A member who has said more than is kept still
+    /// counts for the state in which it was said. The last one of one sender in one state stays. Returns its position.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -66,7 +66,7 @@ impl Tx<'_> {
         Ok(seq)
     }
 
-    /// Takes away what somebody said as [`Tx::insert_spent`] would not have kept it. No such message: nothing happens.
+    /// Removes the parts of a message that [`Tx::insert_spent`] would not have kept. No such message: nothing happens.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.

@@ -1,4 +1,4 @@
-//! How many messages of a group are unread, asked and kept right.
+//! The number of unread messages of a group, queried and kept right.
 
 use mdk_wire::GroupId;
 use rusqlite::params;
@@ -12,8 +12,8 @@ const COUNTS: &str = "SELECT group_id, mine = 0 AND status = 0 AND kind <> 5 AND
      FROM messages WHERE seq = ?1";
 
 impl Tx<'_> {
-    /// Number of valid messages of others above `after_seq`, without kinds 5, 7 and 1009. Asked again with the same
-    /// `after_seq`, only what came in between is looked at.
+    /// The number of valid messages of others above `after_seq`, without kinds 5, 7 and 1009. A second question with
+    /// the same `after_seq` looks only at the messages since the first.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails.
@@ -33,7 +33,7 @@ impl Tx<'_> {
         Ok(count.unread)
     }
 
-    /// Makes a change to the message at this position, which gives its position after it.
+    /// Makes a change to the message at this position. The change returns the position after it.
     pub(crate) fn recounted(&self, seq: i64, change: impl FnOnce() -> Result<i64>) -> Result<i64> {
         if self.unread.is_empty() {
             return change();
@@ -86,7 +86,8 @@ mod tests {
         }
     }
 
-    /// What is kept, what a count from nothing gives, and how many messages the question looked at.
+    /// Compares the kept count and a count from nothing with `expected`, and the messages that the question read with
+    /// `looked_at`.
     #[track_caller]
     fn asks(store: &mut Store, after: i64, expected: u64, looked_at: u64) {
         let group = row(1, Keys::generate().public_key(), false).group;
@@ -119,7 +120,7 @@ mod tests {
         asks(&mut store, 0, 10_002, 5);
         asks(&mut store, 0, 10_002, 0);
 
-        // What changes a message changes the count.
+        // A change of a message changes the count.
         store
             .write(|tx| {
                 tx.erase_message(1)?;
@@ -139,7 +140,7 @@ mod tests {
         store.write(|tx| tx.show_message_last(6)).unwrap();
         asks(&mut store, 0, 9_999, 1);
 
-        // What is undone was never counted.
+        // Messages that are undone were never counted.
         let group = row(1, sender, false).group;
         store
             .write(|tx| {

@@ -1,7 +1,7 @@
-//! What an archive says: the rows of every table, whatever pages they lay on.
+//! The content of an archive: the rows of every table, independent of their pages.
 //!
-//! Rows rather than a copy of the file: deleted content on free pages does not travel, nothing is written to disk but
-//! the archive, and a reader builds the schema itself, so an archive cannot bring triggers or views along.
+//! The archive holds rows and no copy of the file. Deleted content on free pages does not travel. Nothing is written to
+//! disk but the archive. A reader builds the schema itself, so an archive cannot bring triggers or views along.
 //!
 //! ```text
 //! content = start table* end
@@ -46,11 +46,11 @@ pub(crate) enum Record<'a> {
         columns: &'a [String],
     },
     Row(&'a [Cell]),
-    /// The file may still go on behind it, and then none of this counts.
+    /// The file may still go on behind it. Then none of this counts.
     End,
 }
 
-/// What stands at the end.
+/// The summary at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Summary {
     pub(crate) rows: u64,
@@ -100,7 +100,7 @@ impl<W: Write> Encoder<W> {
         self.out.write(text.as_bytes())
     }
 
-    /// Begins a row; as many cells follow as the table has columns.
+    /// Begins a row. As many cells follow as the table has columns.
     pub(crate) fn row(&mut self) -> Result<(), ArchiveError> {
         self.rows += 1;
         self.out.write(b"R")
@@ -177,7 +177,7 @@ impl Decoder {
             }
             b'T' => {
                 let name = text(from)?;
-                // In the order of their names, so none comes twice.
+                // Tables come in the order of their names, so none comes twice.
                 if !self.columns.is_empty() && name <= self.name {
                     return Err(ArchiveError::Malformed);
                 }
@@ -212,7 +212,7 @@ impl Decoder {
         }
     }
 
-    /// What the end said; nothing before it.
+    /// The summary that the end gave; before the end, an empty one.
     pub(crate) fn summary(&self) -> Summary {
         self.end.unwrap_or_default()
     }
@@ -246,7 +246,7 @@ fn cell(from: &mut Opener<impl Read>) -> Result<Cell, ArchiveError> {
     })
 }
 
-/// A length and as many bytes. What cannot come any more is not allocated.
+/// A length and as many bytes. Nothing is allocated for a length that the rest of the archive cannot hold.
 fn bytes(from: &mut Opener<impl Read>) -> Result<Zeroizing<Vec<u8>>, ArchiveError> {
     let length = u32::from_be_bytes(array(from)?);
     if u64::from(length) > from.remaining() {

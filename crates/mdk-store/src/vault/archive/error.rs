@@ -1,4 +1,4 @@
-//! What can go wrong with a backup.
+//! The errors of a backup.
 
 use std::io;
 
@@ -9,7 +9,7 @@ pub(crate) enum ArchiveError {
     NotABackup,
     /// It does not authenticate under this passphrase.
     Refused,
-    /// It authenticates but its content makes no sense: written by a newer version, or our bug.
+    /// It authenticates but its content makes no sense. A newer version wrote it, or we have a bug.
     Malformed,
     /// More than the format can hold.
     TooLong,

@@ -1,4 +1,4 @@
-//! The header: which key derivation with which parameters, authenticated by what it derives.
+//! The header: which key derivation with which parameters. The key that it derives authenticates it.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use hmac::{Hmac, Mac};
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::ArchiveError;
 
-/// What every archive begins with.
+/// The first bytes of every archive.
 pub(crate) const MAGIC: &[u8; 10] = b"mdk-backup";
 /// Version of the format, key derivation and cipher.
 const VERSION: u8 = 1;
@@ -24,7 +24,7 @@ const FIELDS: usize = MAGIC.len() + 2 + 12 + SALT + PREFIX + 1;
 /// Length of a header in bytes.
 pub(crate) const HEADER: usize = FIELDS + MAC;
 
-/// What deriving the key costs: also whoever tries passphrases.
+/// The cost of deriving the key. Every guess at the passphrase costs the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cost {
     /// Memory in KiB.
@@ -35,7 +35,8 @@ pub(crate) struct Cost {
     pub(crate) lanes: u32,
 }
 
-/// Which archives a reader accepts: cheap ones would have been easy to guess, dear ones are an attack on the reader.
+/// The archives that a reader accepts. A cheap one would have been easy to guess. A dear one is an attack on the
+/// reader.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) least: Cost,
@@ -44,12 +45,12 @@ pub(crate) struct Bounds {
 }
 
 impl Cost {
-    /// What a backup is written with: 64 MiB and 3 passes.
+    /// The cost of a backup that we write: 64 MiB and 3 passes.
     pub(crate) const DEFAULT: Self = Self { memory: 64 * 1024, passes: 3, lanes: 1 };
 }
 
 impl Bounds {
-    /// What a restore accepts: from the default to 256 MiB, 10 passes and 4 lanes.
+    /// The costs that a restore accepts: from the default to 256 MiB, 10 passes and 4 lanes.
     pub(crate) const DEFAULT: Self = Self {
         least: Cost::DEFAULT,
         most: Cost { memory: 256 * 1024, passes: 10, lanes: 4 },
@@ -63,13 +64,13 @@ impl Bounds {
     }
 }
 
-/// The fields of a header and the exact bytes that say them.
+/// The fields of a header and their exact bytes.
 pub(crate) struct Header {
     bytes: [u8; HEADER],
     cost: Cost,
 }
 
-/// What a passphrase and a header give.
+/// The keys that a passphrase and a header give.
 pub(crate) struct Keys {
     pub(super) chunks: Secret<32>,
     header: Secret<32>,

@@ -53,7 +53,7 @@ pub(crate) fn unlock(
     Ok((header, keys))
 }
 
-/// Reads everything behind the header and gives each record to `sink`. What `sink` got may only be kept if this
+/// Reads everything behind the header and gives each record to `sink`. The records may only be kept if this
 /// returns `Ok`: only then was the end of the file seen and authenticated.
 pub(crate) fn read<E: From<ArchiveError>>(
     header: &Header,

@@ -19,11 +19,11 @@ pub(crate) const TAG: usize = 16;
 
 /// The cipher with its place in the stream.
 struct Place {
-    // Its bytes are the key itself.
+    // The bytes of the cipher are the key itself.
     cipher: LockedBox<XChaCha20Poly1305>,
     header: [u8; HEADER],
     prefix: [u8; PREFIX],
-    /// Bytes of content in a chunk; only the last one has fewer, but never none.
+    /// Bytes of content in a chunk. Only the last chunk has fewer, and it is never empty.
     chunk: usize,
     /// Number of the next chunk; `None` when there can be no more.
     next: Option<u32>,
@@ -42,7 +42,7 @@ impl Place {
         }
     }
 
-    /// The nonce of the next chunk. After a last one there is no next.
+    /// The nonce of the next chunk. No chunk follows the last one.
     fn nonce(&mut self, last: bool) -> Result<XNonce, ArchiveError> {
         let number = self.next.ok_or(ArchiveError::TooLong)?;
         self.next = if last { None } else { number.checked_add(1) };
@@ -73,7 +73,7 @@ impl<W: Write> Sealer<W> {
     /// Appends content.
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), ArchiveError> {
         while !bytes.is_empty() {
-            // Sealed only when more follows, so that the last chunk is never empty.
+            // A chunk is sealed only when more follows, so that the last chunk is never empty.
             if self.chunk.len() == self.place.chunk {
                 self.seal(false)?;
             }
@@ -87,7 +87,7 @@ impl<W: Write> Sealer<W> {
     fn seal(&mut self, last: bool) -> Result<(), ArchiveError> {
         let nonce = self.place.nonce(last)?;
         let Place { cipher, header, .. } = &self.place;
-        // Each chunk has a key of its own, made of that of all.
+        // Each chunk has a key of its own, derived from the key of all.
         let tag = apart(|| cipher.encrypt_in_place_detached(&nonce, header, &mut self.chunk))
             .map_err(|_| ArchiveError::TooLong)?;
         self.chunk.extend_from_slice(&tag);
@@ -113,10 +113,10 @@ impl<W: Write> Sealer<W> {
 pub(crate) struct Opener<R> {
     place: Place,
     input: R,
-    /// Bytes of the archive, by which a length in the content is bounded.
+    /// Bytes of the archive. They bound a length in the content.
     length: u64,
     consumed: u64,
-    /// The chunk, and after it one byte of the next: whether there is one tells whether this one is the last.
+    /// The chunk, and after it one byte of the next. A chunk without that byte is the last one.
     chunk: Undumped,
     ahead: Option<u8>,
     at: usize,
@@ -124,7 +124,7 @@ pub(crate) struct Opener<R> {
 }
 
 impl<R: Read> Opener<R> {
-    /// `input` stands behind the header; the whole archive has `length` bytes.
+    /// Reads from `input`, which is behind the header. The whole archive has `length` bytes.
     pub(crate) fn new(header: &Header, keys: &Keys, input: R, length: u64) -> Self {
         Self {
             place: Place::new(header, keys),
@@ -160,7 +160,7 @@ impl<R: Read> Opener<R> {
         let read = self.input.by_ref().take(wanted).read_to_end(&mut self.chunk);
         let opened = read.map_err(ArchiveError::from).and_then(|_| self.open());
         if opened.is_err() {
-            // What did not authenticate is not there.
+            // Bytes that did not authenticate are dropped.
             self.chunk.clear();
             self.last = true;
         }
@@ -205,7 +205,7 @@ impl<R: Read> Opener<R> {
             return Err(ArchiveError::Malformed);
         }
         if !self.last {
-            // Either the chunks do not authenticate, which is said, or there is content behind the end.
+            // Either the chunks do not authenticate, and `advance` says so, or there is content behind the end.
             self.advance()?;
             return Err(ArchiveError::Malformed);
         }

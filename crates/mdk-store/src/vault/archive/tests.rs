@@ -1,4 +1,4 @@
-//! What is written comes back; what was changed does not. Costs and chunks are small here and only here: a
+//! Tests that written content comes back and changed content does not. Costs and chunks are small here and only here: a
 //! restore accepts neither.
 #![allow(clippy::unwrap_used)]
 
@@ -90,7 +90,7 @@ fn every_length_around_a_chunk_comes_back() {
         assert!(back == content);
         opener.finish().unwrap();
     }
-    // No content at all is not a stream: the end of the file alone must not look like one.
+    // A stream without content does not exist: the end of the file alone must not look like one.
     let mut opener = Opener::new(&header, &keys, &b""[..], HEADER as u64);
     assert_eq!(opener.fill(&mut [0]), Err(ArchiveError::Refused));
 }
@@ -114,7 +114,7 @@ fn costs_out_of_bounds_are_refused_before_anything_is_derived() {
         bad[at..at + 4].copy_from_slice(&u32::to_be_bytes(value));
         assert_eq!(open(&bad, PASSPHRASE), Err(ArchiveError::NotABackup), "{at} {value}");
     }
-    // What a restore accepts begins where a backup is written, so the archives of this file are not among it.
+    // A restore accepts no cost below that of a written backup. So it refuses the archives of this file.
     let mut input = &good[..];
     let real = unlock(&mut input, PASSPHRASE, &Bounds::DEFAULT).map(|_| ());
     assert_eq!(real, Err(ArchiveError::NotABackup));

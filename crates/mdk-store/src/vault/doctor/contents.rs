@@ -1,4 +1,4 @@
-//! What can be seen of the database with its key.
+//! The part of the report that needs the key of the database.
 
 use mdk_wire::Secret;
 use rusqlite::Connection;
@@ -14,10 +14,10 @@ use crate::{
     store::schema,
 };
 
-/// What to do about a file that is too short.
+/// The advice for a file that is too short.
 pub(super) const CUT: &str = "restore a complete copy, or save what is left with `mdk salvage`";
 
-/// Whether the key opens the first page, and what that page says.
+/// Reports whether the key opens the first page, and what that page holds.
 pub(super) fn look(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secret<32>) {
     let opened = match key_fits(place, place.name(), key) {
         Ok(true) => {
@@ -38,18 +38,18 @@ pub(super) fn look(report: &mut DoctorReport, place: &Place, family: &Family, ke
     versions(report, &conn);
 }
 
-/// Whether the file has all the pages that it says it has, apart from those that stand in its log still. Opening refuses it
-/// otherwise, or what is asked of it later.
+/// Whether the file has all the pages that its header counts, apart from pages that are still in its log. A file that
+/// lacks some is refused when it is opened, or fails in a later query.
 fn length(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secret<32>) {
     let size = family.get("").map_or(0, std::fs::Metadata::len);
     let log = match family.has_file("-wal") {
         true => files::open(&place.path(&name(place, "-wal"))).ok(),
         false => None,
     };
-    // A log that cannot be read may have any page.
+    // Any page may be in a log that cannot be read.
     let Ok(database) = files::open(&place.path(place.name())) else { return };
     let Ok(log) = Log::read(log.as_deref(), &database) else { return };
-    // Which is said, and opening gets no further.
+    // The report says so already, and opening gets no further.
     if log.is_damaged() {
         return;
     }
@@ -64,7 +64,7 @@ fn length(report: &mut DoctorReport, place: &Place, family: &Family, key: &Secre
     }
 }
 
-/// The versions of the library; that of the file needs its key.
+/// The versions of the library. The version of the file needs its key.
 pub(super) fn versions_unseen(report: &mut DoctorReport) {
     let supported = schema::SUPPORTED;
     let text = format!("schemas up to {supported} are read; that of the file needs its key");

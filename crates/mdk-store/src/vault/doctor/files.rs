@@ -15,12 +15,12 @@ use crate::{
     sqlcipher::{MAGIC, SALT, log_is_damaged},
 };
 
-/// Room that is wanted besides what a copy of the database takes.
+/// Room that is wanted besides the room for a copy of the database.
 const ROOM: u64 = 64 << 20;
 /// Room without which even small writes fail soon.
 const LEAST_ROOM: u64 = 4 << 20;
 
-/// What stands beside the database under its name: a suffix, what it is, and whether it is a leftover.
+/// The files beside the database under its name: a suffix, its meaning, and whether it is a leftover.
 const FAMILY: [(&str, &str, bool); 19] = [
     ("", "database file", false),
     ("-wal", "write-ahead log", false),
@@ -43,14 +43,14 @@ const FAMILY: [(&str, &str, bool); 19] = [
     (".key.new", "key file of an interrupted re-key", true),
 ];
 
-/// Names of the family that may be open to others without harm: they hold no content and no key.
+/// Names of the family that may be open to others without harm. They hold no content and no key.
 const HARMLESS: [&str; 2] = [".lock", ".keyinfo"];
 
 /// The files that exist.
 #[derive(Default)]
 pub(super) struct Family {
     found: Vec<(&'static str, Metadata)>,
-    /// Whether others are known not to exist.
+    /// Whether all other files are known not to exist.
     pub(super) seen: bool,
 }
 
@@ -87,10 +87,10 @@ pub(super) fn name(place: &Place, suffix: &str) -> OsString {
     with_suffix(place.name(), suffix)
 }
 
-/// The directory: there, ours, private, on a good file system, with room.
+/// The directory: it exists, is ours, is private, and lies on a good file system with room.
 ///
 /// # Errors
-/// Whether there is a database cannot be seen, and the report says why.
+/// The error means that nothing tells whether there is a database. The report says why.
 pub(super) fn directory(
     report: &mut DoctorReport,
     path: &Path,
@@ -210,7 +210,7 @@ fn mode_of_directory(report: &mut DoctorReport, _place: &Place) {
     );
 }
 
-/// The files: kinds, owners, links, modes, and what should not be there.
+/// The files: kinds, owners, links, modes, and leftovers.
 pub(super) fn family(report: &mut DoctorReport, place: Option<&Place>, seen: bool) -> Family {
     let mut family = Family { found: Vec::new(), seen };
     let Some(place) = place else { return family };
@@ -241,7 +241,7 @@ pub(super) fn family(report: &mut DoctorReport, place: Option<&Place>, seen: boo
     family
 }
 
-/// What is wrong with a file by what the file system says about it.
+/// The fault of a file, as its metadata show it.
 #[cfg(unix)]
 fn problem(meta: &Metadata, role: &str, harmless: bool) -> Option<(Level, String, &'static str)> {
     use std::os::unix::fs::MetadataExt;
@@ -277,7 +277,7 @@ fn problem(meta: &Metadata, role: &str, _harmless: bool) -> Option<(Level, Strin
         .then(|| (Level::Error, format!("the {role} is not a regular file"), "move it away"))
 }
 
-/// What should not be there. `record` is what stands beside the database, if it can be read.
+/// The files that should not be there. `record` is the record beside the database, if it can be read.
 pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Option<&Record>) {
     const TOPIC: &str = "leftovers";
     let of_a_rekey = record.is_some_and(|record| record.other_key.is_some());
@@ -313,7 +313,7 @@ pub(super) fn leftovers(report: &mut DoctorReport, family: &Family, record: Opti
     }
 }
 
-/// What is wrong with a write-ahead log that nobody has open.
+/// The faults of a write-ahead log that nobody has open.
 pub(super) fn log(report: &mut DoctorReport, place: &Place, family: &Family) {
     const TOPIC: &str = "database";
     let size = |suffix| family.get(suffix).map_or(0, Metadata::len);
@@ -335,8 +335,8 @@ pub(super) fn log(report: &mut DoctorReport, place: &Place, family: &Family) {
     }
 }
 
-/// Whether somebody has the database open. Takes a shared lock for a moment if the lock file names a holder, or may have
-/// had no room for that; an opener of just that moment may be told that it is busy.
+/// Whether somebody has the database open. Takes a shared lock for a moment if the lock file names a holder, or may
+/// have had no room for a name. Another opener in just that moment may be told that the database is busy.
 pub(super) fn lock(report: &mut DoctorReport, place: Option<&Place>, family: &Family) -> bool {
     const TOPIC: &str = "lock";
     let (Some(place), true) = (place, family.has_file(".lock")) else {
@@ -348,7 +348,7 @@ pub(super) fn lock(report: &mut DoctorReport, place: Option<&Place>, family: &Fa
         return false;
     };
     let mut text = String::new();
-    // Whoever lets go empties the file; a holder without room on the disk has written nothing.
+    // A holder empties the file when it lets go. A holder without room on the disk has written nothing.
     let empty = matches!(file.by_ref().take(16).read_to_string(&mut text), Ok(0));
     if empty && place.free_bytes().is_ok_and(|free| free >= LEAST_ROOM) {
         report.say(Level::Ok, TOPIC, "free");
@@ -380,7 +380,7 @@ pub(super) fn lock(report: &mut DoctorReport, place: Option<&Place>, family: &Fa
     }
 }
 
-/// The place of a file, `None` if there is no directory for it yet. Never makes a directory.
+/// The place of a file. `None`: there is no directory for it yet. Never makes a directory.
 fn place_of(path: &Path) -> Result<Option<Place>, OpenError> {
     names::check(path, FileRole::Database)?;
     let parent = match path.parent() {

@@ -1,4 +1,4 @@
-//! The key, and what can be seen of the database with it.
+//! The key, and the part of the report that needs it.
 
 use std::{fs::File, io::Read, sync::mpsc, thread, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{
     sqlcipher::{MAGIC, PAGE, key_fits},
 };
 
-/// How to open a database without its record.
+/// The advice for opening a database without its record.
 const IN_FULL: &str = "name the key in full: the service and the key id in the keyring, the path of the key file, or the \
      passphrase; where kernel keyutils hold a key that a re-key has made, the key id with what follows it there, ID#GENERATION";
 
 const PUT_BACK: &str = "put the key back; a new one cannot open old data";
 
-/// How long a key source may take to answer.
+/// The time in which a key source has to answer.
 const PATIENCE: Duration = Duration::from_millis(800);
 
 pub(super) fn look(
@@ -37,7 +37,7 @@ pub(super) fn look(
     held: bool,
 ) {
     let exists = family.get("").is_some();
-    // A database in use is not opened: in the same process that would end the locks that SQLite has on it.
+    // A database in use is not opened. Opening it in the same process would end the locks that SQLite has on it.
     let page = match place {
         Some(place) if family.has_file("") && !held => first_page(place),
         _ => None,
@@ -62,7 +62,7 @@ pub(super) fn look(
     };
     match (place, page) {
         _ if !exists && family.seen => no_database(report, place, key, record.is_some()),
-        // Looking for the key reads the record in the usual way, which would narrow its mode.
+        // The usual search for the key reads the record and would narrow its mode.
         (Some(place), Some(_)) if sound && answered && !family.would_be_narrowed(".keyinfo") => {
             if let Some(key) = given(report, place, key) {
                 contents::look(report, place, family, &key);
@@ -72,7 +72,7 @@ pub(super) fn look(
     }
 }
 
-/// The first page as it stands in the file; shorter if the file is.
+/// The first page as the file has it. It is shorter if the file is.
 fn first_page(place: &Place) -> Option<Vec<u8>> {
     let mut page = Vec::with_capacity(PAGE);
     let file = files::open(&place.path(place.name())).ok()?;
@@ -80,7 +80,7 @@ fn first_page(place: &Place) -> Option<Vec<u8>> {
     Some(page)
 }
 
-/// What the file looks like without a key. Whether a key may open it.
+/// Reports on the file without a key. Returns whether a key may open it.
 fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, held: bool) -> bool {
     const TOPIC: &str = "database";
     let log = family.get("-wal").map_or(0, std::fs::Metadata::len);
@@ -119,7 +119,7 @@ fn database(report: &mut DoctorReport, family: &Family, page: Option<&[u8]>, hel
     false
 }
 
-/// The side record, if there is one that can be read. Read here, because the usual way may narrow its mode.
+/// The side record, if it can be read. It is read here, because the usual way may narrow its mode.
 pub(super) fn record(place: &Place, family: &Family) -> Option<Record> {
     if !family.has_file(".keyinfo") {
         return None;
@@ -127,11 +127,11 @@ pub(super) fn record(place: &Place, family: &Family) -> Option<Record> {
     let mut text = Vec::new();
     let read = File::open(place.path(&name(place, ".keyinfo")))
         .and_then(|file| file.take(key_metadata::MAX_LEN + 1).read_to_end(&mut text));
-    // As opening understands it, or it would be refused there what is called good here.
+    // The record is parsed as opening parses it. Otherwise opening could refuse what is called good here.
     read.ok().and_then(|_| key_metadata::parse(&text))
 }
 
-/// What the record says, and whether the key is there. Whether its source answered.
+/// Reports on the record and on whether its key is there. Returns whether the source of the key answered.
 fn recorded(
     report: &mut DoctorReport,
     place: &Place,
@@ -142,7 +142,7 @@ fn recorded(
     const TOPIC: &str = "key";
     let look = |slot| apart(|| location::present(place, slot, PATIENCE));
     let (mut slot, mut found) = (&record.key, look(&record.key));
-    // Page 1 says which of two counts: that one of them is there is enough.
+    // Page 1 says which of two keys counts. One of them is enough.
     if let Some(other) = &record.other_key
         && !matches!(found, Ok(Presence::There) | Err(OpenError::KeyringTimeout { .. }))
         && let Ok(Presence::There) = look(other)
@@ -199,7 +199,7 @@ fn recorded(
     answered
 }
 
-/// What the record says beside where the key is: a store that forgets, a re-key that is not finished.
+/// The rest of the record, beside the place of the key: a store that forgets, and a re-key that is not finished.
 fn unfinished(report: &mut DoctorReport, record: &Record) {
     const TOPIC: &str = "key";
     if record.key.store.as_deref() == Some("keyutils") {
@@ -223,7 +223,7 @@ fn unfinished(report: &mut DoctorReport, record: &Record) {
     }
 }
 
-/// A key that opening did not remove. `ask` says that there is time to ask a keyring for it.
+/// A key that opening did not remove. `ask`: there is time to ask a keyring for it.
 fn left(report: &mut DoctorReport, place: &Place, record: &Record, ask: bool) {
     let Some(slot) = &record.left else { return };
     let unasked = slot.source == "keyring" && !ask;
@@ -266,7 +266,7 @@ fn advice(error: &OpenError) -> &'static str {
     }
 }
 
-/// A key for a database that is not there: whether its keyring answers.
+/// Reports on the key of a database that does not exist: whether its keyring answers.
 fn no_database(report: &mut DoctorReport, place: Option<&Place>, key: &DatabaseKey, known: bool) {
     let DatabaseKey::Keyring(ring) = key else {
         report.say(Level::Note, "key", format!("the key would come from {}", key.source()));

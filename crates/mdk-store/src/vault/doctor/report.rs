@@ -1,6 +1,6 @@
-//! What a report says.
+//! The findings of a report.
 
-/// How serious a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// As it should be.
@@ -17,14 +17,14 @@ pub enum Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// How serious.
+    /// The severity.
     pub level: Level,
-    /// What it is about: `directory`, `filesystem`, `space`, `files`, `database`, `leftovers`, `lock`, `key`, `versions`,
+    /// The topic: `directory`, `filesystem`, `space`, `files`, `database`, `leftovers`, `lock`, `key`, `versions`,
     /// `build`, `clock`, `memory` or `core`.
     pub topic: &'static str,
-    /// What was found: no path, no secret; the service id and the key id may appear.
+    /// The finding, without paths and secrets. The service id and the key id may appear.
     pub text: String,
-    /// What to do about it.
+    /// The advice.
     pub hint: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub struct DoctorReport {
 }
 
 impl DoctorReport {
-    /// The most serious level in it; `Ok` when there is nothing.
+    /// The most serious level of all findings; `Ok` when there are none.
     #[must_use]
     pub fn worst(&self) -> Level {
         self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
@@ -47,7 +47,7 @@ impl DoctorReport {
         self.findings.push(Finding { level, topic, text: text.into(), hint: None });
     }
 
-    /// Says something else about a topic than that all is well.
+    /// Replaces the finding that all is well with a topic.
     pub(super) fn correct(
         &mut self,
         level: Level,

@@ -1,4 +1,4 @@
-//! What the library and the machine are like.
+//! The library and the machine.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,10 +7,10 @@ use rusqlite::Connection;
 use super::{DoctorReport, Level, files::Family};
 use crate::sqlcipher::{configure, connection::Conn};
 
-/// 2024-01-01 and 2100-01-01 in seconds since 1970: before one and after the other no clock is right.
+/// 2024-01-01 and 2100-01-01 in seconds since 1970. A clock outside of them is wrong.
 const EARLIEST: u64 = 1_704_067_200;
 const LATEST: u64 = 4_102_444_800;
-/// How far a file may be ahead of the clock.
+/// The most that a file may be ahead of the clock.
 const SKEW: Duration = Duration::from_secs(300);
 
 pub(super) fn look(report: &mut DoctorReport, family: &Family) {
@@ -66,11 +66,11 @@ fn clock(report: &mut DoctorReport, family: &Family, now: SystemTime) {
     }
 }
 
-/// What the system allows for memory with secrets in it.
+/// The limits of the system for memory with secrets in it.
 #[cfg(unix)]
 fn limits(report: &mut DoctorReport) {
     use rustix::process::{Resource, getrlimit};
-    /// What the locked pages of keys and of SQLCipher want.
+    /// The bytes that keys and SQLCipher want to lock.
     const WANTED: u64 = 8 << 20;
     match getrlimit(Resource::Memlock).current {
         Some(limit) if limit < WANTED => report.advise(

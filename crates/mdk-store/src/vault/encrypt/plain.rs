@@ -12,17 +12,18 @@ use crate::{
     vault::{VaultError, look::Source},
 };
 
-/// How long another program may take to let go of the file.
+/// The time in which another program has to let go of the file.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Moves the log of a plain database into its file, and opens it for reading. The log stays, to be wiped. As long as the
-/// source lives, no other program can read or write the file through SQLite: the owner lock is ours alone.
+/// Moves the log of a plain database into its file, and opens the file for reading. The log stays, to be wiped. No
+/// other program can read or write the file through SQLite as long as the source lives. The owner lock keeps out only
+/// our own software.
 pub(super) fn settle_plain(source: &Source) -> Result<Conn, VaultError> {
     guard(source, writable(&source.place)?, move_log)?;
     readable(source, false)
 }
 
-/// Locks the file, for as long as the source lives, and does something under the lock.
+/// Locks the file for as long as the source lives, and does something under the lock.
 fn guard(
     source: &Source,
     mut conn: Conn,
@@ -30,7 +31,7 @@ fn guard(
 ) -> Result<(), VaultError> {
     let try_once = |conn: &Connection| match alone(conn) {
         Ok(()) => (true, doubted(source, work(conn))),
-        // Damage is seen when the file is locked already.
+        // The file is locked already when damage is seen.
         Err(VaultError::Damaged) => (true, doubted(source, Err(VaultError::Damaged))),
         Err(error) => (false, Err(error)),
     };
@@ -43,8 +44,8 @@ fn guard(
     if !locked {
         return done;
     }
-    // Not on Windows, where SQLite's open files cannot be removed. Also when it failed: SQLite makes an empty log for
-    // its lock, which the source removes.
+    // The lock is kept also after a failure: SQLite makes an empty log for it, which the source removes. It is not kept
+    // on Windows, where files that SQLite has open cannot be removed.
     if cfg!(unix) {
         source.guard_with(conn);
     }
@@ -59,16 +60,17 @@ fn move_log(conn: &Connection) -> Result<(), VaultError> {
     if busy != 0 { Err(StoreError::Busy.into()) } else { Ok(()) }
 }
 
-/// Takes SQLite's exclusive lock on the file and keeps it until the connection is closed. A reader that is just there gets
-/// a moment.
+/// Takes SQLite's exclusive lock on the file and keeps it until the connection is closed. Another reader gets a moment
+/// to finish.
 fn alone(conn: &Connection) -> Result<(), VaultError> {
     conn.busy_timeout(PATIENCE).map_err(OpenError::from)?;
-    // Both: the mode makes the lock stay when the transaction, without which it would be taken later only, is over.
+    // Both are needed. The mode makes the lock stay when the transaction is over. The transaction takes it now and not
+    // later.
     conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT")
         .map_err(|error| damage(error.into()))
 }
 
-/// What SQLite calls damage is that of the source, and still to be doubted: see [`twice`].
+/// SQLite means the source when it says damaged. That is still to be doubted: see [`twice`].
 pub(super) fn damage(error: StoreError) -> VaultError {
     match error {
         StoreError::Corrupt => VaultError::Damaged,
@@ -76,8 +78,8 @@ pub(super) fn damage(error: StoreError) -> VaultError {
     }
 }
 
-/// What a connection found out about the source: damaged is what is found so twice, each time in files that can be read to
-/// their ends.
+/// The result of a connection to the source. Damage counts only if it is found twice, each time in files that can be
+/// read to their ends.
 fn doubted<T>(source: &Source, found: Result<T, VaultError>) -> Result<T, VaultError> {
     if matches!(found, Err(VaultError::Damaged)) {
         source.read_through()?;
@@ -89,14 +91,14 @@ fn doubted<T>(source: &Source, found: Result<T, VaultError>) -> Result<T, VaultE
 pub(super) fn read_plain(source: &Source) -> Result<Conn, VaultError> {
     let place = &source.place;
     if has_journal(place)? {
-        // To read it means to undo what an interrupted transaction has written.
+        // Reading it means undoing what an interrupted transaction has written.
         twice(source, || check_plain(&*writable(place)?))?;
     }
     // With a log the connection that reads takes the lock.
     if !source.has_log() {
         match writable(place) {
             Ok(conn) => guard(source, conn, |_| Ok(()))?,
-            // What cannot be written to needs no lock, and cannot be locked.
+            // A file that cannot be written to needs no lock, and cannot be locked.
             Err(VaultError::Open(OpenError::Store(StoreError::ReadOnly))) => {}
             Err(error) => return Err(error),
         }
@@ -109,7 +111,7 @@ fn readable(source: &Source, with_log: bool) -> Result<Conn, VaultError> {
     twice(source, || sound(look(&source.place, with_log)?))
 }
 
-/// Asks again if the source is said to be damaged: SQLite says it of a read that failed, too.
+/// Asks again if the source is said to be damaged. SQLite also says that of a read that failed.
 pub(super) fn twice<T>(
     source: &Source,
     ask: impl Fn() -> Result<T, VaultError>,
@@ -120,7 +122,7 @@ pub(super) fn twice<T>(
     }
 }
 
-/// Opens a source for reading. One that ends too early is damaged.
+/// Opens a source for reading. A file that ends too early is damaged.
 fn look(place: &Place, with_log: bool) -> Result<Conn, VaultError> {
     let plain = ReadOnly { with_log, ..ReadOnly::plain(place, place.name()) };
     open_read_only(&plain).map_err(|error| match error {
@@ -134,7 +136,7 @@ fn has_journal(place: &Place) -> Result<bool, VaultError> {
     Ok(place.inspect(&name, FileRole::Database)?.is_some_and(|found| found.size > 0))
 }
 
-/// The connection, if what it reads is ours and whole.
+/// Returns the connection if its database is ours and whole.
 fn sound(conn: Conn) -> Result<Conn, VaultError> {
     check_plain(&conn)?;
     let line = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
@@ -148,7 +150,8 @@ fn sound(conn: Conn) -> Result<Conn, VaultError> {
     }
 }
 
-/// The code of a read that failed, if one of the lines says so: what could not be read is not known to be damaged.
+/// The code of a read that failed, if one of the lines has one. A page that could not be read is not known to be
+/// damaged.
 fn unread(text: &str) -> Option<i32> {
     text.split("error code").skip(1).find_map(|rest| {
         let rest = rest.trim_start_matches(['=', ' ']);
@@ -158,7 +161,7 @@ fn unread(text: &str) -> Option<i32> {
     })
 }
 
-/// That the file is ours, and of a schema that this version knows.
+/// Fails unless the file is ours, and of a schema that this version knows.
 fn check_plain(conn: &Connection) -> Result<(), VaultError> {
     let found: i32 = conn
         .query_row("PRAGMA application_id", [], |row| row.get(0))

@@ -1,7 +1,8 @@
-//! Rows of a damaged database, read through SQL past what cannot be read, into a new one.
+//! Copies the rows of a damaged database, read through SQL past unreadable pages, into a new one.
 //!
-//! SQLCipher gives a connection up once it has met a damaged page, so each stretch of rows that ends at one is followed by a new
-//! connection. What lies behind is found by row numbers: a search leads past the damaged page, unless that leads to others.
+//! SQLCipher gives a connection up once it has met a damaged page. So each stretch of rows that ends at one is followed
+//! by a new connection. Rows behind the damage are found by row numbers: a search leads past the damaged page, unless
+//! that page leads to others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,34 +14,34 @@ use crate::{
     vault::{Progress, Stage, VaultError, look::Source, rows},
 };
 
-/// Rows after which what was written is moved out of the write-ahead log.
+/// Rows after which written rows are moved out of the write-ahead log.
 const COMMIT_EVERY: u64 = 2000;
-/// New connections for one table: some for each row on a damaged page.
+/// The most new connections for one table. Each row on a damaged page takes some.
 const MOST_TRIES: u32 = 5000;
 /// Bytes of a row above which a part of it may lie on pages of its own.
 const MAY_OVERFLOW: usize = 400;
-/// How far behind damage the next row number is looked for.
+/// The farthest distance behind damage at which the next row number is looked for.
 const FARTHEST: i64 = 1 << 40;
 
-/// What was lost of one table.
+/// The losses of one table.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Loss {
-    /// Rows that an index lists, or that do not fit the schema, and that were not saved.
+    /// Rows that were not saved: an index lists them, or they do not fit the schema.
     pub(super) rows: u64,
-    /// The groups of these, where the index says it.
+    /// The groups of these, where the index has them.
     pub(super) groups: BTreeSet<Vec<u8>>,
     /// Rows may be missing that nothing lists.
     pub(super) unlisted: bool,
 }
 
-/// How many rows, and the groups of those of which it is known.
+/// The number of rows, and their groups where these are known.
 type Listed = (u64, BTreeSet<Vec<u8>>);
 
-/// How far a stretch of rows was read.
+/// The end of a stretch of rows.
 enum Stretch {
-    /// To its end.
+    /// The end of the rows that were asked for.
     Whole,
-    /// To damage, behind the row of this number if there was one before it.
+    /// Damage, behind the row of this number if there was a row before it.
     Until(Option<i64>),
 }
 
@@ -53,7 +54,7 @@ pub(super) struct Copy<'a> {
     pub(super) losses: BTreeMap<String, Loss>,
     written: u64,
     tries: u32,
-    /// Damage was met, and the files can be read to their ends all the same.
+    /// Damage was met, although the files can be read to their ends.
     doubted: bool,
 }
 
@@ -61,7 +62,7 @@ pub(super) struct Copy<'a> {
 struct Table {
     name: String,
     columns: Vec<String>,
-    /// Of one without row numbers.
+    /// The key of a table without row numbers.
     key: Vec<String>,
     has_row_numbers: bool,
     /// Row numbers that were saved.
@@ -102,7 +103,8 @@ impl<'a> Copy<'a> {
             false => {
                 let order = table.key.join(", ");
                 let back = format!("{} DESC", table.key.join(" DESC, "));
-                // From both ends: a search leads past damage only where it is known what to search for.
+                // The table is read from both ends: a search leads past damage only where it is known what to search
+                // for.
                 matches!(self.stretch(table, &order, None, progress)?, Stretch::Until(_))
                     && matches!(self.stretch(table, &back, None, progress)?, Stretch::Until(_))
             }
@@ -121,20 +123,21 @@ impl<'a> Copy<'a> {
         Ok(())
     }
 
-    /// Reads a table with row numbers. Whether anything in it could not be read.
+    /// Reads a table with row numbers. Returns whether anything in it could not be read.
     fn by_number(
         &mut self,
         table: &mut Table,
         progress: &mut Progress<'_>,
     ) -> Result<bool, VaultError> {
-        // Below zero are the rows that are written most often (`store/mls/rows.rs`): few, so both ends will do.
+        // The rows that are written most often have numbers below zero (`store/mls/rows.rs`). They are few, so reading
+        // from both ends will do.
         let below = (i64::MIN, -1);
         let mut lost = matches!(self.down(table, below, progress)?, Stretch::Until(_))
             && matches!(self.up(table, below, progress)?, Stretch::Until(_));
         let mut first = 0;
         while let Stretch::Until(last) = self.up(table, (first, i64::MAX), progress)? {
             first = last.map_or(first, |last| last.saturating_add(1));
-            // Ever farther away, until there is something again.
+            // The search goes ever farther away, until there is a row again.
             let mut step = 1;
             let behind = loop {
                 let from = first.saturating_add(step);
@@ -157,7 +160,8 @@ impl<'a> Copy<'a> {
         Ok(lost)
     }
 
-    /// Reads what can be read of the rows between two numbers, of which the first may be damaged. Whether any could not.
+    /// Reads the readable rows between two numbers. The row of the first number may be damaged. Returns whether any
+    /// could not be read.
     fn between(
         &mut self,
         table: &mut Table,
@@ -201,7 +205,7 @@ impl<'a> Copy<'a> {
         self.stretch(table, "rowid DESC", Some(range), progress)
     }
 
-    /// Reads rows in this order until there are none, or one cannot be read, and writes them.
+    /// Reads rows in this order and writes them, until there are none or one cannot be read.
     fn stretch(
         &mut self,
         table: &mut Table,
@@ -235,7 +239,8 @@ impl<'a> Copy<'a> {
                 let number: i64 = row.get(0).map_err(StoreError::from)?;
                 let values = (1..=table.columns.len()).map(|n| row.get::<_, Value>(n));
                 let values = values.collect::<Result<Vec<_>, _>>().map_err(StoreError::from)?;
-                // Of the last page of a long value SQLCipher gives zeros if it is damaged, and says so to who asks next.
+                // SQLCipher gives zeros for the last page of a long value if that page is damaged. It says so only to
+                // the next query.
                 if size(&values) > MAY_OVERFLOW && !is_sound(&from) {
                     return Ok(Stretch::Until(last));
                 }
@@ -256,7 +261,7 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// What looks like damage may be a read that the system refuses: then nothing is said of the file.
+    /// Fails if the system refuses a read: damage may be only that, and then nothing is said of the file.
     fn doubt(&mut self, last: Option<i64>) -> Result<Stretch, VaultError> {
         if !self.doubted {
             self.source.read_through()?;
@@ -373,7 +378,8 @@ fn table(conn: &Connection, name: &str) -> Result<Table, StoreError> {
     Ok(Table { name: name.to_owned(), columns, key, has_row_numbers, saved: BTreeSet::new() })
 }
 
-/// Indexes that list all rows of a table with row numbers, each with its column of groups; those that have one come first.
+/// Indexes that list all rows of a table with row numbers, each with its column of groups. Indexes with such a column
+/// come first.
 fn indexes(conn: &Connection, table: &Table) -> Result<Vec<(String, Option<String>)>, StoreError> {
     if !table.has_row_numbers {
         return Ok(Vec::new());

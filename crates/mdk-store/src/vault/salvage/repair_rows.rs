@@ -1,4 +1,4 @@
-//! What was saved is made to fit together again, so that the engine opens it.
+//! Makes the saved rows fit together again, so that the engine opens them.
 
 use rusqlite::{Connection, params, types::Value};
 
@@ -11,30 +11,30 @@ type Result<T> = std::result::Result<T, StoreError>;
 const UNRECOVERABLE: u8 = crate::GroupStatus::Unrecoverable as u8;
 /// Groups that this account takes part in, or that end.
 const LIVE: &str = "status IN (0, 1, 2, 3, 6, 9)";
-/// Groups that end, and have lost the state that ends them: a state made from their row would only say that they go on.
+/// Groups that end, and have lost the state that ends them. A state made from their row would only say that they go on.
 const ENDLESS: &str = "SELECT group_id FROM groups AS g WHERE status = 9 AND NOT EXISTS \
      (SELECT 1 FROM nodes AS n WHERE n.group_id = g.group_id AND n.authenticator = g.authenticator)";
 
-/// What was done.
+/// The repairs that were made.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Repaired {
-    /// Groups that had lost their row, and have one again for the sake of their messages.
+    /// Groups that had lost their row, and got a new one for the sake of their messages.
     pub(super) rebuilt: u64,
     /// Groups whose MLS state is incomplete.
     pub(super) unrecoverable: u64,
-    /// Rows that belonged to nothing that is left.
+    /// Rows that refer to something that is lost.
     pub(super) dropped: u64,
     /// The account's signing key is lost.
     pub(super) identity_lost: bool,
 }
 
-/// Repairs the database. `mls` says which rows of OpenMLS are known to be missing.
+/// Repairs the database. `mls` has the rows of OpenMLS that are known to be missing.
 pub(super) fn repair(conn: &Connection, mls: Option<&Loss>) -> Result<Repaired> {
     let mut repaired = Repaired { rebuilt: rebuild_groups(conn)?, ..Repaired::default() };
     repaired.unrecoverable = repaired.rebuilt;
     repaired.identity_lost = forget_identity(conn)?;
     if repaired.identity_lost || mls.is_some_and(|loss| loss.unlisted) {
-        // Their leaves are signed with a key that is gone; or nothing shows of which of them some state is missing.
+        // The leaves of these groups are signed with a key that is gone; or nothing shows which groups have lost state.
         repaired.unrecoverable +=
             give_up(conn, &format!("SELECT group_id FROM groups WHERE {LIVE}"))?;
     }
@@ -56,8 +56,8 @@ pub(super) fn repair(conn: &Connection, mls: Option<&Loss>) -> Result<Repaired> 
     Ok(repaired)
 }
 
-/// Groups whose row is lost but of which messages are left get one again: without a name, and unrecoverable. Their
-/// history can be read that way.
+/// Makes a row for each group that has lost it and still has messages: without a name, and unrecoverable. The history
+/// of the group can be read that way.
 fn rebuild_groups(conn: &Connection) -> Result<u64> {
     let mut lost = conn.prepare(
         "SELECT group_id, min(created_at), max(epoch) FROM messages AS m WHERE NOT EXISTS \
@@ -87,7 +87,7 @@ fn rebuild_groups(conn: &Connection) -> Result<u64> {
     Ok(lost.len() as u64)
 }
 
-/// Without its signing key the account starts as a new device. `true`: there was one before.
+/// The account without its signing key starts as a new device. `true`: there was an account before.
 fn forget_identity(conn: &Connection) -> Result<bool> {
     const NAMES: &str = "name IN ('account', 'mls_signature_key', 'identity_proof')";
     let count = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -101,7 +101,7 @@ fn forget_identity(conn: &Connection) -> Result<bool> {
     Ok(true)
 }
 
-/// Marks groups as unrecoverable and removes what waits for their state. Returns how many there were.
+/// Marks groups as unrecoverable and removes rows that wait for their state. Returns the number of groups.
 fn give_up(conn: &Connection, groups: &str) -> Result<u64> {
     let groups = conn
         .prepare(groups)?
@@ -117,7 +117,7 @@ fn give_up(conn: &Connection, groups: &str) -> Result<u64> {
     Ok(groups.len() as u64)
 }
 
-/// Removes the state of a group and what waits for it; history stays.
+/// Removes the state of a group and the rows that wait for it. Its history stays.
 fn clear(conn: &Connection, group: &[u8]) -> Result<()> {
     for (table, column) in [
         ("mls_rows", "scope"),
@@ -144,7 +144,7 @@ fn drop_strays(conn: &Connection) -> Result<u64> {
             [],
         )?;
     }
-    // Their place in the history may be given to another message.
+    // The place of a lost message in the history may be given to another message.
     dropped += conn.execute(
         "DELETE FROM file_keys WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.seq = message \
          AND m.group_id = file_keys.group_id AND m.status NOT IN (1, 3))",
@@ -156,13 +156,13 @@ fn drop_strays(conn: &Connection) -> Result<u64> {
     )?;
     dropped +=
         conn.execute("DELETE FROM outbox WHERE finished_at IS NULL AND event_json IS NULL", [])?;
-    // Without its row a commit cannot become true.
+    // A commit without its row cannot become true.
     dropped += conn.execute(
         "DELETE FROM outbox WHERE finished_at IS NULL AND purpose = 1 AND NOT EXISTS \
          (SELECT 1 FROM commits WHERE commits.id = pending)",
         [],
     )?;
-    // Nobody could be invited with these. New ones are published instead.
+    // A key package without its private part invites nobody. New ones are published instead.
     dropped += conn.execute(
         "DELETE FROM key_packages WHERE used = 0 AND replaced_at IS NULL AND NOT EXISTS \
          (SELECT 1 FROM mls_rows WHERE scope = x'' AND label = 34 AND key = reference)",
@@ -171,7 +171,7 @@ fn drop_strays(conn: &Connection) -> Result<u64> {
     Ok(dropped as u64)
 }
 
-/// What can be told from the row of a group is made anew: its route and the tip of its branch.
+/// Makes the route and the tip of the branch anew from the row of a group.
 fn complete_groups(conn: &Connection) -> Result<()> {
     conn.execute(
         &format!(
@@ -190,7 +190,7 @@ fn complete_groups(conn: &Connection) -> Result<()> {
         ),
         [],
     )?;
-    // Numbers of messages are given again after the newest ones are lost; new messages must not count as read.
+    // Numbers of messages are given again after the newest ones are lost. New messages must not count as read.
     conn.execute(
         "UPDATE groups SET last_read = min(last_read, (SELECT coalesce(max(seq), 0) FROM messages))",
         [],

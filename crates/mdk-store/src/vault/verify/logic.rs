@@ -1,4 +1,4 @@
-//! What must hold between rows, whatever the schema allows. Each rule counts the rows that break it.
+//! The rules between rows that the schema cannot hold. Each rule counts the rows that break it.
 
 use rusqlite::Connection;
 
@@ -8,13 +8,13 @@ use crate::{OpenError, sqlcipher::connection::Conn, store::tables::groups::GROUP
 /// Live groups that lack one of the MLS rows without which OpenMLS does not load a group.
 ///
 /// The numbers are those of `store/mls/rows.rs`: join configuration, tree, interim transcript hash, group context,
-/// confirmation tag, state, message secrets, resumption PSKs, own leaf index and epoch secrets. Left, removed, disbanded
-/// and unrecoverable groups have none.
+/// confirmation tag, state, message secrets, resumption PSKs, own leaf index and epoch secrets. Left, removed,
+/// disbanded and unrecoverable groups have none.
 pub(crate) const INCOMPLETE_GROUPS: &str = "SELECT group_id FROM groups AS g WHERE status IN (0, 1, 2, 3, 6, 9) AND \
      (SELECT count(DISTINCT label) FROM mls_rows WHERE scope = g.group_id \
       AND label IN (1, 4, 5, 6, 7, 8, 9, 10, 11, 12)) < 10";
 
-/// What is wrong, and how many times it is.
+/// A fault, and the query that counts it.
 struct Rule {
     what: &'static str,
     count: &'static str,
@@ -58,7 +58,7 @@ const RULES: [Rule; 17] = [
     ),
     rule(
         "retained states are empty",
-        // One that we had no leaf in is empty.
+        // The state of an epoch in which we had no leaf is empty.
         "SELECT count(*) FROM nodes AS n JOIN groups AS g USING (group_id) WHERE g.status IN (1, 2, 3, 6, 9) \
          AND n.canonical = 1 AND n.removed = 0 AND n.epoch < g.epoch AND length(n.state) = 0",
     ),
@@ -108,8 +108,8 @@ const RULES: [Rule; 17] = [
     ),
 ];
 
-/// All rules. One that cannot be checked does not end the others: they get a new connection, because SQLCipher gives
-/// one up once it has met a damaged page. `ask` may stop it between two rules.
+/// All rules. A rule that cannot be checked does not end the others. They get a new connection, because SQLCipher gives
+/// one up once it has met a damaged page. `ask` may stop the work between two rules.
 pub(super) fn all(
     connect: &dyn Fn() -> Result<Conn, OpenError>,
     lines: &mut Vec<String>,
@@ -126,7 +126,7 @@ pub(super) fn all(
             Ok(line) => lines.extend(line),
             Err(()) => {
                 lines.push(format!("not checked: whether {what}"));
-                // First the old one ends: beside a log it holds an exclusive lock.
+                // The old connection ends first: beside a log it holds an exclusive lock.
                 drop(conn.take());
                 conn = connect().ok();
             }
@@ -164,7 +164,7 @@ fn each(mut rule: impl FnMut(&str, &str) -> Result<(), VaultError>) -> Result<()
         "groups in use lack parts of their MLS state",
         &format!("SELECT count(*) FROM ({INCOMPLETE_GROUPS})"),
     )?;
-    // The rows of MLS have a rule of their own, for those of the account.
+    // The rows of MLS have a rule of their own, because some belong to the account.
     let of_groups =
         GROUP_TABLES.iter().filter(|(table, _)| !matches!(*table, "groups" | "mls_rows"));
     for (table, column) in of_groups {

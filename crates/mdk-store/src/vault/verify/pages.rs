@@ -1,4 +1,4 @@
-//! Authenticating every page of a file and what stands in its log.
+//! Authenticates every page of a file and of its log.
 
 use mdk_wire::Secret;
 use rusqlite::Connection;
@@ -14,16 +14,16 @@ use crate::{
     vault::{Progress, Stage, VaultError, error, look::Source, scratch::Scratch},
 };
 
-/// A database that nobody writes to, with what stands in its log, and how it is opened.
+/// A database that nobody writes to, with the content of its log, and the way to open it.
 pub(crate) struct Settled {
-    /// Where there is a log: a copy, into which it was moved as SQLite reads it.
+    /// A copy, where there is a log. The log was moved into it as SQLite reads it.
     copy: Option<Scratch>,
     original: Place,
-    /// The one that the record has, where the file begins with another.
+    /// The salt of the record, where the file begins with another.
     salt: Option<[u8; SALT]>,
     /// Pages that are not authentic, ascending.
     pub(crate) bad: Vec<u32>,
-    /// The first page can be read, though its salt may be hit.
+    /// The first page can be read, though its salt may be damaged.
     pub(crate) has_page_1: bool,
 }
 
@@ -43,7 +43,7 @@ impl Settled {
             Self { copy: None, original, salt: None, bad: Vec::new(), has_page_1: false };
         if !log.pages.is_empty() {
             let copy = Scratch::of(&source.place)?;
-            // Without success there is the file as it is: damage in it is found below.
+            // The file stays as it is if this fails. Damage in it is found below.
             let _ = move_log(&copy.place, key);
             settled.copy = Some(copy);
         }
@@ -76,12 +76,12 @@ impl Settled {
         Ok(sqlcipher::bad_pages(&conn)?)
     }
 
-    /// Where it lies.
+    /// The place of the file.
     fn place(&self) -> &Place {
         self.copy.as_ref().map_or(&self.original, |copy| &copy.place)
     }
 
-    /// Opens it for reading; with `cut` also if it ends too early.
+    /// Opens the file for reading; with `cut` also if it ends too early.
     pub(crate) fn connect(&self, key: &Secret<32>, cut: bool) -> Result<Conn, OpenError> {
         let place = self.place();
         let what = ReadOnly { salt: self.salt, cut, ..ReadOnly::keyed(place, place.name(), key) };
@@ -89,7 +89,7 @@ impl Settled {
     }
 }
 
-/// Moves the log of a copy into it.
+/// Moves the log of a copy into the copy.
 fn move_log(place: &Place, key: &Secret<32>) -> Result<(), OpenError> {
     let name = place.name();
     let conn = open_read_only(&ReadOnly { with_log: true, ..ReadOnly::keyed(place, name, key) })?;
@@ -97,7 +97,7 @@ fn move_log(place: &Place, key: &Secret<32>) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// What may be wrong with the log, and may be what a process left that ended while it wrote.
+/// The remarks about the log: a fault, or the leftover of a process that ended while it wrote.
 pub(super) fn remarks(log: &Log) -> Vec<String> {
     match log.doubtful_frames {
         0 => Vec::new(),
@@ -105,7 +105,7 @@ pub(super) fn remarks(log: &Log) -> Vec<String> {
     }
 }
 
-/// What is wrong with the lengths of the file and its log.
+/// The faults in the lengths of the file and its log.
 pub(super) fn lines(
     source: &Source,
     log: &Log,
@@ -113,7 +113,7 @@ pub(super) fn lines(
 ) -> Result<Vec<String>, OpenError> {
     let mut lines = Vec::new();
     let (pages, rest) = (source.size / PAGE as u64, source.size % PAGE as u64);
-    // A log may hold what an interrupted write of the file lacks.
+    // The log may hold the bytes that an interrupted write of the file lacks.
     if rest != 0 && log.pages.is_empty() {
         lines.push(format!("the file ends in the middle of a page, after {rest} bytes of it"));
     }
@@ -127,7 +127,7 @@ pub(super) fn lines(
         }
         _ => {}
     }
-    // What is reported is what SQLite would read.
+    // The report follows what SQLite would read.
     if log.foreign {
         lines.push(FOREIGN_LOG.to_owned());
     } else if log.lost_frames > 0 {
@@ -155,8 +155,8 @@ pub(crate) fn of_last(pages: u64) -> String {
     )
 }
 
-/// Moves the log of an open database into its file and authenticates every page, on SQLite's own descriptor. `place` is where
-/// it lies.
+/// Moves the log of an open database into its file and authenticates every page, on SQLite's own descriptor. `place` is
+/// the place of the file.
 pub(crate) fn of_open(
     conn: &Connection,
     place: Option<&Place>,

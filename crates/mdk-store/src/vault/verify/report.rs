@@ -1,4 +1,4 @@
-//! What a proof found.
+//! The report of a proof.
 
 use crate::{files::Place, recovery::plain_copy};
 
@@ -7,31 +7,32 @@ const MAX_PAGES: usize = 1000;
 /// Most sentences of one kind that a report has.
 pub(super) const MAX_LINES: usize = 100;
 
-/// Said of what an interrupted encryption has left.
+/// The sentence about leftovers of an interrupted encryption.
 const PLAIN_COPY: &str = "an unencrypted copy of the database is still beside it (its name ends in .encrypt): the \
      encryption in place was interrupted. Encrypt once more with the same key, or open the database: that removes it";
 
-/// What `verify` found.
+/// The result of `verify`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// Pages in the file.
     pub pages: u64,
-    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000. A page whose newest version stands in
-    /// the write-ahead log is judged by that version.
+    /// Numbers (from 1) of pages that fail their HMAC, ascending, the first 1,000. A page whose newest version is
+    /// in the write-ahead log is judged by that version.
     pub bad_pages: Vec<u64>,
-    /// How many pages fail.
+    /// The number of pages that fail.
     pub bad_page_count: u64,
-    /// Pages of which the newest version was found in the write-ahead log.
+    /// Pages whose newest version was found in the write-ahead log.
     pub log_pages: u64,
-    /// What SQLite's `integrity_check` and `foreign_key_check` say, and what is wrong with the length of the file and
-    /// its log, without content; the first 100. Also that an interrupted encryption in place has left a plain copy.
+    /// The findings of SQLite's `integrity_check` and `foreign_key_check`, and faults in the length of the file and its
+    /// log, without content; the first 100. A plain copy that an interrupted encryption in place has left is named
+    /// here, too.
     pub structure: Vec<String>,
-    /// What does not fit together in groups and messages, without ids; the first 100.
+    /// The contradictions in groups and messages, without ids; the first 100.
     pub logic: Vec<String>,
-    /// What is no fault, and may hide one: that the last transaction in the write-ahead log does not count, because it is
-    /// damaged or was never finished. A process that is killed while it writes leaves that, and so does damage to what it
-    /// had written.
+    /// Remarks that are no fault, and may hide one: the last transaction in the write-ahead log does not count, because
+    /// it is damaged or was never finished. A process that is killed while it writes leaves that. Damage to a finished
+    /// transaction looks the same.
     pub remarks: Vec<String>,
 }
 
@@ -47,7 +48,7 @@ impl VerifyReport {
         self.bad_pages = bad.iter().take(MAX_PAGES).map(|&n| u64::from(n)).collect();
     }
 
-    /// `place` is that of the database, not of a copy of it.
+    /// `place` is the place of the database, not of a copy of it.
     pub(super) fn finish(mut self, place: Option<&Place>) -> Self {
         if place.is_some_and(plain_copy::is_there) {
             self.structure.insert(0, PLAIN_COPY.to_owned());

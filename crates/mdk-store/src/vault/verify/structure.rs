@@ -1,4 +1,4 @@
-//! What SQLite has to say about a database.
+//! The checks of SQLite.
 
 use rusqlite::Connection;
 
@@ -6,7 +6,7 @@ use super::report::MAX_LINES;
 use crate::vault::VaultError;
 use crate::{OpenError, sqlcipher::connection::Conn};
 
-/// Everything, on one connection. `ask` may stop it between two checks.
+/// All checks, on one connection. `ask` may stop the work between two checks.
 pub(super) fn all(
     conn: &Connection,
     lines: &mut Vec<String>,
@@ -19,8 +19,8 @@ pub(super) fn all(
     Ok(())
 }
 
-/// Each table by itself. SQLCipher gives a connection up once it has met a damaged page, so the next table gets a new one.
-/// `ask` may stop it between two tables.
+/// Checks each table by itself. SQLCipher gives a connection up once it has met a damaged page, so the next table gets
+/// a new one. `ask` may stop the work between two tables.
 pub(super) fn each_table(
     connect: &dyn Fn() -> Result<Conn, OpenError>,
     lines: &mut Vec<String>,
@@ -36,7 +36,7 @@ pub(super) fn each_table(
             None => found.push("not readable".to_owned()),
         }
         if !found.is_empty() {
-            // First the old one ends: beside a log it holds an exclusive lock.
+            // The old connection ends first: beside a log it holds an exclusive lock.
             drop(conn.take());
             conn = connect().ok();
         }
@@ -54,7 +54,7 @@ pub(crate) fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     .collect()
 }
 
-// What it says names tables, indexes, pages and row numbers; it quotes no value.
+// The sentences of SQLite name tables, indexes, pages and row numbers. They quote no value.
 fn integrity(conn: &Connection, table: Option<&str>, lines: &mut Vec<String>) {
     let sql = match table {
         None => format!("PRAGMA integrity_check({MAX_LINES})"),

@@ -13,7 +13,7 @@ fn group(n: u8) -> GroupId {
 
 fn event(n: u64) -> EventId {
     let mut id = [0; 32];
-    // Scattered, as hashes are.
+    // The ids are scattered, like hashes.
     id[..8].copy_from_slice(&n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
     EventId::from_bytes(id)
 }
@@ -34,7 +34,7 @@ fn welcome(of: u8, n: u64, size: usize) -> HeldRow {
     HeldRow { event_json: format!("{{\"kind\":1059,{}", "x".repeat(size)), ..row(of, n, size) }
 }
 
-/// Pages that this connection has looked at so far, whether they were in memory or not.
+/// The pages that this connection has looked at so far, in memory or not.
 fn pages(tx: &Tx<'_>) -> i64 {
     let mut sum = 0;
     for what in [ffi::SQLITE_DBSTATUS_CACHE_HIT, ffi::SQLITE_DBSTATUS_CACHE_MISS] {
@@ -61,7 +61,7 @@ fn most(tx: &Tx<'_>, calls: impl Iterator<Item = Result<()>>) -> i64 {
     most
 }
 
-/// What one more event costs does not depend on how many are held, and one that is refused costs less still.
+/// The cost of one more event does not depend on the number of held ones. A refused event costs less still.
 #[test]
 fn a_flood_costs_the_same_per_event_however_long_it_is() {
     let mut store = Store::in_memory().unwrap();
@@ -82,7 +82,7 @@ fn a_flood_costs_the_same_per_event_however_long_it_is() {
             let few = (most(tx, held(500)), most(tx, refused(10_000)));
             fill(520, 4_000);
             let many = (most(tx, held(4_000)), most(tx, refused(20_000)));
-            // A level more in the trees, a page that is split.
+            // The trees may have one more level, and a page may be split.
             assert!(many.0 <= 2 * few.0, "held: {few:?} pages with 500, {many:?} with 4,000");
             assert!(many.1 <= 2 * few.1, "refused: {few:?} pages with 500, {many:?} with 4,000");
             assert!(many.1 < 20, "{many:?}");
@@ -91,7 +91,7 @@ fn a_flood_costs_the_same_per_event_however_long_it_is() {
         .unwrap();
 }
 
-/// What is known of a group is what counting finds.
+/// The known sums of a group match a count.
 fn agrees(tx: &Tx<'_>) {
     for n in 1..=3 {
         let held = tx.held(&group(n)).unwrap();
@@ -184,7 +184,8 @@ fn a_group_holds_up_to_its_share_of_bytes() {
         .unwrap();
 }
 
-/// Welcomes take no room from what cannot be read, and need none of it. What only speaks of their kind is none.
+/// Welcomes take no room from unreadable events, and need none of it. An event that only mentions their kind is no
+/// Welcome.
 #[test]
 fn a_welcome_is_held_beside_the_share_of_a_group() {
     let size = usize::try_from(MAX_HELD_BYTES / 2).unwrap();
