@@ -10,27 +10,19 @@ from pathlib import Path
 import click
 
 from mdk import (
-    CannotFollow,
     Client,
     Event,
     EventId,
     GroupId,
-    HistoryGap,
-    HistoryTrimmed,
     Invited,
     Joined,
     Kind,
-    MembersChanged,
-    MessageDeleted,
     MessageEdited,
     MessageReceived,
-    MessagesInvalidated,
-    ReactionAdded,
-    Removed,
 )
 from mdk.errors import MdkError, NotConnected
 
-from . import cursors, output, records, running, session
+from . import cursors, happenings, output, records, running, session
 from .accounts import Account, account_options
 from .cursors import Cursor, CursorFile, CursorOfAccount
 from .exit_codes import ExitCode
@@ -202,47 +194,19 @@ class _Shown:
 
     def _line(self, happened: Event) -> str:
         match happened:
-            case MessageReceived(message):
+            case MessageReceived(message) | MessageEdited(message):
                 return records.message_line(message, where=self._where(happened))
-            case MessageEdited(message):
-                return records.message_line(message, where=self._where(happened))
-            case MessageDeleted():
-                what = "a message was deleted"
-            case ReactionAdded(reaction):
-                what = f"{records.short(reaction.sender)} reacts {records.one_line(reaction.emoji)}"
             case Invited(invite):
                 return f"invite: {records.invite_line(invite)}"
             case Joined(group):
                 return f"joined: {records.group_line(group)}"
-            case MembersChanged(added, removed):
-                parts = [f"{records.short(person)} is in" for person in sorted(added)]
-                parts += [
-                    f"{records.short(person)} is out" for person in sorted(removed | happened.left)
-                ]
-                what = ", ".join(parts)
-            case Removed():
-                what = "you are no longer a member"
-            case MessagesInvalidated(ids):
-                what = f"{output.count(len(ids), 'message')} belong to a branch that lost"
-            case HistoryGap():
-                missing = output.count(happened.count, "event")
-                what = (
-                    f"{missing} could not be read: a gap in the history"
-                    if happened.count
-                    else "not everything of one time could be had: maybe a gap in the history"
-                )
-            case HistoryTrimmed(sender):
-                what = (
-                    f"{records.short(sender)} has said more than is kept: the oldest of it is gone"
-                )
-            case CannotFollow():
-                what = (
-                    "a change of the group came too late to be judged: if it is silent from now on, "
-                    "let an admin remove and invite you again"
-                )
             case _:
-                return ""
-        return f"{self._where(happened)}{what}"
+                known = None
+                if happened.group_id is not None:
+                    known = self.client.groups.get(happened.group_id)
+                contested = known is not None and known.info.contested
+                what = happenings.words(happened, contested=contested)
+                return f"{self._where(happened)}{what}" if what else ""
 
     def _where(self, happened: Event) -> str:
         if self.group is not None or happened.group_id is None:

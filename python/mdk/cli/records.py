@@ -115,6 +115,8 @@ def group_line(group: GroupInfo) -> str:
         parts.append(f"{group.unread_count} unread")
     if group.state.value != "active":
         parts.append(group.state.value)
+    if group.contested:
+        parts.append("contested")
     return "  ".join(parts)
 
 
