@@ -15,6 +15,7 @@ from mdk import (
     EpochChanged,
     Event,
     GroupId,
+    GroupUpdated,
     Keys,
     RemovalUndone,
     Unrecoverable,
@@ -82,6 +83,21 @@ def test_the_end_of_a_group() -> None:
 
 def test_what_people_need_not_see_has_no_line() -> None:
     assert not shown(EpochChanged(GROUP, "1", old=1, new=2, commit=None))
+
+
+def test_a_group_that_one_relay_carries_alone() -> None:
+    info: Any = SimpleNamespace(relays=("wss://one.example",), contested=False)
+    lunch = SimpleNamespace(name="Lunch", info=info, relays_to_add=("wss://own.example",))
+    client: Any = SimpleNamespace(groups={GROUP: lunch})
+    listening = _Shown(client, None, None, Cursor(), as_json=False)
+    promoted = GroupUpdated(GROUP, "1", changed=frozenset({"admins"}), by=None, commit=None)
+    line = listening._line(promoted)
+    assert line.startswith("Lunch  one relay alone carries it (wss://one.example)")
+    assert "wss://own.example" in line
+    renamed = GroupUpdated(GROUP, "1", changed=frozenset({"name"}), by=None, commit=None)
+    assert not listening._line(renamed)
+    lunch.relays_to_add = ()
+    assert not listening._line(promoted)
 
 
 def test_every_line_is_one_and_short() -> None:

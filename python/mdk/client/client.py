@@ -192,6 +192,8 @@ class Client:
         self._spawn(say_farewells(self))
         if not settings.invites.is_manual:
             self._spawn(answer_all(self, settings.invites))
+        if settings.config.add_own_relays:
+            self._spawn(upkeep.add_own_relays(session))
         if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
             self._spawn(upkeep.renew_restored(self, RESTORED))
 
