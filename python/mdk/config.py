@@ -71,6 +71,11 @@ class Config:
     """Whether the picture of a group, encrypted, also goes to https://blossom.divine.video, and is looked for there
     last: other apps look nowhere else, whatever the group names. That server learns the size, the time and our address.
     False: only the servers of the account and of the group. Only Client has sockets."""
+    add_own_relays: bool = False
+    """Whether a group that names one relay only, as those that phones found do, is given the account's own relays as
+    well where this account is an admin: once a group, so that another admin who takes them out has the last word. One
+    relay that goes down silences such a group. The members, and these relays, then see that the group uses them. False:
+    Group.relays_to_add, `mdk listen` and `mdk groups` say which groups it is about. Only Client has sockets."""
     allow_loopback: bool = False
     """Whether relays that others name may be on loopback; for tests. Only Client has sockets."""
     allow_plaintext: bool = False
@@ -100,6 +105,7 @@ class Config:
         for name in (
             "strip_image_metadata",
             "use_picture_server",
+            "add_own_relays",
             "allow_loopback",
             "allow_plaintext",
         ):

@@ -347,6 +347,13 @@ class RelayStatus:
     although we authenticate."""
     next_attempt: datetime | None
     """When the next attempt is due, UTC."""
+    unanswered: int = 0
+    """How often it left an event or a request of ours without any answer for three seconds (or for as long as that was
+    waited for, if less): no OK, no event, no end."""
+    lost: int = 0
+    """Events of ours that it had acknowledged and did not have any more when it was asked for them, after a reconnect.
+    They were given to it again. Both count from when this process has the relay open, over all accounts that share it.
+    """
 
 
 _MAX_NAME = 255

@@ -111,6 +111,25 @@ def lonely(home: Home) -> Home:
     return home
 
 
+def test_groups_says_which_one_relay_carries_alone(lonely: Home) -> None:
+    """As phones found them: with a relay that is not the only one of the account."""
+    path, key = lonely.folder / "data" / "mdk" / "default" / "mdk.db", lonely.folder / "lonely.key"
+
+    async def found() -> None:
+        client = Client.open(path, key=DatabaseKey.from_file(key))
+        await client.start()
+        for name, relays in (("Lunch", ["wss://one.example"]), ("Dinner", [NOWHERE])):
+            client.engine.create_group(name, relays=relays).confirm()
+        await client.close()
+
+    asyncio.run(found())
+    done = lonely.mdk("groups")
+    assert done.code == 0, done.err
+    (said,) = [line for line in done.out.splitlines() if "one relay alone carries it" in line]
+    assert "(wss://one.example)" in said
+    assert NOWHERE in said
+
+
 def test_when_no_relay_was_reached_it_says_so(lonely: Home) -> None:
     for options in ((), ("--count", "1")):
         done = lonely.mdk("listen", "--for", "0.2", *options)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mdk import Delivery, GroupId, GroupInfo, GroupState, Keys, Mdk, errors
-from mdk.cli import output, qr, records, session
+from mdk import Delivery, GroupId, GroupInfo, GroupState, Keys, Mdk, RelayStatus, errors
+from mdk.cli import identity, output, qr, records, session
 from mdk.cli.app import app, run
 from mdk.cli.exit_codes import ExitCode
 from mdk.cli.key_record import recorded
@@ -204,6 +204,13 @@ def test_a_full_id_always_means_the_id(length: int) -> None:
         # Also when the group with this id is not here (any more).
         with pytest.raises(errors.GroupNotFound, match="no group"):
             session.pick([replace(trap, name=wanted)], wanted)
+
+
+def test_a_relay_that_does_not_answer_or_loses_events_is_shown() -> None:
+    well = RelayStatus("wss://a.example", "connected", None, None, None)
+    assert identity._relay_line(well) == "relay     wss://a.example  connected"
+    bad = replace(well, unanswered=4, lost=2)
+    assert identity._relay_line(bad).endswith("connected  [4 unanswered, 2 lost]")
 
 
 def test_the_bar() -> None:

@@ -311,6 +311,7 @@ async def test_what_a_relay_makes_up_is_counted(make_client: MakeClient, relay: 
     assert stats.events_rejected == 0
     assert stats.events_false > 0
     assert f"mdk_events_false_total {stats.events_false}" in stats.openmetrics()
+    assert "\nmdk_relay_lost 0\n" in stats.openmetrics()
 
 
 @pytest.mark.parametrize(

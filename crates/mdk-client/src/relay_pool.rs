@@ -378,6 +378,11 @@ impl Pool {
         info.map(|info| (*info).clone())
     }
 
+    /// Notes that a relay does not have so many events any more that it had acknowledged.
+    pub(crate) fn note_lost(&self, url: &str, account: &PublicKey, events: u64) {
+        self.find(url, account, |handle| handle.troubles.lost(events));
+    }
+
     /// How many events the relay says that it gives at one time, as far as that is known now.
     pub(crate) fn page_of(&self, url: &str) -> Option<usize> {
         let info = self.0.relays().info(url)?.known()?;
@@ -453,6 +458,8 @@ impl Inner {
             latency: None,
             last_error: None,
             next_attempt: None,
+            unanswered: 0,
+            lost: 0,
         }));
         let heard = Arc::new(AtomicU64::new(0));
         let mut accounts = Accounts::new(home.at.0.as_str().into());
@@ -461,7 +468,7 @@ impl Inner {
             options: self.options.clone(),
             dialer: self.dialer.clone(),
             info: info.clone(),
-            troubles,
+            troubles: troubles.clone(),
             status: status.clone(),
             commands: receiver,
             accounts,
@@ -474,7 +481,8 @@ impl Inner {
             home,
         };
         let task = tokio::spawn(worker.run());
-        Handle { commands, status, info, task, accounts: HashSet::new(), heard, full: false }
+        let (accounts, full) = (HashSet::new(), false);
+        Handle { commands, status, info, troubles, task, accounts, heard, full }
     }
 }
 

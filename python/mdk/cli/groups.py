@@ -6,7 +6,9 @@ from collections.abc import Mapping
 import click
 
 from mdk import Client, Delivery, GroupInfo, GroupState, Invite, InviteDeliveryChanged, PublicKey
+from mdk.client import spread
 from mdk.client.invites import is_beside
+from mdk.client.opening import own_relays
 from mdk.errors import GroupNotFound, InviteNotFound, LastAdmin, NotAllowed
 
 from . import output, records, refusals, running, session
@@ -48,7 +50,11 @@ def groups(account: Account, sync: bool, everything: bool, timeout: float, as_js
                 "exit_code": 0,
                 "groups": [records.document(info) for info in found],
             }
-            lines = [records.group_line(info) for info in found]
+            own, lines = own_relays(engine), list[str]()
+            for info in found:
+                lines.append(records.group_line(info))
+                if add := spread.to_add(info, engine.public_key, own):
+                    lines.append(f"            {records.one_line(spread.advice(info, add))}")
             output.show(as_json, document, lines or ["no groups yet"])
             return 0
 

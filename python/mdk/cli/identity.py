@@ -245,4 +245,10 @@ def whoami(
 def _relay_line(status: RelayStatus) -> str:
     # What a relay said is its own text.
     why = f": {records.one_line(status.last_error)}" if status.last_error else ""
-    return f"relay     {status.url}  {status.state}{why}"
+    counts = [
+        f"{count} {what}"
+        for count, what in ((status.unanswered, "unanswered"), (status.lost, "lost"))
+        if count
+    ]
+    marks = f"  [{', '.join(counts)}]" if counts else ""
+    return f"relay     {status.url}  {status.state}{why}{marks}"

@@ -14,12 +14,14 @@ from mdk import (
     Event,
     EventId,
     GroupId,
+    GroupUpdated,
     Invited,
     Joined,
     Kind,
     MessageEdited,
     MessageReceived,
 )
+from mdk.client import spread
 from mdk.errors import MdkError, NotConnected
 
 from . import cursors, happenings, output, records, running, session
@@ -199,7 +201,11 @@ class _Shown:
             case Invited(invite):
                 return f"invite: {records.invite_line(invite)}"
             case Joined(group):
-                return f"joined: {records.group_line(group)}"
+                return (
+                    f"joined: {records.group_line(group)}{self._advice(group.id, before=chr(10))}"
+                )
+            case GroupUpdated(changed) if happened.group_id and changed & {"admins", "relays"}:
+                return self._advice(happened.group_id)
             case _:
                 known = None
                 if happened.group_id is not None:
@@ -207,6 +213,14 @@ class _Shown:
                 contested = known is not None and known.info.contested
                 what = happenings.words(happened, contested=contested)
                 return f"{self._where(happened)}{what}" if what else ""
+
+    def _advice(self, group_id: GroupId, *, before: str = "") -> str:
+        """The line about a group that one relay alone carries; empty where there is nothing to add."""
+        known = self.client.groups.get(group_id)
+        add = () if known is None else known.relays_to_add
+        if known is None or not add:
+            return ""
+        return f"{before}{records.one_line(f'{known.name}  {spread.advice(known.info, add)}')}"
 
     def _where(self, happened: Event) -> str:
         if self.group is not None or happened.group_id is None:

@@ -39,7 +39,7 @@ class Client:
 
     Everything is done on the event loop that runs, and on threads that never call back. Any wait may be cancelled: what
     was begun then happens entirely or not at all, and a message or a change that is in the outbox is published all the
-    same. Use a client on one event loop.
+    same. A client belongs to the event loop that it was started on; on another one its calls raise WrongLoop.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -140,9 +140,12 @@ class Client:
             InvalidRelayUrl: one of them. InvalidInput: one of `blossom` is no https:// URL.
             Closed: the client was closed.
             Forked: it, or its pool, was opened before os.fork(), or an account was open then.
+            WrongLoop: it was started on another event loop.
         """
         if self._forked:
             self._session.feed.check()
+        if self._opened is not None:
+            self._opened.feed.on_its_loop()
         async with self._starting:
             if self._closing is not None:
                 raise Closed("the client is closed", hint=CLOSED)
@@ -189,6 +192,8 @@ class Client:
         self._spawn(say_farewells(self))
         if not settings.invites.is_manual:
             self._spawn(answer_all(self, settings.invites))
+        if settings.config.add_own_relays:
+            self._spawn(upkeep.add_own_relays(session))
         if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
             self._spawn(upkeep.renew_restored(self, RESTORED))
 
@@ -217,9 +222,14 @@ class Client:
         cut off, and a database in use is closed when that use ends. Nothing that was acknowledged is lost. Closing
         again waits for the same end, and closing in a child of os.fork() does nothing. It goes on to its end even if
         the wait for it is cancelled.
+
+        Raises:
+            WrongLoop: the event loop that it was started on goes on, and this is another one.
         """
         if self._forked:
             return
+        if self._opened is not None and not self._opened.feed.outlived:
+            self._opened.feed.on_its_loop()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="mdk-close")
         await upkeep.until_closed(self._closing, self._settings.drain)
@@ -227,6 +237,9 @@ class Client:
     async def _close(self) -> None:
         async with self._starting:
             tasks, self._tasks = self._tasks, set()
+            if self._opened is not None and self._opened.feed.outlived:
+                # With their loop they have ended.
+                tasks.clear()
             for task in tasks:
                 task.cancel()
             if tasks:
@@ -342,7 +355,9 @@ class Client:
         Raises:
             InvalidInput: `after` is not a cursor.
             TypeError: `after` is no text.
+            WrongLoop: the client was started on another event loop.
         """
+        self._session.feed.on_its_loop()
         return self._session.feed.events(0 if after is None else position_of(after))
 
     async def ready(self, timeout: float | None = None, *, reachable: bool = True) -> None:

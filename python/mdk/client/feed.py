@@ -18,11 +18,12 @@ from mdk.errors import (
     InvalidInput,
     MdkError,
     StorageError,
+    WrongLoop,
 )
 from mdk.events import Event, MessageReceived
 from mdk.values import GroupId, GroupInfo, GroupState
 
-from .runtime import Signal, growing, in_thread
+from .runtime import Signal, growing, in_thread, public_call, running_loop
 
 if TYPE_CHECKING:
     from mdk._mdk import Mdk, _Client
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("mdk.client")
 
 CLOSED = "Open the account again: Client.open()."
+_LOOP_ENDED = "Close the client and open the account again on this loop."
 _BATCH = 256
 _RECENT = 64
 """Events that are kept at hand for listeners who are at the present. Others read the log."""
@@ -81,6 +83,7 @@ class Feed:
         self._task: asyncio.Task[None] | None = None
         self._ended: BaseException | None = None
         self._pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._kept: set[GroupId] = set()
         """Groups that were kept while this reader read."""
         self._dropped: set[GroupId] = set()
@@ -99,6 +102,7 @@ class Feed:
         def read() -> tuple[int, list[GroupInfo]]:
             return self._mdk._last_cursor(), self._mdk.groups()
 
+        self._loop = asyncio.get_running_loop()
         last, groups = await in_thread(read)
         self.opened_at = self.position = self._before_recent = last
         self.groups = {group.id: group for group in groups}
@@ -109,7 +113,8 @@ class Feed:
         if self._ended is None:
             self._end(Closed("the client is closed", hint=CLOSED))
         task, self._task = self._task, None
-        if task is not None:
+        # With its loop it has ended.
+        if task is not None and not self.outlived:
             task.cancel()
             await asyncio.wait([task])
 
@@ -211,11 +216,33 @@ class Feed:
 
         Raises:
             Forked: it was opened before the fork.
+            WrongLoop: another event loop runs here than the one that it was started on.
         """
         if self.forked:
             raise Forked("opened before os.fork(); the child process cannot use it")
+        self.on_its_loop()
         if self._ended is not None:
             raise self._ended
+
+    @property
+    def outlived(self) -> bool:
+        """Whether the event loop that it was started on has ended."""
+        return self._loop is not None and self._loop.is_closed()
+
+    def on_its_loop(self) -> None:
+        """Raise where another event loop runs: what it would wait for is given on the first one only.
+
+        Raises:
+            WrongLoop: it does; the message names the call of the program.
+        """
+        here = running_loop()
+        if here is None or self._loop is None or here is self._loop:
+            return
+        ended = ", and that one has ended" if self.outlived else ""
+        raise WrongLoop(
+            f"{public_call()}: this client was started on another event loop{ended}",
+            hint=_LOOP_ENDED if self.outlived else None,
+        )
 
     async def current(self) -> None:
         """Wait until this reader has read what the engine has now: until then a group may be behind.
@@ -285,9 +312,11 @@ class Feed:
         Raises:
             InvalidInput: `after` lies ahead of the log: it is the cursor of another account, or newer than a backup.
             Forked: the account was opened before os.fork().
+            WrongLoop: another event loop runs here than the one that it was started on.
         """
         if self.forked:
             self.check()
+        self.on_its_loop()
         if after > self.position:
             last = await in_thread(self._mdk._last_cursor)
             if after > last:

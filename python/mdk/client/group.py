@@ -9,7 +9,7 @@ from mdk.errors import Closed, GroupNotFound, MessageNotFound
 from mdk.ranges import within
 from mdk.values import EventId, GroupId, GroupInfo, Kind, Member, Message, PathArg, PublicKeyLike
 
-from . import media, pages
+from . import media, pages, spread
 from .readers import Kinds, Reader, chosen
 from .session import COMMIT_PATIENCE, people, public_keys, several
 from .values import Sent
@@ -401,6 +401,15 @@ class Group:
                 media_servers=servers,
             )
         )
+
+    @property
+    def relays_to_add(self) -> tuple[str, ...]:
+        """The account's own relays that the group lacks, if it names one relay only and this account is an admin.
+
+        While its one relay is down, nobody in the group is heard. `update(relays=[*info.relays, *relays_to_add])` names
+        them as well; with Config.add_own_relays the client does so by itself. Otherwise it is empty.
+        """
+        return spread.to_add(self.info, self._session.mdk.public_key, self._session.relays)
 
     async def change_requirements(
         self,

@@ -125,6 +125,12 @@ def _servers(mdk: Mdk, named: tuple[str, ...]) -> tuple[str, ...]:
     return named
 
 
+def own_relays(mdk: Mdk) -> tuple[str, ...]:
+    """The relays that the account was last opened with."""
+    remembered = mdk._state(RELAYS)
+    return tuple(json.loads(remembered)) if remembered else ()
+
+
 def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...], tuple[str, ...]]:
     """Open the account, on a thread that may wait: the engine, the account's relays, and its file servers."""
     named = tuple(dict.fromkeys(_normal_server(url) for url in settings.blossom))
@@ -149,8 +155,7 @@ def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...], tuple[str, 
                 pending.discard()  # a group that a crash left half founded; nobody knows of it
         relays = settings.relays
         if not relays:
-            remembered = mdk._state(RELAYS)
-            relays = tuple(json.loads(remembered)) if remembered else ()
+            relays = own_relays(mdk)
         _need(relays)
         servers = _servers(mdk, named)
     except BaseException:

@@ -11,6 +11,7 @@ from mdk.config import CLOSE
 from mdk.errors import Closed, Forked, InMemory, MdkError, TransportError
 from mdk.values import GroupId, GroupState, PathArg
 
+from . import spread
 from .group import handle
 from .values import RekeyReport
 
@@ -25,6 +26,8 @@ T = TypeVar("T")
 _log = logging.getLogger("mdk.client")
 
 _LOOK_AGAIN = 0.05
+_SPREAD = "spread/"
+"""Where it stands, with the group's id, that relays of ours were added to that group."""
 _AWAY = frozenset({"backing-off", "banned"})
 """What a relay is that cannot be reached."""
 
@@ -149,6 +152,41 @@ async def renew_restored(client: "Client", mark: str) -> None:
         _log.warning("the restored account is renewed at the next start (%s)", error.code)
     except MdkError as error:
         _log.warning("renewing the restored account ended (%s)", error.code)
+
+
+async def add_own_relays(session: "Session") -> None:
+    """Add the account's own relays to each group of its own that names one only, once a group, until it is closed."""
+    tried: set[GroupId] = set()
+    with suppress(Closed):
+        await session.native.caught_up()
+        for group_id in list(session.feed.groups):
+            await _add_relays(session, group_id, tried)
+        async for happened in session.feed.events(session.feed.opened_at):
+            if happened.group_id is not None:
+                await _add_relays(session, happened.group_id, tried)
+
+
+async def _add_relays(session: "Session", group_id: GroupId, tried: set[GroupId]) -> None:
+    info = session.feed.groups.get(group_id)
+    if info is None or group_id in tried:
+        return
+    add = spread.to_add(info, session.mdk.public_key, session.relays)
+    if not add:
+        return
+    # What fails is tried again by the next start, and not with each message.
+    tried.add(group_id)
+    key = f"{_SPREAD}{group_id}"
+    try:
+        if await session.look(lambda mdk: mdk._state(key)) is not None:
+            return
+        await handle(session, group_id).update(relays=[*info.relays, *add])
+        # Another admin who takes them out again has the last word.
+        await session.change(lambda mdk: mdk._set_state(key, b"1"))
+        _log.info("a group that one relay carried alone has those of its admin, too")
+    except Closed:
+        raise
+    except MdkError as error:
+        _log.info("a group stays with one relay for now (%s)", error.code)
 
 
 _MAX_RELAYS = 3

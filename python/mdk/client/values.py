@@ -110,6 +110,11 @@ _GAUGES = (
     ("backlog_processed", "Events of the running catch-up that the engine has."),
     ("relays_without_room", "Relays that are not read for lack of connections."),
 )
+_OF_RELAYS = (
+    ("unanswered", "Events and requests that the relays of this client left without an answer."),
+    ("lost", "Events that they had acknowledged and did not have any more."),
+)
+"""Summed up: relays that are not open any more do not count."""
 _STATES = ("connecting", "connected", "backing-off", "closed", "banned")
 
 
@@ -125,6 +130,10 @@ def _openmetrics(stats: ClientStats) -> str:
     for state in _STATES:
         count = sum(relay.state == state for relay in stats.relays)
         lines.append(f'mdk_relays{{state="{state}"}} {count}')
+    for name, text in _OF_RELAYS:
+        count = sum(getattr(relay, name) for relay in stats.relays)
+        lines += [f"# TYPE mdk_relay_{name} gauge", f"# HELP mdk_relay_{name} {text}"]
+        lines.append(f"mdk_relay_{name} {count}")
     if stats.last_event_at is not None:
         lines += [
             "# TYPE mdk_last_event_timestamp_seconds gauge",

@@ -89,6 +89,7 @@ from .objects import (
     Forked,
     InternalError,
     Reentered,
+    WrongLoop,
 )
 from .storage import (
     AlreadyEncrypted,
@@ -230,6 +231,7 @@ __all__ = [
     "WrongDatabasePassphrase",
     "WrongKey",
     "WrongKeyLength",
+    "WrongLoop",
     "WrongPassphrase",
     "WrongPassword",
 ]

@@ -24,6 +24,19 @@ class Forked(MdkError):
     )
 
 
+class WrongLoop(MdkError):
+    """A client is used on another event loop than the one that it was started on; it would have waited for ever.
+
+    The message names the call. A client whose loop has ended can be closed on any loop.
+    """
+
+    code = "wrong_loop"
+    hint: str | None = (
+        "Hand the call to the client's loop, asyncio.run_coroutine_threadsafe(call, loop), or open one client for each "
+        "account on one loop that lives as long as the program."
+    )
+
+
 class Cancelled(MdkError):
     """A long operation was cancelled; nothing was changed."""
 

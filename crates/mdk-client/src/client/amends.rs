@@ -151,6 +151,7 @@ async fn group_events(shared: &Shared, relay: &str) -> Result<()> {
             if shared.engine(move |engine| engine.state(&key)).await?.is_none() {
                 continue;
             }
+            shared.pool.note_lost(relay, &shared.me, 1);
             // What it refuses now it is offered again by the next connection.
             let accepted = publish(shared, relay, &event).await == Published::Accepted;
             tracing::debug!(accepted, "an event was published again");

@@ -37,6 +37,7 @@ pub(super) struct Handle {
     pub(super) commands: UnboundedSender<Command>,
     pub(super) status: Status,
     pub(super) info: Arc<InfoCell>,
+    pub(super) troubles: Arc<Troubles>,
     pub(super) task: JoinHandle<()>,
     pub(super) accounts: HashSet<PublicKey>,
     /// Messages that came, whatever they were, answers to pings too.
@@ -47,7 +48,9 @@ pub(super) struct Handle {
 
 impl Handle {
     fn status(&self) -> RelayStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (unanswered, lost) = self.troubles.counts();
+        RelayStatus { unanswered, lost, ..status }
     }
 }
 

@@ -100,6 +100,14 @@ impl Seen {
     }
 }
 
+/// What a relay has to answer.
+enum Asked {
+    /// The event of this id.
+    Publish(String),
+    /// A page or a live subscription, by its id on the wire.
+    Subscription(String),
+}
+
 /// One connection.
 pub(super) struct Session {
     origin: Origin,
@@ -135,6 +143,8 @@ pub(super) struct Session {
     greeting: Option<Instant>,
     /// Earliest time at which a request may be over.
     next_deadline: Option<Instant>,
+    /// What was asked for lately, and when silence about it counts.
+    asked: Vec<(Instant, Asked)>,
 }
 
 impl Session {
@@ -172,6 +182,7 @@ impl Session {
             leaving: Vec::new(),
             greeting: None,
             next_deadline: None,
+            asked: Vec::new(),
         };
         session.send_ping();
         session
@@ -258,6 +269,7 @@ impl Session {
             return publish.unreachable("too much waits to be sent to this relay");
         }
         self.due(publish.deadline);
+        self.ask(Asked::Publish(publish.event_id.clone()), Some(publish.deadline));
         self.socket.send(publish.frame.clone());
         self.publishes.entry(publish.event_id.clone()).or_default().push_back(publish);
     }
@@ -286,6 +298,7 @@ impl Session {
                 continue;
             }
             self.socket.send(frame);
+            self.ask(Asked::Subscription(wire.clone()), Some(query.deadline));
             self.subscriptions.insert(wire, Subscription::Page(Box::new(query)));
             self.pages += 1;
         }
@@ -326,6 +339,7 @@ impl Session {
             return Err(ClientError::NotConnected);
         }
         self.socket.send(frame);
+        self.ask(Asked::Subscription(wire.clone()), None);
         self.live.insert((account, id), wire.clone());
         let (again, ended, seen) = (false, false, Seen::default());
         let live = Subscription::Live { account, id, filters, again, ended, seen };

@@ -4,6 +4,7 @@
 //! looks like an id, a key or an address in a relay's words is left out.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
@@ -44,6 +45,8 @@ pub(super) struct Troubles {
     told: Mutex<BTreeSet<(Matter, String)>>,
     /// Counts what was told, so that somebody fetches it.
     count: watch::Sender<u64>,
+    unanswered: AtomicU64,
+    lost: AtomicU64,
 }
 
 impl Troubles {
@@ -51,7 +54,23 @@ impl Troubles {
         // What stands behind the path may be what the owner pays with.
         let shown = &url[..url::Position::AfterPath];
         let relay = (origin == Origin::User).then(|| shown.trim_end_matches('/').to_owned());
-        Self { relay, told: Mutex::default(), count }
+        let (unanswered, lost) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { relay, told: Mutex::default(), count, unanswered, lost }
+    }
+
+    /// It left something without an answer.
+    pub(super) fn unanswered(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It does not have so many events any more that it had acknowledged.
+    pub(super) fn lost(&self, events: u64) {
+        self.lost.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// How often it left something without an answer, and how many events it lost.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.unanswered.load(Ordering::Relaxed), self.lost.load(Ordering::Relaxed))
     }
 
     /// Something does not work.

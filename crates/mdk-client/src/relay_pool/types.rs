@@ -173,4 +173,9 @@ pub struct RelayStatus {
     pub last_error: Option<String>,
     /// When the next attempt is due.
     pub next_attempt: Option<SystemTime>,
+    /// Requests and events that it left without any answer for three seconds, or for as long as they were waited for if that
+    /// is less, while the pool has it open.
+    pub unanswered: u64,
+    /// Events that it had acknowledged and did not have any more when it was asked for them, likewise.
+    pub lost: u64,
 }

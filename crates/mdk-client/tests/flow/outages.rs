@@ -108,6 +108,9 @@ async fn who_was_away_when_a_relay_lost_its_memory_misses_nothing() {
     let bob = Person::open(&path, keys, options(&[relay.url()])).await;
     bob.reads(&group, &["one", "two"]).await;
     assert_eq!(bob.with(|engine| engine.group(&group)).unwrap().name, "new");
+    // Alice has given it again what it had acknowledged, and counts that.
+    let lost: u64 = alice.client.status().iter().map(|status| status.lost).sum();
+    assert!(lost >= 3, "two messages and a commit: {lost}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

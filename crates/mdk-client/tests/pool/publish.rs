@@ -48,6 +48,35 @@ async fn answers_are_judged() {
 }
 
 #[tokio::test]
+async fn what_a_relay_leaves_without_an_answer_is_counted() {
+    bounded(async {
+        let relay = Relay::start("", |mut conn, _| async move {
+            while let Some(message) = conn.next().await {
+                // Pages come to an end; nothing else does.
+                if message[0] == "REQ" && message[1].as_str().unwrap().starts_with('q') {
+                    conn.send(format!(r#"["EOSE",{}]"#, message[1])).await;
+                }
+            }
+        })
+        .await;
+        let pool = Pool::new(options());
+        let mut user = User::new(16);
+        let key = user.account.public_key;
+        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
+        user.connected().await;
+        let filter = r#"{"kinds":[1]}"#;
+        assert!(pool.query(&relay.url, &key, filter, PATIENT).await.unwrap().complete);
+        let event = user.event("x").to_json();
+        assert_eq!(pool.publish(&relay.url, &key, &event, BRIEF).await, Published::NoAnswer);
+        until(&pool, |status| status.unanswered == 1).await;
+        pool.subscribe(&relay.url, &key, 1, vec![filter.to_owned()]).await.unwrap();
+        let status = until(&pool, |status| status.unanswered > 1).await;
+        assert_eq!((status.unanswered, status.lost), (2, 0));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_ok_for_another_id_is_no_answer() {
     bounded(async {
         let other = "0".repeat(64);

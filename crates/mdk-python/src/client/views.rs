@@ -52,7 +52,19 @@ impl<'py> ToPy<'py> for RelayStatus {
             None => py.None().into_bound(py),
         };
         let next = self.next_attempt.map(|at| time(py, unix(at))).transpose()?;
-        build!(py, "mdk.values", "RelayStatus", self.url, state, latency, self.last_error, next)
+        let Self { url, last_error, unanswered, lost, .. } = self;
+        build!(
+            py,
+            "mdk.values",
+            "RelayStatus",
+            url,
+            state,
+            latency,
+            last_error,
+            next,
+            unanswered,
+            lost
+        )
     }
 }
 

@@ -1,15 +1,19 @@
 //! Deadlines, pings, and silence.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use mdk_wire::{OsRandom, Random};
 use tokio::time::Instant;
 
 use super::super::accounts::Accounts;
 use super::super::{Arrived, Published};
-use super::{Session, Subscription, earlier};
+use super::{Asked, Session, Subscription, earlier};
 use crate::error::ClientError;
 use crate::relay_info::RelayInfo;
+
+/// Silence about a request that counts against a relay.
+const ANSWER: Duration = Duration::from_secs(3);
 
 impl Session {
     pub(super) fn due(&mut self, at: Instant) {
@@ -27,6 +31,7 @@ impl Session {
     pub(in crate::relay_pool) fn resumed(&mut self) {
         self.heard = Instant::now();
         self.ping = None;
+        self.asked.clear();
     }
 
     /// When [`Session::tick`] must be called. `reading` is whether silence means anything.
@@ -65,6 +70,10 @@ impl Session {
                 accounts.deliver(&key, Arrived::Connected { relay: accounts.relay() });
             }
         }
+        if !reading {
+            // What it has answered is not looked at now.
+            self.asked.clear();
+        }
         if self.next_deadline.is_some_and(|at| at <= now) {
             self.end_overdue(now, accounts);
             self.start_pages(info);
@@ -78,8 +87,35 @@ impl Session {
         Ok(())
     }
 
+    /// Remembers that the relay was asked for something, which is over at `deadline` if not before.
+    pub(super) fn ask(&mut self, what: Asked, deadline: Option<Instant>) {
+        let at = Instant::now() + ANSWER;
+        let at = deadline.map_or(at, |deadline| at.min(deadline));
+        self.asked.push((at, what));
+        self.due(at);
+    }
+
+    /// Counts what the relay has left without any answer. One that wants an authentication first has answered.
+    fn count_unanswered(&mut self, now: Instant) {
+        let (over, open) = self.asked.drain(..).partition(|(at, _)| *at <= now);
+        self.asked = open;
+        let over: Vec<_> = over;
+        let silent = over.into_iter().filter(|(_, what)| match what {
+            Asked::Publish(id) => self.publishes.contains_key(id),
+            Asked::Subscription(wire) => match self.subscriptions.get(wire) {
+                Some(Subscription::Live { ended, again, seen, .. }) => {
+                    !ended && !again && seen.ids.is_empty()
+                }
+                Some(Subscription::Page(page)) => !page.again && page.page.events.is_empty(),
+                None => false,
+            },
+        });
+        silent.for_each(|_| self.troubles.unanswered());
+    }
+
     fn end_overdue(&mut self, now: Instant, accounts: &mut Accounts) {
-        let mut next = None;
+        self.count_unanswered(now);
+        let mut next = self.asked.iter().map(|(at, _)| *at).min();
         for verdict in self.auth.overdue(now) {
             self.verdict(verdict, accounts);
         }
