@@ -98,6 +98,8 @@ class LocalRelay:
         InvalidInput: there is no such port, or another number is out of range; when it is entered: it runs already.
     """
 
+    _can_be_faulty = True
+
     def __init__(
         self,
         *,
@@ -128,6 +130,7 @@ class LocalRelay:
                 max_event_bytes=self._max_event_bytes,
                 require_auth=self._require_auth,
                 page_limit=self._page_limit,
+                faults=self._can_be_faulty,
             )
         except BaseException:
             self._entered = False
