@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Who may depend on whom, in the order of the house. `mdk-client` joins between core and python; `mdk-relay` stands beside
-# it, so that the two ends of a wire have nothing in common but the codecs.
+# Who may depend on whom, in the order of the house. `mdk-client` joins between core and python; `mdk-relay`
+# stands beside it, so that the two ends of a wire have nothing in common but the codecs.
 ALLOWED: dict[str, set[str]] = {
     "mdk-wire": set(),
     "mdk-store": {"mdk-wire"},

@@ -32,7 +32,7 @@ where
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
         let host = request.headers().get("host").and_then(|host| host.to_str().ok());
-        let host = host.unwrap_or_default().to_owned();
+        let host = host.unwrap_or_default().to_ascii_lowercase();
         let socket =
             WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await;
         return Some((socket, host));

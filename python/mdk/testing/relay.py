@@ -86,7 +86,9 @@ _MOST = {
 
 
 class LocalRelay:
-    """A real NIP-01 relay in this process, on 127.0.0.1. Use it with `async with`; what it stores is in memory.
+    """A real relay in this process, on 127.0.0.1. Use it with `async with`; what it stores is in memory.
+
+    It speaks NIP-01, 09, 11, 40, 42, 45, 70 and 77.
 
     Args:
         port: where it listens, at most 65535; 0 takes a free port.
