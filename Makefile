@@ -117,8 +117,8 @@ phones: $(VENV)/.built ## every story, example and block of the guide once more,
 slowest: $(VENV)/.tools ## the 20 slowest tests of the last run
 	@$(PY) scripts/slowest.py $(RESULTS)/python.xml $(RESULTS)/vault.xml target/nextest/default/junit.xml
 
-test-client: $(VENV)/.built ## the client's tests alone, Rust and Python, with the command line's
-	@$(PY) scripts/rust_tests.py --package mdk-client
+test-client: $(VENV)/.built ## the tests of the client and its relay alone, Rust and Python, with the command line's
+	@$(PY) scripts/rust_tests.py --package mdk-client --package mdk-relay
 	@$(PY) -m pytest -q $(TEST_JOBS) tests/client tests/cli
 
 check: check-rust check-python check-documents ## formats, lints, types, stubs, licences, coverage table

@@ -524,7 +524,12 @@ class _Client:
 class _LocalRelay:
     @staticmethod
     def start(
-        *, port: int, max_event_bytes: int, require_auth: bool, page_limit: int | None
+        *,
+        port: int,
+        max_event_bytes: int,
+        require_auth: bool,
+        page_limit: int | None,
+        faults: bool,
     ) -> Future[_LocalRelay]: ...
     @property
     def url(self) -> str: ...

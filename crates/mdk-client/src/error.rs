@@ -66,9 +66,6 @@ pub enum ClientError {
     /// The commit did not become true: another one won. Remedy: look at the group and try again.
     #[error("another commit won; nothing was changed")]
     CommitLost,
-    /// The local relay could not be started. Remedy: choose another port.
-    #[error("the local relay cannot listen on this port")]
-    PortTaken,
     /// The client was closed while the call waited. Remedy: none.
     #[error("the client is closed")]
     Closed,

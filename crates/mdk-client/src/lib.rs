@@ -11,7 +11,6 @@ mod dial;
 mod error;
 mod ingest;
 mod lists;
-pub mod local_relay;
 mod options;
 mod outbox_worker;
 mod relay_info;

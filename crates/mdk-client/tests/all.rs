@@ -1,11 +1,10 @@
-//! The client: its connections, the local relay, blobs, and whole clients over real engines.
+//! The client: its connections, blobs, and whole clients over real engines.
 #![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod blossom;
 mod flow;
 mod kit;
 mod pool;
-mod relay;
 
 #[path = "../../../tests/sampling.rs"]
 #[allow(dead_code)] // (each program uses some of it)

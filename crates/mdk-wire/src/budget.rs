@@ -63,6 +63,24 @@ pub mod relay {
     pub const LIVE_IDS: usize = 256;
 }
 
+/// A client of the relay of ours (`mdk-relay`), which listens on loopback.
+pub mod client {
+    use std::time::Duration;
+
+    /// Bytes of the HTTP request before the WebSocket.
+    pub const REQUEST_BYTES: usize = 16 * 1024;
+    /// Time for it.
+    pub const HANDSHAKE: Duration = Duration::from_secs(5);
+    /// Open subscriptions of a connection.
+    pub const SUBSCRIPTIONS: usize = 10_000;
+    /// Characters of a subscription's name (NIP-01).
+    pub const SUBSCRIPTION_CHARS: usize = 64;
+    /// Open reconciliations (NIP-77) of a connection.
+    pub const RECONCILIATIONS: usize = 8;
+    /// Bytes that a client has not read yet. From half of them on its questions wait.
+    pub const UNREAD_BYTES: usize = 64 * 1024 * 1024;
+}
+
 /// A stranger who invites.
 pub mod inviter {
     /// Invites of one account that wait for an answer.

@@ -14,6 +14,12 @@ from .kinds import Person, Relay
 from .options import json_option
 
 
+class _Relay(LocalRelay):
+    """One for people: what makes it faulty is left out."""
+
+    _can_be_faulty = False
+
+
 @click.command()
 @click.option(
     "-p",
@@ -36,7 +42,7 @@ def relay(port: int, max_event_bytes: int, require_auth: bool, as_json: bool) ->
     """Run a Nostr relay for trials on this machine, until Ctrl-C. It listens on 127.0.0.1 only and keeps nothing."""
 
     async def serve() -> None:
-        async with LocalRelay(
+        async with _Relay(
             port=port, max_event_bytes=max_event_bytes, require_auth=require_auth
         ) as local:
             if as_json:

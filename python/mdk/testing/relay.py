@@ -86,7 +86,9 @@ _MOST = {
 
 
 class LocalRelay:
-    """A real NIP-01 relay in this process, on 127.0.0.1. Use it with `async with`; what it stores is in memory.
+    """A real relay in this process, on 127.0.0.1. Use it with `async with`; what it stores is in memory.
+
+    It speaks NIP-01, 09, 11, 40, 42, 45, 70 and 77.
 
     Args:
         port: where it listens, at most 65535; 0 takes a free port.
@@ -97,6 +99,8 @@ class LocalRelay:
     Raises:
         InvalidInput: there is no such port, or another number is out of range; when it is entered: it runs already.
     """
+
+    _can_be_faulty = True
 
     def __init__(
         self,
@@ -128,6 +132,7 @@ class LocalRelay:
                 max_event_bytes=self._max_event_bytes,
                 require_auth=self._require_auth,
                 page_limit=self._page_limit,
+                faults=self._can_be_faulty,
             )
         except BaseException:
             self._entered = False

@@ -67,11 +67,11 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
+    use mdk_relay::{LocalRelay, LocalRelayOptions};
     use mdk_wire::Keys;
     use tokio::sync::mpsc;
 
     use crate::dial::Resolve;
-    use crate::local_relay::{LocalRelay, LocalRelayOptions};
     use crate::options::PoolOptions;
     use crate::relay_pool::{Account, Arrived, Origin, Pool};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
 use mdk_core::{EventBody, GroupUpdate, NewMessage};
+use mdk_relay::{LocalRelay, LocalRelayOptions};
 use mdk_wire::Keys;
 
 use super::kit::{Paced, Person, database, options, pool, soon};

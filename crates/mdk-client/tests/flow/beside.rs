@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_client::local_relay::Faults;
 use mdk_core::{Delivery, Message};
+use mdk_relay::Faults;
 
 use super::kit::{LONG, Person, options, relay, until};
 

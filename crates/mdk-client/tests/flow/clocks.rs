@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mdk_client::ClientOptions;
-use mdk_client::local_relay::LocalRelay;
 use mdk_core::{Engine, ManualClock, SystemClock};
+use mdk_relay::LocalRelay;
 use mdk_wire::{Event, Keys, PublicKey};
 
 use super::kit::{Person, by, database, options, pool, relay, soon, until};

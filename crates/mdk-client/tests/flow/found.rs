@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use mdk_client::local_relay::LocalRelay;
 use mdk_client::{ClientError, ClientOptions, Pool, PoolOptions};
 use mdk_core::{Config, Engine, OutboxPurpose, SystemClock};
+use mdk_relay::LocalRelay;
 use mdk_wire::{GroupId, Keys};
 
 use super::kit::{LONG, Person, options, relay, soon, until};

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_client::local_relay::{Faults, LocalRelay};
+use mdk_relay::{Faults, LocalRelay};
 use mdk_wire::{GroupId, Keys};
 use serde_json::{Value, json};
 

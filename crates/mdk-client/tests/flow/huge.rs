@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_client::local_relay::Faults;
 use mdk_client::{Client, EngineAccess, Pool, PoolOptions, SharedEngine};
 use mdk_core::{Config, Engine, SystemClock};
+use mdk_relay::Faults;
 use mdk_wire::Keys;
 
 use super::kit::{LONG, Person, options, pool, relay, soon, until};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
 use mdk_client::{Client, ClientOptions, EngineAccess, Pool, PoolOptions, SharedEngine};
 use mdk_core::{
     Clock, Config, Engine, Error, EventBody, GroupInfo, Message, NewGroup, NewMessage, SystemClock,
 };
+use mdk_relay::{LocalRelay, LocalRelayOptions};
 use mdk_store::{DatabaseKey, OpenOptions};
 use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
 

@@ -155,8 +155,8 @@ async fn invites_past(refuses: bool) {
     let group = alice.founds(&[home.url()], &[&bob]).await;
     alice.says(&group, "found you").await;
     bob.reads(&group, &["found you"]).await;
-    assert_eq!(home.count(1059).await, 1);
-    assert_eq!(old.count(1059).await, 0);
+    assert_eq!(home.count(1059), 1);
+    assert_eq!(old.count(1059), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use mdk_client::local_relay::LocalRelay;
 use mdk_core::{Engine, NewGroup};
+use mdk_relay::LocalRelay;
 use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
 
 use super::kit::{Person, options, relay, soon, until};

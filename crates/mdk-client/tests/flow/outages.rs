@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mdk_client::local_relay::Faults;
 use mdk_client::{ClientError, ClientOptions};
 use mdk_core::{Delivery, EventBody, GroupUpdate};
+use mdk_relay::Faults;
 use mdk_wire::{GroupId, Keys};
 
 use super::kit::{Person, options, relay, soon, until};
@@ -103,7 +103,7 @@ async fn who_was_away_when_a_relay_lost_its_memory_misses_nothing() {
     alice.sent().await;
     relay.pause().await;
     relay.wipe().await;
-    assert_eq!(relay.count(445).await, 0);
+    assert_eq!(relay.count(445), 0);
     relay.resume().await.unwrap();
     let bob = Person::open(&path, keys, options(&[relay.url()])).await;
     bob.reads(&group, &["one", "two"]).await;

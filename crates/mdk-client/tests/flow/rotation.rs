@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use mdk_client::local_relay::LocalRelay;
 use mdk_core::{Engine, GroupUpdate, NewMessage};
+use mdk_relay::LocalRelay;
 use mdk_wire::{Event, GroupId, Keys, NostrGroupId};
 
 use super::kit::{Person, options, pool, relay, soon};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
 use mdk_client::{ClientError, ClientOptions, Pool, PoolOptions};
 use mdk_core::{Config, Engine, Error, GroupState, SystemClock};
+use mdk_relay::{LocalRelay, LocalRelayOptions};
 use mdk_wire::Keys;
 
 use super::kit::{Person, options, relay, soon, until};
@@ -102,13 +102,13 @@ async fn a_welcome_goes_where_its_recipient_wants_it() {
     })
     .await;
     let group = alice.founds(&[meeting.url()], &[&bob]).await;
-    assert_eq!(meeting.count(1059).await, 0);
-    assert_eq!(home.count(1059).await, 1);
+    assert_eq!(meeting.count(1059), 0);
+    assert_eq!(home.count(1059), 1);
     // The group is on a relay that only the invite named.
     alice.says(&group, "Welcome.").await;
     bob.reads(&group, &["Welcome."]).await;
     assert!(bob.client.status().iter().any(|relay| relay.url == meeting.url()));
-    assert_eq!(home.count(445).await, 0);
+    assert_eq!(home.count(445), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

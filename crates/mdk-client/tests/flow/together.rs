@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_client::local_relay::Faults;
+use mdk_relay::Faults;
 use mdk_wire::Keys;
 
 use super::kit::{Person, options, relay, soon, until};

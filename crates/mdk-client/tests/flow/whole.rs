@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_client::local_relay::{Faults, LocalRelay};
 use mdk_core::{Engine, GroupState};
+use mdk_relay::{Faults, LocalRelay};
 use mdk_wire::{GroupId, Keys};
 
 use super::kit::{Person, options, relay, soon, until};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::select_all;
-use mdk_client::local_relay::{Faults, LocalRelay};
 use mdk_core::{Delivery, Error, GroupUpdate, NewMessage};
+use mdk_relay::{Faults, LocalRelay};
 use mdk_wire::{GroupId, Keys};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};

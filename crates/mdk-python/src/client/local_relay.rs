@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_client::ClientError;
-use mdk_client::local_relay::{Faults, LocalRelayOptions};
+use mdk_relay::{Faults, LocalRelayOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::errors::Raise;
-use crate::futures::{runtime, spawn};
+use crate::futures::spawn;
 use crate::process::OfProcess;
 use crate::views::ToPy;
 
 /// A relay on loopback. Private: `mdk.testing.LocalRelay` is what people use.
 #[pyclass(frozen, name = "_LocalRelay", module = "mdk._mdk")]
-pub(crate) struct LocalRelay(OfProcess<Arc<mdk_client::local_relay::LocalRelay>>);
+pub(crate) struct LocalRelay(OfProcess<Arc<mdk_relay::LocalRelay>>);
 
-struct Started(mdk_client::local_relay::LocalRelay);
+struct Started(mdk_relay::LocalRelay);
 
 impl<'py> ToPy<'py> for Started {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -29,25 +29,24 @@ impl<'py> ToPy<'py> for Started {
 #[pymethods]
 impl LocalRelay {
     #[staticmethod]
-    #[pyo3(signature = (*, port, max_event_bytes, require_auth, page_limit))]
+    #[pyo3(signature = (*, port, max_event_bytes, require_auth, page_limit, faults))]
     fn start(
         py: Python<'_>,
         port: u16,
         max_event_bytes: usize,
         require_auth: bool,
         page_limit: Option<usize>,
+        faults: bool,
     ) -> PyResult<Bound<'_, PyAny>> {
         let options = LocalRelayOptions {
             port,
             max_event_bytes,
             require_auth,
             page_limit,
+            faults,
             ..LocalRelayOptions::default()
         };
-        spawn(
-            py,
-            async move { Ok(Started(mdk_client::local_relay::LocalRelay::start(options).await?)) },
-        )
+        spawn(py, async move { Ok(Started(mdk_relay::LocalRelay::start(options).await?)) })
     }
 
     #[getter]
@@ -100,9 +99,8 @@ impl LocalRelay {
         Ok(())
     }
 
-    fn count(&self, py: Python<'_>, kind: u16) -> PyResult<usize> {
-        let (relay, runtime) = (self.0.get()?.clone(), runtime()?);
-        Ok(py.detach(|| runtime.block_on(relay.count(kind))))
+    fn count(&self, kind: u16) -> PyResult<usize> {
+        Ok(self.0.get()?.count(kind))
     }
 
     fn events(&self, kind: u16) -> PyResult<Vec<String>> {

@@ -1,6 +1,7 @@
-//! Errors of the client, and the class that each is raised as. A test compares the variants with this file.
+//! Errors of the client and of the local relay, and the class that each is raised as. A test compares the variants with this file.
 
 use mdk_client::ClientError;
+use mdk_relay::RelayError;
 
 use super::{Class, Detail, Raise};
 
@@ -31,10 +32,20 @@ impl From<ClientError> for Raise {
             ClientError::MediaCorrupt => new(Class::MediaCorrupt),
             ClientError::KeyPackageNotFound => new(Class::KeyPackageNotFound),
             ClientError::CommitLost => new(Class::CommitLost),
-            ClientError::PortTaken => new(Class::PortTaken),
             ClientError::Internal(_) => new(Class::InternalError),
             // The enum may grow; a test compares its variants with this file.
             _ => new(Class::InternalError),
+        }
+    }
+}
+
+impl From<RelayError> for Raise {
+    fn from(error: RelayError) -> Self {
+        let message = error.to_string();
+        match error {
+            RelayError::PortTaken => Self::new(Class::PortTaken, message),
+            // The enum may grow; a test compares its variants with this file.
+            _ => Self::new(Class::InternalError, message),
         }
     }
 }

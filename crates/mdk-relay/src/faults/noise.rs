@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::faults::Session;
-use super::proxy::Queue;
-use super::server::Shared;
+use super::Layer;
+use super::queue::Queue;
+use super::requests::Requests;
+use crate::signals::Signals;
 
 const EVERY: Duration = Duration::from_millis(1);
 const AT_ONCE: usize = 8;
@@ -14,8 +15,8 @@ const AT_ONCE: usize = 8;
 const MOST_WAITING: usize = 1024 * 1024;
 
 /// Some thousand messages a second while a fault asks for them; ends with the relay.
-pub(super) async fn make(session: &Session, queue: &Queue, shared: &Shared) {
-    let mut rules = shared.rules.clone();
+pub(super) async fn make(requests: &Requests, queue: &Queue, layer: &Layer, signals: &Signals) {
+    let mut rules = layer.rules.clone();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     while rules.wait_for(|rules| rules.is_noisy()).await.is_ok() {
@@ -26,16 +27,16 @@ pub(super) async fn make(session: &Session, queue: &Queue, shared: &Shared) {
                 break;
             }
             if faults.notice_flood {
-                queue.say(format!("[\"NOTICE\",\"notice {}\"]", session.number())).await;
+                queue.say(format!("[\"NOTICE\",\"notice {}\"]", requests.number())).await;
             }
             if faults.huge_tags {
-                for event in session.too_many_tags() {
+                for event in requests.too_many_tags() {
                     queue.say(event).await;
-                    shared.has_said();
+                    signals.has_said();
                 }
             }
             if faults.endless {
-                for event in session.more() {
+                for event in requests.more() {
                     queue.say(event).await;
                 }
             }

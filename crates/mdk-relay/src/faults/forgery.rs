@@ -1,12 +1,13 @@
 //! Events that no honest relay sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use nostr_relay_builder::prelude::{
-    Event, EventBuilder, Filter, JsonUtil as _, Keys, Kind, MatchEventOptions, Tag, Timestamp,
-};
+use mdk_wire::{Event, Keys, UnsignedEvent};
 use serde_json::{Value, json};
+
+use crate::clock::now;
+use crate::filters::Filter;
 
 type Tags = Vec<Vec<String>>;
 
@@ -35,67 +36,60 @@ fn other_hex(hex: String) -> String {
 
 /// An event that matches none of the filters, for the subscription; and one for a subscription that nobody opened.
 pub(super) fn unasked(subscription: &str, filters: &[Filter], keys: &Keys) -> Vec<String> {
-    let made = [1, 7, 445, 1059, 30_023].into_iter().filter_map(|kind| {
-        EventBuilder::new(Kind::from(kind), "nobody asked").sign_with_keys(keys).ok()
-    });
-    let matches =
-        |event: &Event| filters.iter().any(|f| f.match_event(event, MatchEventOptions::new()));
+    let made = [1, 7, 445, 1059, 30_023]
+        .map(|kind| sign(keys, kind, now(), Vec::new(), "nobody asked".to_owned()));
+    let matches = |event: &Event| filters.iter().any(|filter| filter.matches(event));
     let mut messages = Vec::new();
     if let Some(event) = made.into_iter().find(|event| !matches(event)) {
-        messages.push(event_message(subscription, &event));
-        messages.push(event_message("nobody-opened-this", &event));
+        messages.push(message(subscription, &event));
+        messages.push(message("nobody-opened-this", &event));
     }
     messages
 }
 
 /// A new, well signed event that matches the filter, unless that asks for ids or authors.
 pub(super) fn matching(filter: &Filter, number: u64, keys: &Keys) -> Option<Event> {
-    if filter.ids.is_some() || filter.authors.is_some() || filter.search.is_some() {
-        return None;
-    }
-    let kind = match &filter.kinds {
-        Some(kinds) => *kinds.first()?,
-        None => Kind::TextNote,
-    };
-    let tags = filter
-        .generic_tags
-        .iter()
-        .filter_map(|(name, values)| Tag::parse([name.to_string(), values.first()?.clone()]).ok());
-    let now = Timestamp::now();
-    let time =
-        now.min(filter.until.unwrap_or(now)).max(filter.since.unwrap_or(Timestamp::from_secs(0)));
-    let builder = EventBuilder::new(kind, format!("endless {number}"));
-    builder.tags(tags).allow_self_tagging().custom_created_at(time).sign_with_keys(keys).ok()
+    let (kind, time, tags) = asked_for(filter)?;
+    Some(sign(keys, kind, time, tags, format!("endless {number}")))
 }
 
 /// The same with so many tags beside those that the filter asks for, as a message for the subscription.
-pub(super) fn with_tags(
-    subscription: &str,
-    filter: &Filter,
-    keys: &Keys,
-    more: usize,
-) -> Option<String> {
+pub(super) fn with_tags(subscription: &str, filter: &Filter, more: usize) -> Option<String> {
     /// Those that were made, by kind and first tags: one takes most of a second.
     static MADE: Mutex<BTreeMap<(u16, Tags), String>> = Mutex::new(BTreeMap::new());
-    let event = matching(filter, 0, keys)?;
-    let tags: Tags = event.tags.iter().map(|tag| tag.clone().to_vec()).collect();
+    let (kind, time, tags) = asked_for(filter)?;
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    let json = made.entry((event.kind.as_u16(), tags)).or_insert_with_key(|(kind, tags)| {
+    let json = made.entry((kind, tags)).or_insert_with_key(|(kind, tags)| {
         let more = std::iter::repeat_n(vec![String::new()], more);
-        let keys = mdk_wire::Keys::generate();
-        let event = mdk_wire::UnsignedEvent {
-            pubkey: keys.public_key(),
-            created_at: event.created_at.as_secs(),
-            kind: *kind,
-            tags: tags.iter().cloned().chain(more).collect(),
-            content: String::new(),
-        };
-        event.sign(&keys).to_json()
+        let tags = tags.iter().cloned().chain(more).collect();
+        sign(&Keys::generate(), *kind, time, tags, String::new()).to_json()
     });
     Some(format!("[\"EVENT\",{},{json}]", json!(subscription)))
 }
 
-pub(super) fn event_message(subscription: &str, event: &Event) -> String {
+/// Kind, time and tags of an event that the filter lets through whoever its author is.
+fn asked_for(filter: &Filter) -> Option<(u16, u64, Tags)> {
+    if filter.ids.is_some() || filter.authors.is_some() {
+        return None;
+    }
+    let kind = match &filter.kinds {
+        Some(kinds) => *kinds.first()?,
+        None => 1,
+    };
+    let first = |(name, values): &(String, BTreeSet<String>)| {
+        Some(vec![name.clone(), values.first()?.clone()])
+    };
+    let tags = filter.tags.iter().filter_map(first).collect();
+    let now = now();
+    let time = now.min(filter.until.unwrap_or(now)).max(filter.since.unwrap_or(0));
+    Some((kind, time, tags))
+}
+
+fn sign(keys: &Keys, kind: u16, created_at: u64, tags: Tags, content: String) -> Event {
+    UnsignedEvent { pubkey: keys.public_key(), created_at, kind, tags, content }.sign(keys)
+}
+
+pub(super) fn message(subscription: &str, event: &Event) -> String {
     // Put together by hand: parsing the event again would cost more than its signature.
-    format!("[\"EVENT\",{},{}]", json!(subscription), event.as_json())
+    format!("[\"EVENT\",{},{}]", json!(subscription), event.to_json())
 }

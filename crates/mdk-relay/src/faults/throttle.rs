@@ -1,4 +1,4 @@
-//! A socket that can be made to dribble.
+//! A socket that can be made slow.
 
 use std::io;
 use std::pin::Pin;
@@ -16,19 +16,19 @@ use super::rules::Rules;
 const PER_BYTE: Duration = Duration::from_millis(50);
 
 /// Writes one byte per 50 ms while the fault is on.
-pub(super) struct Dribble {
+pub(super) struct Throttled {
     stream: TcpStream,
     rules: watch::Receiver<Arc<Rules>>,
     pause: Pin<Box<Sleep>>,
 }
 
-impl Dribble {
+impl Throttled {
     pub(super) fn new(stream: TcpStream, rules: watch::Receiver<Arc<Rules>>) -> Self {
         Self { stream, rules, pause: Box::pin(sleep(Duration::ZERO)) }
     }
 }
 
-impl AsyncRead for Dribble {
+impl AsyncRead for Throttled {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -38,7 +38,7 @@ impl AsyncRead for Dribble {
     }
 }
 
-impl AsyncWrite for Dribble {
+impl AsyncWrite for Throttled {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,29 +1,14 @@
-//! A relay for tests: a real one (`nostr-relay-builder`), in this process, on loopback, with faults that can be switched on.
-//!
-//! Between socket and relay stands a proxy of ours. It looks into messages only where a fault needs it, so that a calm
-//! relay is about as fast as one without the proxy.
-
-mod database;
-mod faults;
-mod forgery;
-mod handshake;
-mod noise;
-mod options;
-mod proxy;
-mod reorder;
-mod rules;
-mod server;
-mod slow;
+//! A relay as its owner holds it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use self::options::{Faults, LocalRelayOptions};
-use self::rules::Refusal;
-use self::server::Server;
 use crate::error::Result;
+use crate::faults::{Faults, Refusal};
+use crate::options::LocalRelayOptions;
+use crate::server::Server;
 
 /// A running relay. Dropping it ends everything it started.
 pub struct LocalRelay {
@@ -35,7 +20,7 @@ impl LocalRelay {
     /// Starts a relay on 127.0.0.1. Must be called inside a tokio runtime with time and I/O.
     ///
     /// # Errors
-    /// [`crate::ClientError::PortTaken`].
+    /// [`crate::RelayError::PortTaken`].
     pub async fn start(options: LocalRelayOptions) -> Result<Self> {
         let server = Server::start(options).await?;
         let url = format!("ws://127.0.0.1:{}", server.port());
@@ -62,7 +47,7 @@ impl LocalRelay {
     /// Brings the relay up again on the same port. Without effect while it is up.
     ///
     /// # Errors
-    /// [`crate::ClientError::PortTaken`]: cannot happen while the port is held, which it is during a pause.
+    /// [`crate::RelayError::PortTaken`]: cannot happen while the port is held, which it is during a pause.
     pub async fn resume(&self) -> Result<()> {
         self.server.resume().await
     }
@@ -81,7 +66,7 @@ impl LocalRelay {
     /// Forgets every stored event and cuts all connections, as a relay that restarts empty. A paused one stays paused.
     pub async fn wipe(&self) {
         // In this order: who connects again finds it empty, and what it then offers stays.
-        self.server.database().wipe();
+        self.server.hub().wipe();
         self.server.cut().await;
     }
 
@@ -99,33 +84,33 @@ impl LocalRelay {
     }
 
     /// Number of events of this kind that are stored now.
-    pub async fn count(&self, kind: u16) -> usize {
-        self.server.database().count(kind).await
+    pub fn count(&self, kind: u16) -> usize {
+        self.server.hub().count(kind)
     }
 
     /// Every event of this kind that was stored, as JSON, in the order of arrival: also those since replaced, deleted
     /// or wiped. At most `options.max_events` of all kinds, the newest.
     #[must_use]
     pub fn events(&self, kind: u16) -> Vec<String> {
-        self.server.database().log(kind)
+        self.server.hub().log(kind)
     }
 
     /// Number of open WebSocket connections.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.server.connections()
+        self.server.hub().signals.connections()
     }
 
     /// Number of events that `Faults::huge_tags` has made it send.
     #[must_use]
     pub fn huge_events(&self) -> usize {
-        self.server.huge_events()
+        self.server.hub().signals.huge_events()
     }
 
     /// Counts up whenever an event is stored, a huge one sent, or a connection opened or ended: to wait for a condition without polling.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.server.changes()
+        self.server.hub().signals.changes()
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mdk_client::ClientError;
-use mdk_client::local_relay::{LocalRelay, LocalRelayOptions};
+use mdk_relay::{LocalRelay, LocalRelayOptions, RelayError};
 use mdk_wire::Keys;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -32,8 +31,8 @@ async fn it_stores_answers_and_delivers() {
     assert_eq!((&live[1], content(&live)), (&json!("live"), "hello".into()));
     assert_eq!(live[2].to_string().len(), mine.to_json().len());
     assert_eq!(writer.fetch(json!({"kinds": [445]})).await, ["elsewhere", "hello"], "newest first");
-    assert_eq!(relay.count(445).await, 2);
-    assert_eq!(relay.count(9).await, 0);
+    assert_eq!(relay.count(445), 2);
+    assert_eq!(relay.count(9), 0);
     assert_eq!(relay.events(445)[0], mine.to_json());
     assert_eq!(relay.events(445).len(), 2);
     assert_eq!(relay.connections(), 2);
@@ -100,7 +99,7 @@ async fn nobody_gets_the_port_during_a_pause() {
     let other = std::net::TcpListener::bind(("127.0.0.1", relay.port()));
     assert!(other.is_err(), "the listener of another program");
     relay.resume().await.unwrap();
-    assert!(matches!(LocalRelay::start(options.clone()).await, Err(ClientError::PortTaken)));
+    assert!(matches!(LocalRelay::start(options.clone()).await, Err(RelayError::PortTaken)));
 
     let (port, mut raw) = (relay.port(), Raw::to(&relay).await);
     drop(relay);
@@ -124,17 +123,17 @@ async fn wiped_it_is_empty_and_clients_must_come_again() {
     raw.store(&event).await;
     relay.wipe().await;
     assert_eq!(raw.next().await, None);
-    assert_eq!(relay.count(9).await, 0);
+    assert_eq!(relay.count(9), 0);
     assert_eq!(relay.events(9).len(), 1, "the log of what was published is no memory of the relay");
     let mut raw = Raw::to(&relay).await;
     assert!(raw.fetch(json!({})).await.is_empty());
     raw.store(&event).await;
-    assert_eq!(relay.count(9).await, 1);
+    assert_eq!(relay.count(9), 1);
 
     relay.pause().await;
     relay.wipe().await;
     assert!(!relay.is_up(), "a paused one stays paused");
-    assert_eq!(relay.count(9).await, 0);
+    assert_eq!(relay.count(9), 0);
 
     relay.resume().await.unwrap();
     let mut raw = Raw::to(&relay).await;
@@ -156,7 +155,7 @@ async fn kinds_are_refused_with_a_reason_until_they_are_not() {
     assert_eq!(raw.publish(&event(9, 2, "c")).await, (false, String::new()));
     relay.refuse(Some(BTreeSet::new()), "");
     raw.store(&event(445, 1, "d")).await;
-    assert_eq!((relay.count(9).await, relay.count(445).await), (1, 1));
+    assert_eq!((relay.count(9), relay.count(445)), (1, 1));
 }
 
 #[tokio::test]
@@ -252,7 +251,7 @@ async fn the_port_can_be_chosen_and_many_relays_run_side_by_side() {
     assert_eq!(format!("{chosen:?}"), format!("LocalRelay {{ port: {free}, up: true, .. }}"));
     let (one, two) = (relay().await, relay().await);
     Raw::to(&one).await.store(&event(9, 1, "a")).await;
-    assert_eq!((one.count(9).await, two.count(9).await, chosen.count(9).await), (1, 0, 0));
+    assert_eq!((one.count(9), two.count(9), chosen.count(9)), (1, 0, 0));
 }
 
 #[cfg(target_os = "linux")]

@@ -6,9 +6,9 @@ use super::options::Faults;
 
 /// Kinds that are not taken (`None`: none is), and the words for it.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal {
-    pub(super) kinds: Option<BTreeSet<u16>>,
-    pub(super) reason: String,
+pub(crate) struct Refusal {
+    pub(crate) kinds: Option<BTreeSet<u16>>,
+    pub(crate) reason: String,
 }
 
 impl Refusal {
@@ -19,9 +19,9 @@ impl Refusal {
 
 /// Switched at any time; every message is treated by the rules of the moment it passes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rules {
-    pub(super) faults: Faults,
-    pub(super) refusal: Option<Refusal>,
+pub(crate) struct Rules {
+    pub(crate) faults: Faults,
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Rules {

@@ -1,28 +1,27 @@
 //! HTTP before the WebSocket: the upgrade, and the NIP-11 document.
 
-use std::time::Duration;
-
+use mdk_wire::budget::client::{HANDSHAKE, REQUEST_BYTES};
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::options::LocalRelayOptions;
-use super::slow::Dribble;
+use crate::options::LocalRelayOptions;
 
-const MAX_REQUEST: usize = 16 * 1024;
-const PATIENCE: Duration = Duration::from_secs(10);
 const NIP11: &str = "application/nostr+json";
 
-/// `None`: it was no WebSocket, and has been answered.
-pub(super) async fn accept(
-    mut stream: Dribble,
+/// The WebSocket, and the `Host` that the client names. `None`: it was no WebSocket, and has been answered.
+pub(crate) async fn accept<S>(
+    mut stream: S,
     options: &LocalRelayOptions,
-) -> Option<WebSocketStream<Dribble>> {
-    let (request, rest) = timeout(PATIENCE, read_request(&mut stream)).await.ok()??;
+) -> Option<(WebSocketStream<S>, String)>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (request, rest) = timeout(HANDSHAKE, read_request(&mut stream)).await.ok()??;
     if let Ok(response) = create_response(&request) {
         let mut head = Vec::new();
         write_response(&mut head, &response).ok()?;
@@ -32,9 +31,11 @@ pub(super) async fn accept(
             .read_buffer_size(32 * 1024)
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
-        return Some(
-            WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await,
-        );
+        let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+        let host = host.unwrap_or_default().to_ascii_lowercase();
+        let socket =
+            WebSocketStream::from_partially_read(stream, rest, Role::Server, Some(config)).await;
+        return Some((socket, host));
     }
     let accepts =
         request.headers().get_all("accept").iter().filter_map(|value| value.to_str().ok());
@@ -53,9 +54,9 @@ pub(super) async fn accept(
     None
 }
 
-async fn read_request(stream: &mut Dribble) -> Option<(Request, Vec<u8>)> {
+async fn read_request<S: AsyncRead + Unpin>(stream: &mut S) -> Option<(Request, Vec<u8>)> {
     let mut read = Vec::with_capacity(1024);
-    while read.len() < MAX_REQUEST {
+    while read.len() < REQUEST_BYTES {
         if stream.read_buf(&mut read).await.ok()? == 0 {
             return None;
         }
@@ -74,12 +75,12 @@ fn document(options: &LocalRelayOptions) -> Value {
         limits.insert("auth_required".into(), json!(options.require_auth));
         if let Some(limit) = options.page_limit {
             limits.insert("max_limit".into(), json!(limit));
-            limits.insert("default_limit".into(), json!(limit.min(500)));
+            limits.insert("default_limit".into(), json!(options.default_page()));
         }
     }
     json!({
         "name": "local relay for tests",
-        "supported_nips": [1, 9, 11, 40, 42],
+        "supported_nips": [1, 9, 11, 40, 42, 45, 70, 77],
         "software": "mdk",
         "version": env!("CARGO_PKG_VERSION"),
         "limitation": limits,

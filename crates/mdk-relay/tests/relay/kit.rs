@@ -4,14 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use mdk_client::local_relay::LocalRelay;
-use mdk_wire::{Event, Keys};
+use mdk_relay::LocalRelay;
+use mdk_wire::{Event, Keys, UnsignedEvent};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
-
-pub use crate::kit::by;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -80,6 +78,15 @@ impl Raw {
         (ok[2].as_bool().unwrap(), ok[3].as_str().unwrap().to_owned())
     }
 
+    /// Answers the relay's challenge with this event's tags and time; returns what OK says.
+    pub async fn prove(&mut self, keys: &Keys, time: u64, tags: &[&[&str]]) -> (bool, String) {
+        let event = by(keys, 22_242, time, tags, "");
+        self.text(format!("[\"AUTH\",{}]", event.to_json())).await;
+        let ok = self.expect("OK").await;
+        assert_eq!(ok[1], event.id().to_hex());
+        (ok[2].as_bool().unwrap(), ok[3].as_str().unwrap().to_owned())
+    }
+
     /// Publishes an event that must be taken.
     pub async fn store(&mut self, event: &Event) {
         assert_eq!(self.publish(event).await, (true, String::new()));
@@ -97,6 +104,12 @@ impl Raw {
 
 pub fn content(message: &Value) -> String {
     message[2]["content"].as_str().unwrap().to_owned()
+}
+
+pub fn by(keys: &Keys, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {
+    let tags = tags.iter().map(|tag| tag.iter().map(ToString::to_string).collect()).collect();
+    UnsignedEvent { pubkey: keys.public_key(), created_at, kind, tags, content: content.into() }
+        .sign(keys)
 }
 
 /// An event of a new author.
