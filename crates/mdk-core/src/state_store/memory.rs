@@ -1,7 +1,7 @@
 //! What the repositories keep in memory between calls. The database is the truth; what is here mirrors the last committed
 //! transaction, or costs no more than a second look when it is lost.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use mdk_wire::GroupId;
 
@@ -44,6 +44,8 @@ pub(crate) struct Memory {
     pub(crate) recent: Recent,
     /// Groups in which nobody is back who was put out, as far as it was asked.
     pub(crate) uncontested: HashSet<GroupId>,
+    /// Groups that time may change, as the last tick saw it. `None`: any may be one.
+    pub(crate) awake: Option<BTreeSet<GroupId>>,
     /// What is to be listened to may be something else than when it was asked for last.
     pub(crate) rerouted: bool,
 }
