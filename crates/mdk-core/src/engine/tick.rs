@@ -1,6 +1,8 @@
 //! The work that time makes due.
 
-use mdk_store::{InputClass, InputRow};
+use std::collections::BTreeSet;
+
+use mdk_store::{GroupRow, InputClass, InputRow};
 use mdk_wire::{Event, GroupId, NostrGroupId};
 
 use crate::engine::Engine;
@@ -8,6 +10,7 @@ use crate::engine::ctx::Ctx;
 use crate::engine::follow_ups::Due;
 use crate::model::error::Result;
 use crate::model::follow_up::FollowUp;
+use crate::model::membership::is_invited;
 use crate::model::outcome::{Outcome, Verdict};
 use crate::operations::join::retry_welcomes;
 use crate::operations::join::retry_welcomes::Retry;
@@ -17,6 +20,7 @@ use crate::operations::{
     expire_invites, expire_messages, forget_left_group, others_elsewhere, release_welcomes,
     repeat_undone_removals, report_gaps, republish_after_restart,
 };
+use crate::state_store::buffered_events;
 
 impl Engine {
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
@@ -69,13 +73,14 @@ impl Engine {
     /// [`Error::Store`].
     pub fn tick(&mut self) -> Result<Outcome> {
         let resumed = self.resumed;
+        let mut awake = BTreeSet::new();
         let (_, effects) = self.write(|ctx| {
             if !resumed {
                 republish_after_restart::resume(&mut ctx.work.records, ctx.work.identity)?;
             }
             release_welcomes::expire_welcomes(ctx.work.records.tx, ctx.work.records.call)?;
             expire_messages::expire_messages(&mut ctx.work.records)?;
-            for row in ctx.work.records.tx.groups()? {
+            for row in ctx.awake_groups(resumed)? {
                 if expire_invites::expire_invite(&mut ctx.work, &row)? {
                     ctx.work_off(Due::All)?;
                     continue;
@@ -90,7 +95,10 @@ impl Engine {
                 ctx.wake_welcomes(&row.id)?;
                 repeat_undone_removals::work_off_removals(&mut ctx.work, &row.id)?;
                 others_elsewhere::tell_led_on(&mut ctx.work.records, &row)?;
-                forget_left_group::forget_left(&mut ctx.work.records, &row)?;
+                let kept = forget_left_group::forget_left(&mut ctx.work.records, &row)?;
+                if kept || row.pass.opened != 0 || is_invited(row.status) {
+                    awake.insert(row.id);
+                }
             }
             ctx.wake_inputs()?;
             rotate::upkeep_key_packages(&mut ctx.work)?;
@@ -99,6 +107,7 @@ impl Engine {
             ctx.work_off(Due::All)
         })?;
         self.resumed = true;
+        self.memory.awake = Some(awake);
         if let Err(error) = self.store.forget_erased() {
             // The work stands; the next call tries this again.
             tracing::warn!(%error, "what was deleted is still in the log");
@@ -109,6 +118,30 @@ impl Engine {
 }
 
 impl Ctx<'_> {
+    /// The groups that time may change, the oldest first: those that the last tick left with an open choice, an invite or
+    /// states to forget, those whose row was written since, and those in which something waits. Of what all others have
+    /// nothing depends on the time. The first call looks at all.
+    fn awake_groups(&mut self, resumed: bool) -> Result<Vec<GroupRow>> {
+        let tx = self.work.records.tx;
+        let written = tx.take_written_groups();
+        // (what was written is kept there until a tick has succeeded)
+        let Some(awake) = self.work.records.memory.awake.as_mut().filter(|_| resumed) else {
+            self.work.records.memory.awake = None;
+            return Ok(tx.groups()?);
+        };
+        awake.extend(written);
+        let mut ids = awake.clone();
+        for waiting in tx.groups_with_something_waiting()? {
+            ids.extend(buffered_events::holders(tx, &waiting)?);
+        }
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in &ids {
+            rows.extend(tx.group(id)?);
+        }
+        rows.sort_unstable_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(rows)
+    }
+
     // rule: B4-16 who joined on a branch that nobody follows is let go by the invitation of the others
     /// Takes up Welcomes that have waited long enough for a removal that does not come.
     fn wake_welcomes(&mut self, id: &GroupId) -> Result<()> {

@@ -7,15 +7,15 @@ use crate::model::limits::OUT_FOR;
 use crate::model::membership;
 use crate::state_store::records::Records;
 
-/// States of groups that we are out of are not kept for ever. (rule: D6-3)
-pub(crate) fn forget_left(records: &mut Records<'_>, row: &GroupRow) -> Result<()> {
+/// States of groups that we are out of are not kept for ever. Whether there are some. (rule: D6-3)
+pub(crate) fn forget_left(records: &mut Records<'_>, row: &GroupRow) -> Result<bool> {
     if !matches!(row.status, GroupStatus::Left | GroupStatus::Removed) {
-        return Ok(());
+        return Ok(false);
     }
     let nodes = records.tx.nodes(&row.id)?;
-    let Some(last) = nodes.iter().map(|n| n.made_at).max() else { return Ok(()) };
+    let Some(last) = nodes.iter().map(|n| n.made_at).max() else { return Ok(false) };
     if last / 1000 + OUT_FOR > records.now() {
-        return Ok(());
+        return Ok(true);
     }
     records.tx.prune_nodes(&row.id, u64::MAX)?;
     records.tx.prune_inputs(&row.id, u64::MAX)?;
@@ -27,5 +27,5 @@ pub(crate) fn forget_left(records: &mut Records<'_>, row: &GroupRow) -> Result<(
         row.pass = PassRow { joined_at: row.pass.joined_at, ..PassRow::default() };
     })?;
     debug_assert!(membership::is_over(row.status));
-    Ok(())
+    Ok(false)
 }

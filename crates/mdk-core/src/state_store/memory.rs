@@ -1,7 +1,7 @@
 //! The memory of the repositories between calls. The database is the truth. The memory mirrors the last committed
 //! transaction, or costs no more than a second look when it is lost.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use mdk_wire::GroupId;
 
@@ -44,6 +44,8 @@ pub(crate) struct Memory {
     pub(crate) recent: Recent,
     /// Groups in which no put-out account is back, as far as it was asked.
     pub(crate) uncontested: HashSet<GroupId>,
+    /// Groups that time may change, as the last tick saw it. `None`: any may be one.
+    pub(crate) awake: Option<BTreeSet<GroupId>>,
     /// The relays and filters to listen to may have changed since they were asked for last.
     pub(crate) rerouted: bool,
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod deleting;
 mod devices;
+mod idle;
 mod leaving;
 mod lifecycle;
 mod readding;

@@ -5,7 +5,7 @@
 //! kept.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use mdk_wire::{GroupId, SecretVec};
@@ -164,6 +164,9 @@ pub(crate) struct KnownStates {
     number: Cell<u64>,
     /// Rows that were read.
     read: Cell<u64>,
+    /// Groups whose row was written, also by what was undone; see
+    /// [`Tx::take_written_groups`](crate::Tx::take_written_groups).
+    pub(crate) written: RefCell<BTreeSet<GroupId>>,
     /// See [`Tx::steps`](crate::Tx::steps).
     pub(crate) steps: Cell<u64>,
 }

@@ -87,6 +87,8 @@ fn hot_queries_search_an_index() {
         (buffered_events::HELD_SUMS, "PRIMARY KEY"),
         (buffered_events::INPUTS, "sqlite_autoindex_inputs_1 (group_id=?)"),
         (buffered_events::INPUT_HEADS, "sqlite_autoindex_inputs_1 (group_id=?)"),
+        (groups::NEXT_HOLDING, "COVERING INDEX held_by_group (group_id>?)"),
+        (groups::NEXT_REMOVING, "PRIMARY KEY (group_id>?)"),
         (buffered_events::INPUTS_ON, "sqlite_autoindex_inputs_1 (group_id=?)"),
         (epoch_states::NODES, "sqlite_autoindex_nodes_1 (group_id=?)"),
         (epoch_states::RETAINED_RELAYS, "sqlite_autoindex_nodes_1 (group_id=?)"),

@@ -1,5 +1,7 @@
 //! Groups and the routing ids that lead to them.
 
+use std::collections::BTreeSet;
+
 use mdk_wire::{EventId, GroupId, NostrGroupId, PublicKey, Secret, Timestamp};
 use rusqlite::{Row, params};
 
@@ -128,6 +130,10 @@ const ALL: &str = concat!("SELECT ", columns!(), " FROM groups");
 pub(crate) const BY_ID: &str = concat!("SELECT ", columns!(), " FROM groups WHERE group_id = ?1");
 pub(crate) const BY_WELCOME: &str =
     concat!("SELECT ", columns!(), " FROM groups WHERE welcome = ?1");
+pub(crate) const NEXT_HOLDING: &str = "SELECT group_id FROM held INDEXED BY held_by_group WHERE group_id > ?1 \
+     ORDER BY group_id LIMIT 1";
+pub(crate) const NEXT_REMOVING: &str =
+    "SELECT group_id FROM removals WHERE group_id > ?1 ORDER BY group_id LIMIT 1";
 pub(crate) const ROUTE: &str = "SELECT group_id, seq FROM routes WHERE nostr_group_id = ?1";
 pub(crate) const ROUTES: &str =
     "SELECT nostr_group_id FROM routes WHERE group_id = ?1 ORDER BY seq";
@@ -219,6 +225,7 @@ impl Tx<'_> {
     }
 
     fn write_group(&self, sql: &str, row: &GroupRow) -> Result<()> {
+        self.states.written.borrow_mut().insert(row.id.clone());
         self.exec_one(
             sql,
             params![
@@ -270,6 +277,32 @@ impl Tx<'_> {
         // The rows are sorted here: a sorter in the query would take memory that has to be locked.
         let mut groups = self.all(ALL, [], read)?;
         groups.sort_unstable_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(groups)
+    }
+
+    /// Groups whose row was written on this connection since the last call, and some whose writing was undone.
+    #[must_use]
+    pub fn take_written_groups(&self) -> BTreeSet<GroupId> {
+        self.states.written.take()
+    }
+
+    /// Groups that have held events or removals: each is found by one search, however much it has.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn groups_with_something_waiting(&self) -> Result<BTreeSet<GroupId>> {
+        let mut groups = BTreeSet::new();
+        for next in [NEXT_HOLDING, NEXT_REMOVING] {
+            let mut last: Option<GroupId> = None;
+            loop {
+                let after = last.as_ref().map_or(&[][..], GroupId::as_bytes);
+                let found =
+                    self.one(next, [after], |row| Columns::new(row, "groups").group_id())?;
+                let Some(found) = found else { break };
+                groups.insert(found.clone());
+                last = Some(found);
+            }
+        }
         Ok(groups)
     }
 
