@@ -8,9 +8,9 @@ use crate::model::call::Call;
 use crate::model::error::{Error, Result};
 use crate::model::outbox::{OutboxItem, OutboxPurpose, RelayResult};
 use crate::state_store::groups::Groups;
-use crate::state_store::late_messages::Late;
 use crate::state_store::outbox::accepted;
-use crate::state_store::{late_messages, retained_states};
+use crate::state_store::stale_outgoing::Late;
+use crate::state_store::{retained_states, stale_outgoing};
 
 // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
 /// Lists the items to publish, without messages that are too old to be read. Lists also the groups of which messages
@@ -21,15 +21,15 @@ pub(crate) fn list_outbox(
     limit: u32,
 ) -> Result<(Vec<OutboxItem>, Late)> {
     let rows = groups.tx.outgoing(0, limit)?;
-    let stale = late_messages::stale_groups(groups, &rows)?;
-    let misdated = late_messages::misdated_groups(call, &rows);
+    let stale = stale_outgoing::stale_groups(groups, &rows)?;
+    let misdated = stale_outgoing::misdated_groups(call, &rows);
     let mut items = Vec::with_capacity(rows.len());
     let mut since = BTreeMap::new();
     for row in rows {
         let group = row.group.as_ref().filter(|group| stale.contains(group));
         let message = row.purpose == OutgoingPurpose::Message && !accepted(&row);
         let too_old = match group.filter(|_| message) {
-            Some(group) => late_messages::is_stale(groups, group, &row)?,
+            Some(group) => stale_outgoing::is_stale(groups, group, &row)?,
             None => false,
         };
         if too_old {

@@ -3,6 +3,7 @@
 //!
 //! Branches are compared by their depth before anything else, so a member can make commits in the epoch before his removal
 //! and publish them later. Until five commits have followed the removal, such a branch may win and bring him back.
+//! `state_store/undone_removals.rs` decides whether a return undoes a removal.
 
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow, Tx};
 use mdk_wire::{GroupId, PublicKey};

@@ -1,4 +1,6 @@
 //! Events that an earlier process left to publish.
+//!
+//! `mls/own_commit.rs` reads the commit that was pending; `receive/own_commit_returns.rs` takes one that a relay had after all.
 
 use mdk_store::GroupStatus;
 

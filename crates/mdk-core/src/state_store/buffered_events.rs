@@ -1,4 +1,4 @@
-//! Events that cannot be read yet.
+//! Events that cannot be read yet, such as a message that came before the commit of its epoch.
 
 use mdk_store::{GroupRow, HeldRow, InputState, Tx};
 use mdk_wire::budget::group::MAX_NOISE_DROPPED;

@@ -1,4 +1,4 @@
-//! Finds the key that opens a database, among all that may.
+//! Finds the key that opens a database, among all that may. `what_to_do.rs` has the action that follows, as a table.
 
 use mdk_wire::Secret;
 

@@ -3,7 +3,7 @@
 //! Record (of both keys) -> the new key stored and read back -> `NAME.rekey` written and validated -> exchanged with
 //! `NAME` -> opened and validated -> the old file overwritten and removed, the old key removed -> record (of the new
 //! key). Each step is durable before the next, so at any point the record and page 1 say which key counts: see
-//! `recovery/in_order.rs`.
+//! `recovery/finish_rekey.rs`.
 
 use std::io::{Seek, SeekFrom, Write};
 

@@ -17,7 +17,7 @@ use crate::model::halt::Halt;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::Verdict;
-use crate::operations::receive::not_yet;
+use crate::operations::receive::refused_commit;
 use crate::policy;
 use crate::state_store::seen;
 
@@ -42,14 +42,14 @@ pub(crate) fn apply_commit(
             if matches!(refusal, Refusal::Elsewhere) {
                 work.put(group);
             }
-            return not_yet::refuse_commit(work, &opened, &copy, refusal);
+            return refused_commit::refuse_commit(work, &opened, &copy, refusal);
         }
     };
     let committer = processed.sender().clone();
     let account = sender_account(&processed);
     let staged = match resolve(&provider, &mut group.mls, processed) {
         Ok(staged) => staged,
-        Err(refusal) => return not_yet::refuse_commit(work, &opened, &copy, refusal),
+        Err(refusal) => return refused_commit::refuse_commit(work, &opened, &copy, refusal),
     };
     let parent = group.view();
     let (commit, result) = views::view_of_staged(&parent, &group.mls, &committer, &staged)?;

@@ -6,11 +6,11 @@ pub(crate) mod classify;
 pub(crate) mod commit;
 pub(crate) mod deliver;
 pub(crate) mod locate_parent;
-pub(crate) mod not_yet;
 pub(crate) mod own_commit_returns;
 pub(crate) mod peek;
 pub(crate) mod proposal;
 pub(crate) mod refuse;
+pub(crate) mod refused_commit;
 pub(crate) mod retry_handshakes;
 
 use mdk_store::{GroupRow, GroupStatus, Tx};

@@ -12,8 +12,8 @@ use mdk_wire::{Event, GroupId, GroupMessage, OsRandom, group_message};
 
 use crate::model::error::{Error, Result};
 use crate::state_store::deliveries::waits;
-use crate::state_store::late_messages::is_misdated;
 use crate::state_store::records::Records;
+use crate::state_store::stale_outgoing::is_misdated;
 
 // rule: OB-19 what no relay has taken for a day goes out with the time of now, around the same encrypted bytes
 /// Dates messages anew that are too old or too far ahead, and the messages behind them, so that the order stays.

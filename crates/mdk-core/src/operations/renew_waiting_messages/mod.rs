@@ -23,8 +23,8 @@ use crate::model::membership;
 use crate::model::outbox::OutboxPurpose;
 use crate::model::values::Delivery;
 use crate::state_store::deliveries::{give_up, waits};
-use crate::state_store::late_messages::{Late, is_out_of_reach, message_of};
 use crate::state_store::outbox::Letter;
+use crate::state_store::stale_outgoing::{Late, is_out_of_reach, message_of};
 use crate::state_store::undone_removals;
 
 /// Whether the group can be written in now.
