@@ -6,9 +6,9 @@ pub(crate) mod connect;
 pub(crate) mod create;
 pub(crate) mod digest;
 pub(crate) mod epoch_state_cache;
+mod failed_read;
 pub(crate) mod mls;
 pub(crate) mod open;
-mod reconnect;
 pub(crate) mod schema;
 pub(crate) mod tables;
 pub(crate) mod transaction;
@@ -26,7 +26,7 @@ use std::{
 use mdk_wire::Secret;
 use rusqlite::Connection;
 
-pub(crate) use reconnect::is_usable;
+pub(crate) use failed_read::is_usable;
 
 use crate::{
     DatabaseKey, OpenError, OpenOptions, Result, StoreError, Tx,

@@ -25,7 +25,7 @@ const RESERVE: i64 = HEADER + (CHECKPOINT_PAGES as i64 + 50) * FRAME;
 ///
 /// # Errors
 /// The database file could not be made durable, but SQLite believes that it is. The connection must not write again,
-/// and must not close the log: see [`super::reconnect`].
+/// and must not close the log: see [`super::failed_read`].
 pub(super) fn move_log(conn: &Connection) -> Result<bool> {
     conn.execute_batch("PRAGMA synchronous = OFF")?;
     let counts = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
