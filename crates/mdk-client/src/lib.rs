@@ -1,4 +1,5 @@
-//! How `mdk` moves: relays, outbox, catch-up and upkeep of one account. The only crate with sockets.
+//! How `mdk` moves: relays, outbox, catch-up and upkeep of one account. Beside the relay of tests
+//! the only crate with sockets.
 //!
 //! The engine (`mdk-core`) decides; this crate carries. Events cross the border to the relay library as JSON text,
 //! and none of its types is in a signature here.

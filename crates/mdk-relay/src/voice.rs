@@ -31,25 +31,29 @@ impl Said {
     }
 }
 
-/// What an event weighs that is stored anyway.
-const SHARED: usize = 64;
+/// What a message counts as until it is heard, in bytes.
+enum Weight {
+    Answer(usize),
+    Live(usize),
+}
 
 #[derive(Default)]
 struct Unread {
-    bytes: AtomicUsize,
+    answers: AtomicUsize,
+    live: AtomicUsize,
     less: Notify,
 }
 
 /// Speaks to a connection and never waits.
 #[derive(Clone)]
 pub(crate) struct Voice {
-    messages: mpsc::UnboundedSender<(Said, usize)>,
+    messages: mpsc::UnboundedSender<(Said, Weight)>,
     unread: Arc<Unread>,
 }
 
 /// Hears what is said to a connection.
 pub(crate) struct Ear {
-    messages: mpsc::UnboundedReceiver<(Said, usize)>,
+    messages: mpsc::UnboundedReceiver<(Said, Weight)>,
     unread: Arc<Unread>,
 }
 
@@ -60,31 +64,34 @@ pub(crate) fn line() -> (Voice, Ear) {
 }
 
 impl Voice {
-    fn put(&self, said: Said, weight: usize) {
-        self.unread.bytes.fetch_add(weight, Ordering::SeqCst);
+    /// Something that was asked for.
+    fn put(&self, said: Said, bytes: usize) {
+        self.unread.answers.fetch_add(bytes, Ordering::SeqCst);
         // Without anybody who hears it the connection is over.
-        let _ = self.messages.send((said, weight));
+        let _ = self.messages.send((said, Weight::Answer(bytes)));
     }
 
     pub(crate) fn say(&self, message: &Value) {
         let text = message.to_string();
-        let weight = text.len();
-        self.put(Said::Text(text), weight);
+        let bytes = text.len();
+        self.put(Said::Text(text), bytes);
     }
 
     /// An event that was asked for.
     pub(crate) fn answer(&self, subscription: &Arc<str>, event: &Arc<Stored>) {
-        self.put(Said::Event(subscription.clone(), event.clone()), SHARED);
+        self.put(Said::Event(subscription.clone(), event.clone()), event.json.len());
     }
 
     /// An event that has just come; false when the client is too far behind to get it.
     #[must_use]
     pub(crate) fn tell(&self, subscription: &Arc<str>, event: &Arc<Stored>) -> bool {
-        let weight = event.json.len() + SHARED;
-        if self.unread.bytes.load(Ordering::SeqCst) + weight > UNREAD_BYTES {
+        let bytes = event.json.len();
+        if self.unread.live.load(Ordering::SeqCst) + bytes > UNREAD_BYTES {
             return false;
         }
-        self.put(Said::Event(subscription.clone(), event.clone()), weight);
+        self.unread.live.fetch_add(bytes, Ordering::SeqCst);
+        let said = Said::Event(subscription.clone(), event.clone());
+        let _ = self.messages.send((said, Weight::Live(bytes)));
         true
     }
 
@@ -92,11 +99,11 @@ impl Voice {
         self.put(Said::End, 0);
     }
 
-    /// Waits until the client has read most of what was said: a question before that is not read.
+    /// Waits until most answers are read: a question before that is not taken.
     pub(crate) async fn room(&self) {
         loop {
             let less = self.unread.less.notified();
-            if self.unread.bytes.load(Ordering::SeqCst) <= UNREAD_BYTES / 2 {
+            if self.unread.answers.load(Ordering::SeqCst) <= UNREAD_BYTES {
                 return;
             }
             less.await;
@@ -105,9 +112,16 @@ impl Voice {
 }
 
 impl Ear {
-    fn heard(&self, (said, weight): (Said, usize)) -> Said {
-        self.unread.bytes.fetch_sub(weight, Ordering::SeqCst);
-        self.unread.less.notify_one();
+    fn heard(&self, (said, weight): (Said, Weight)) -> Said {
+        match weight {
+            Weight::Answer(bytes) => {
+                self.unread.answers.fetch_sub(bytes, Ordering::SeqCst);
+                self.unread.less.notify_one();
+            }
+            Weight::Live(bytes) => {
+                self.unread.live.fetch_sub(bytes, Ordering::SeqCst);
+            }
+        }
         said
     }
 

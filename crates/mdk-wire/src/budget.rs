@@ -77,7 +77,7 @@ pub mod client {
     pub const SUBSCRIPTION_CHARS: usize = 64;
     /// Open reconciliations (NIP-77) of a connection.
     pub const RECONCILIATIONS: usize = 8;
-    /// Bytes that a client has not read yet. From half of them on its questions wait.
+    /// Bytes of answers that a client has not read yet, and of live events.
     pub const UNREAD_BYTES: usize = 64 * 1024 * 1024;
 }
 

@@ -77,18 +77,27 @@ async fn who_does_not_read_loses_the_connection_and_nobody_else_waits() {
 #[tokio::test]
 async fn questions_wait_until_their_answers_are_read() {
     let relay = relay(false).await;
-    let mut raw = Raw::to(&relay).await;
+    let (mut raw, mut other) = (Raw::to(&relay).await, Raw::to(&relay).await);
     let (keys, content) = (Keys::generate(), "x".repeat(1_000_000));
     for n in 0..10 {
         raw.store(&by(&keys, 1, n, &[], &content)).await;
     }
-    for n in 0..40 {
-        raw.send(json!(["REQ", format!("{n}"), {}])).await;
+    // Each is answered with a seventh of what may wait; what the sockets hold comes on top.
+    let questions = 3 * UNREAD_BYTES / (10 * content.len());
+    for n in 0..questions {
+        raw.send(json!(["REQ", format!("{n}"), {"kinds": [1]}])).await;
     }
-    for n in 0..40 {
+    let last = event(9, 1, "the last question");
+    raw.text(format!("[\"EVENT\",{}]", last.to_json())).await;
+    for n in 0..300 {
+        other.store(&event(7, n, "meanwhile")).await;
+    }
+    assert_eq!(relay.count(9), 0);
+    for n in 0..questions {
         let answers = raw.until("EOSE").await;
         assert_eq!((answers.len(), &answers[10][1]), (11, &json!(format!("{n}"))));
     }
+    assert_eq!(raw.expect("OK").await[1], last.id().to_hex());
 }
 
 #[tokio::test]
