@@ -1,4 +1,4 @@
-"""A client that is used from two event loops: an error that names the call, and no hang."""
+"""A client that is used from two event loops: an error, and no hang."""
 
 from __future__ import annotations
 
@@ -37,22 +37,21 @@ async def elsewhere(work: Callable[[], Awaitable[T]]) -> T:
         return await asyncio.wrap_future(thread.submit(lambda: asyncio.run(bounded())))
 
 
-async def test_a_second_loop_is_told_which_call_and_what_to_do(relay: LocalRelay) -> None:
+async def test_a_second_loop_is_told_what_to_do(relay: LocalRelay) -> None:
     async with impatient(Client.open(":memory:", relays=[relay.url])) as client:
         group = await client.groups.create("mine")
-        calls: dict[str, Callable[[], Awaitable[object]]] = {
-            "Group.send()": lambda: group.send("hello"),
-            "Group.next_message()": group.next_message,
-            "Client.sync()": client.sync,
-            "Client.events()": lambda: first(client),
-            "Client.start()": client.start,
-            "Client.close()": client.close,
-        }
-        for name, call in calls.items():
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: group.send("hello"),
+            group.next_message,
+            client.sync,
+            lambda: first(client),
+            client.start,
+            client.close,
+        ]
+        for call in calls:
             with pytest.raises(WrongLoop) as caught:
                 await elsewhere(call)
             assert caught.value.code == "wrong_loop"
-            assert name in str(caught.value)
             assert "run_coroutine_threadsafe" in (caught.value.hint or "")
         # Nothing was harmed, and what waits for nothing may be asked anywhere.
         assert isinstance(group, Group)
@@ -68,7 +67,7 @@ def test_a_client_whose_loop_has_ended_can_only_be_closed() -> None:
 
     async def go_on() -> None:
         async with asyncio.timeout(PATIENCE):
-            with pytest.raises(WrongLoop, match=r"Group\.next_message\(\)"):
+            with pytest.raises(WrongLoop, match="has ended"):
                 await group.next_message()
             await client.close()
 

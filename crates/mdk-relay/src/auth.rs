@@ -1,4 +1,4 @@
-//! Who asks (NIP-42), and what only its author may publish (NIP-70).
+//! Authentication (NIP-42), and events that only their author may publish (NIP-70).
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ const KIND: u16 = 22_242;
 /// How far its clock may be off, in seconds.
 const CLOCKS: u64 = 600;
 
-/// What a connection has proved.
+/// The accounts that a connection has proved to be.
 pub(crate) struct Auth {
     challenge: String,
     /// Where the client thinks that it is: the `Host` of its handshake.

@@ -1,4 +1,4 @@
-//! What can go wrong with a relay of ours.
+//! The errors of the relay.
 
 /// Result of this crate.
 pub type Result<T, E = RelayError> = std::result::Result<T, E>;

@@ -23,7 +23,7 @@ pub(crate) use self::rules::{Refusal, Rules};
 
 use self::bucket::Bucket;
 
-/// What all connections of a relay have in common.
+/// The state that all connections of a relay share.
 pub(crate) struct Layer {
     rules: watch::Receiver<Arc<Rules>>,
     bucket: Bucket,

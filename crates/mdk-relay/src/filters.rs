@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mdk_wire::{Event, EventId, PublicKey, Timestamp};
 use serde_json::Value;
 
-/// What a request asks for; a member that is absent asks for everything.
+/// A filter of NIP-01. A member that is absent matches everything.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filter {
     pub(crate) ids: Option<BTreeSet<EventId>>,

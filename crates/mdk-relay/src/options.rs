@@ -1,4 +1,4 @@
-//! What kind of relay it is.
+//! The options of a relay.
 
 /// Limits of a local relay.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! What one client says, and what it is answered.
+//! The messages of one client, and the answers to them.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::voice::{Ear, Voice, line};
 
 const WHO: &str = "auth-required: you must auth";
 
-/// What came is no message of Nostr; the connection ends.
+/// The message is none of Nostr; the connection ends.
 pub(crate) struct NoMessage;
 
 /// One connection as the relay knows it. It leaves the hub when it is dropped.
@@ -203,7 +203,7 @@ impl Session {
     }
 }
 
-/// What an author is told.
+/// Returns the answer to an author.
 fn words(saved: Saved) -> (bool, &'static str) {
     match saved {
         Saved::New | Saved::Ephemeral => (true, ""),

@@ -1,4 +1,4 @@
-//! What a test waits for: a count that rises whenever something has happened.
+//! A count that rises whenever something has happened: tests wait for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

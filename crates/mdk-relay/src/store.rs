@@ -1,4 +1,4 @@
-//! What is stored, in memory: NIP-01 with its kinds that replace, NIP-09 deletions, NIP-40 expiration, and the log of all
+//! The stored events, in memory: NIP-01 with its kinds that replace, NIP-09 deletions, NIP-40 expiration, and the log of all
 //! that ever entered.
 
 mod marks;
@@ -26,7 +26,7 @@ impl Stored {
     }
 }
 
-/// What became of an event.
+/// The fate of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Saved {
     New,
@@ -41,7 +41,7 @@ pub(crate) enum Saved {
 
 /// Newest first, ties by id.
 type Key = (Reverse<Timestamp>, EventId);
-/// What only one event is kept of: a kind of an author, with the `d` tag where the kind has one.
+/// The address of which one event is kept: a kind of an author, with the `d` tag where the kind has one.
 type Slot = (u16, PublicKey, String);
 
 pub(crate) struct Store {
@@ -183,7 +183,7 @@ impl Store {
         }
     }
 
-    /// What matches one filter, newest first, ties by id; at most `limit`.
+    /// Returns the events that match one filter, newest first, ties by id; at most `limit`.
     fn find(&self, filter: &Filter, limit: usize) -> Vec<&Arc<Stored>> {
         let (newest, oldest) = (filter.until.unwrap_or(u64::MAX), filter.since.unwrap_or(0));
         if newest < oldest || limit == 0 {
@@ -208,7 +208,8 @@ impl Store {
         found
     }
 
-    /// What matches any of the filters, newest first, ties by id; of each filter at most as many as `limit` says.
+    /// Returns the events that match any of the filters, newest first, ties by id. Each filter gives as many as its `limit`
+    /// at most.
     pub(crate) fn query(
         &self,
         filters: &[Filter],

@@ -1,4 +1,4 @@
-//! What a connection is told: from all who tell it something, in one order, to the one that writes.
+//! The queue of a connection: from all who tell it something, in one order, to the one that writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +31,7 @@ impl Said {
     }
 }
 
-/// What a message counts as until it is heard, in bytes.
+/// The weight of a message until it is heard, in bytes.
 enum Weight {
     Answer(usize),
     Live(usize),
@@ -129,7 +129,7 @@ impl Ear {
         self.messages.recv().await.map_or(Said::End, |message| self.heard(message))
     }
 
-    /// What is there already.
+    /// Returns the message that is there already.
     pub(crate) fn hear_now(&mut self) -> Option<Said> {
         self.messages.try_recv().ok().map(|message| self.heard(message))
     }

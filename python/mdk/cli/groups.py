@@ -54,7 +54,7 @@ def groups(account: Account, sync: bool, everything: bool, timeout: float, as_js
             for info in found:
                 lines.append(records.group_line(info))
                 if add := spread.to_add(info, engine.public_key, own):
-                    lines.append(f"            {records.one_line(spread.advice(info, add))}")
+                    lines.append(f"            {records.lone_relay_line(info, add)}")
             output.show(as_json, document, lines or ["no groups yet"])
             return 0
 

@@ -21,7 +21,6 @@ from mdk import (
     MessageEdited,
     MessageReceived,
 )
-from mdk.client import spread
 from mdk.errors import MdkError, NotConnected
 
 from . import cursors, happenings, output, records, running, session
@@ -201,9 +200,8 @@ class _Shown:
             case Invited(invite):
                 return f"invite: {records.invite_line(invite)}"
             case Joined(group):
-                return (
-                    f"joined: {records.group_line(group)}{self._advice(group.id, before=chr(10))}"
-                )
+                lines = [f"joined: {records.group_line(group)}", self._advice(group.id)]
+                return "\n".join(filter(None, lines))
             case GroupUpdated(changed) if happened.group_id and changed & {"admins", "relays"}:
                 return self._advice(happened.group_id)
             case _:
@@ -214,13 +212,13 @@ class _Shown:
                 what = happenings.words(happened, contested=contested)
                 return f"{self._where(happened)}{what}" if what else ""
 
-    def _advice(self, group_id: GroupId, *, before: str = "") -> str:
+    def _advice(self, group_id: GroupId) -> str:
         """The line about a group that one relay alone carries; empty where there is nothing to add."""
         known = self.client.groups.get(group_id)
         add = () if known is None else known.relays_to_add
         if known is None or not add:
             return ""
-        return f"{before}{records.one_line(f'{known.name}  {spread.advice(known.info, add)}')}"
+        return f"{records.one_line(known.name)}  {records.lone_relay_line(known.info, add)}"
 
     def _where(self, happened: Event) -> str:
         if self.group is not None or happened.group_id is None:

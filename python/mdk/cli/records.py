@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TypeAlias
@@ -105,6 +105,14 @@ def message_line(message: Message, *, where: str = "") -> str:
     who = "you" if message.is_mine else short(message.sender)
     tail = f"  [{', '.join(marks)}]" if marks else ""
     return f"{time(message.created_at)}  {where}{who:<16}  {text}{tail}"
+
+
+def lone_relay_line(group: GroupInfo, add: Iterable[str]) -> str:
+    """The line about a group that one relay alone carries, and that `add` could carry as well."""
+    return one_line(
+        f"one relay alone carries it ({', '.join(group.relays)}): while that is down, nobody in it is heard. "
+        f"A program can add yours, {', '.join(add)}: see the FAQ"
+    )
 
 
 def group_line(group: GroupInfo) -> str:

@@ -23,7 +23,7 @@ from mdk.errors import (
 from mdk.events import Event, MessageReceived
 from mdk.values import GroupId, GroupInfo, GroupState
 
-from .runtime import Signal, growing, in_thread, public_call, running_loop
+from .runtime import Signal, growing, in_thread, running_loop
 
 if TYPE_CHECKING:
     from mdk._mdk import Mdk, _Client
@@ -233,14 +233,14 @@ class Feed:
         """Raise where another event loop runs: what it would wait for is given on the first one only.
 
         Raises:
-            WrongLoop: it does; the message names the call of the program.
+            WrongLoop: it does.
         """
         here = running_loop()
         if here is None or self._loop is None or here is self._loop:
             return
         ended = ", and that one has ended" if self.outlived else ""
         raise WrongLoop(
-            f"{public_call()}: this client was started on another event loop{ended}",
+            f"this client was started on another event loop{ended}",
             hint=_LOOP_ENDED if self.outlived else None,
         )
 

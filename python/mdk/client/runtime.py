@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -50,26 +48,6 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-_INNER = frozenset({"Feed", "Session", "public_call"})
-"""What programs do not call."""
-
-
-def public_call() -> str:
-    """The call of this package that the program made, from inside of it: `Group.send()`."""
-    frame: FrameType | None = sys._getframe(1)
-    name = ""
-    while frame is not None:
-        code = frame.f_code
-        if frame.f_globals.get("__name__", "").startswith("mdk."):
-            called = code.co_qualname.partition(".<locals>")[0]
-            # What the program called is the outermost one with a name for others.
-            parts = called.split(".")
-            if parts[0] not in _INNER and not any(part.startswith("_") for part in parts):
-                name = called
-        frame = frame.f_back
-    return f"{name}()" if name else "an iteration"
 
 
 async def in_thread(function: Callable[[], T]) -> T:

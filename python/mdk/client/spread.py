@@ -1,6 +1,6 @@
 """Groups that one relay carries alone: while it is down nobody in them is heard."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from mdk._mdk import PublicKey
 from mdk.values import GroupInfo, GroupState
@@ -15,14 +15,6 @@ def to_add(info: GroupInfo, me: PublicKey, own: Sequence[str]) -> tuple[str, ...
         return ()
     known = {_plain(url) for url in info.relays}
     return tuple(url for url in own if _plain(url) not in known)[: _MOST - 1]
-
-
-def advice(info: GroupInfo, add: Iterable[str]) -> str:
-    """The line for people about a group that lacks relays."""
-    return (
-        f"one relay alone carries it ({', '.join(info.relays)}): while that is down, nobody in it is heard. You can "
-        f"add your own, {', '.join(add)}: Group.update(relays=...), or Config(add_own_relays=True)"
-    )
 
 
 def _plain(url: str) -> str:

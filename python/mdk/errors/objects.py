@@ -27,7 +27,7 @@ class Forked(MdkError):
 class WrongLoop(MdkError):
     """A client is used on another event loop than the one that it was started on; it would have waited for ever.
 
-    The message names the call. A client whose loop has ended can be closed on any loop.
+    A client whose loop has ended can be closed on any loop.
     """
 
     code = "wrong_loop"

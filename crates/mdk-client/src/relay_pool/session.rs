@@ -100,7 +100,7 @@ impl Seen {
     }
 }
 
-/// What a relay has to answer.
+/// A request or an event that a relay has to answer.
 enum Asked {
     /// The event of this id.
     Publish(String),
@@ -143,7 +143,7 @@ pub(super) struct Session {
     greeting: Option<Instant>,
     /// Earliest time at which a request may be over.
     next_deadline: Option<Instant>,
-    /// What was asked for lately, and when silence about it counts.
+    /// The latest requests, and the times at which silence about them counts.
     asked: Vec<(Instant, Asked)>,
 }
 

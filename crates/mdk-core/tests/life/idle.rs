@@ -1,4 +1,4 @@
-//! What passing time costs an account in which nothing is due.
+//! The cost of passing time for an account in which nothing is due.
 
 use mdk_core::Verdict;
 use mdk_wire::GroupId;

@@ -126,7 +126,7 @@ async fn down(mut ear: Ear, requests: &Requests, queue: &Queue, layer: &Layer) {
     std::future::pending().await
 }
 
-/// What is sent for one event.
+/// Returns the messages that one event becomes.
 fn events(text: String, rules: &Rules) -> Vec<String> {
     let mut events = if rules.faults.false_events { forgery::copies(&text) } else { Vec::new() };
     if rules.faults.duplicate {

@@ -1,4 +1,4 @@
-//! What a bad relay says without being asked.
+//! The messages of a bad relay that nobody asked for.
 
 use std::time::Duration;
 

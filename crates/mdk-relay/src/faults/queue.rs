@@ -1,4 +1,4 @@
-//! What waits for the client, each message until it is due.
+//! The messages that wait for the client, each until it is due.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What the faults do to a message of the client.
+//! The faults that change a message of the client.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::options::LocalRelayOptions;
 const HUGE: usize = 8 * 1024 * 1024;
 const HUGE_TAGS: usize = 380_000;
 
-/// What a message claims to be, without reading all of it.
+/// Returns the verb of a message, without reading all of it.
 pub(super) fn verb(text: &str) -> &str {
     let begin = text
         .trim_start()
@@ -28,7 +28,7 @@ pub(super) fn verb(text: &str) -> &str {
     begin.and_then(|rest| rest.split('"').next()).unwrap_or_default()
 }
 
-/// What becomes of a message of the client.
+/// The fate of a message of the client.
 pub(super) enum Fate {
     /// Goes to the relay as it is.
     Pass,
@@ -38,7 +38,7 @@ pub(super) enum Fate {
     Stop,
 }
 
-/// What is said to an event that is not stored.
+/// The answer to an event that is not stored.
 enum Answer {
     /// OK false with these words, which may be none.
     Refuse(String),
@@ -46,7 +46,7 @@ enum Answer {
     Lie,
 }
 
-/// What one connection remembers for the faults.
+/// The memory of one connection for the faults.
 pub(super) struct Requests {
     keys: Keys,
     /// Subscriptions that get no EOSE.

@@ -1,4 +1,4 @@
-//! What holds now for every connection.
+//! The faults that hold now for every connection.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What is remembered of things that are gone, so many and the oldest first.
+//! Marks of things that are gone. There are so many at most, and the oldest go first.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;

@@ -112,7 +112,7 @@ fn authors_delete_what_is_theirs_for_good() {
     let id = deletion.id().to_hex();
     assert_eq!(store.put(&event(&keys, 5, 4, &[&["e", &id]], "")), Saved::New);
     assert_eq!((store.count(5), store.put(&mine)), (2, Saved::Deleted));
-    // What another deletes before it comes is not deleted.
+    // A deletion by another author that came first deletes nothing.
     let early = event(&keys, 9, 9, &[], "early");
     store.put(&event(&other, 5, 9, &[&["e", &early.id().to_hex()]], ""));
     assert_eq!(store.put(&early), Saved::New);

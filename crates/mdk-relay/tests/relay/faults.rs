@@ -95,7 +95,7 @@ async fn events_change_their_order_and_none_is_lost() {
     };
     let order = with_seed(1).await;
     assert_ne!(order, with_seed(2).await);
-    // What takes its time on a busy machine is shuffled in smaller parts, and then in another order.
+    // A busy machine shuffles smaller parts, and then in another order.
     let mut tries = 0;
     while with_seed(1).await[..64] != with_seed(1).await[..64] {
         tries += 1;
@@ -213,7 +213,7 @@ async fn stored_events_never_end_until_the_subscription_is_closed() {
     raw.text(format!("[\"EVENT\",{}]", event(9, 1, "x").to_json())).await;
     raw.until("OK").await;
     relay.faults(Faults::default());
-    // What waited comes, and then it is quiet.
+    // The events that waited come, and then it is quiet.
     raw.send(json!(["REQ", "b", {"kinds": [9]}])).await;
     let rest = raw.until("EOSE").await;
     assert_eq!(rest.iter().filter(|m| m[0] == "EVENT" && m[1] == "b").count(), 1);

@@ -1,4 +1,4 @@
-//! What no client should do: it costs the one that does it, and nobody else.
+//! Hostile clients: they cost themselves something, and nobody else.
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use mdk_relay::{LocalRelay, LocalRelayOptions};
@@ -61,7 +61,7 @@ async fn who_does_not_read_loses_the_connection_and_nobody_else_waits() {
     deaf.send(json!(["REQ", "a", {"limit": 0}])).await;
     deaf.expect("EOSE").await;
     let (keys, content) = (Keys::generate(), "x".repeat(1_000_000));
-    // What the sockets hold comes on top.
+    // The bytes that the sockets hold come on top.
     let most = UNREAD_BYTES / content.len() + 40;
     for n in 0..most {
         writer.store(&by(&keys, 1, n as u64, &[], &content)).await;

@@ -1,4 +1,4 @@
-//! What the NIPs ask of a relay, on one without the layer of faults.
+//! The demands of each NIP on a relay without the layer of faults.
 
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};

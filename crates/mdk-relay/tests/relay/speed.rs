@@ -1,4 +1,4 @@
-//! What the layer of faults costs where it does nothing. Run it to see the figures:
+//! The cost of the layer of faults where it does nothing. Run it to see the figures:
 //! `cargo test --release -p mdk-relay --test all relay::speed -- --nocapture`.
 
 use std::time::{Duration, Instant};

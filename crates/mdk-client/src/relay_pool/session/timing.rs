@@ -71,7 +71,7 @@ impl Session {
             }
         }
         if !reading {
-            // What it has answered is not looked at now.
+            // Its answers are not read now.
             self.asked.clear();
         }
         if self.next_deadline.is_some_and(|at| at <= now) {
