@@ -86,6 +86,7 @@ HINTS: Mapping[type[MdkError], str] = {
     errors.Closed: f"Then {AGAIN}.",
     errors.Forked: f"Then {AGAIN}.",
     errors.Reentered: "Please report it with the text.",
+    errors.WrongLoop: "Please report it with the text.",
     errors.Cancelled: f"If it is to be done after all, {AGAIN}.",
     errors.InternalError: f"Please report it with the text. The database is unharmed: {AGAIN}.",
 }

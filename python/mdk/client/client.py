@@ -357,7 +357,6 @@ class Client:
             TypeError: `after` is no text.
             WrongLoop: the client was started on another event loop.
         """
-        self._session.feed.on_its_loop()
         return self._session.feed.events(0 if after is None else position_of(after))
 
     async def ready(self, timeout: float | None = None, *, reachable: bool = True) -> None:
