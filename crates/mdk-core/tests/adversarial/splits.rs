@@ -58,9 +58,9 @@ impl Apart {
 #[test]
 fn who_was_away_ends_where_the_others_have_settled() {
     for number in extremes() {
-        for (rivals, admin) in [(5, false), (6, false), (7, true), (8, false), (12, true)] {
+        for (rivals, admin) in [(5, false), (6, false), (7, true), (12, true)] {
             let mut apart = Apart::new(number, admin, rivals);
-            for seed in 0..8 {
+            for seed in 0..3 {
                 let mut events = [apart.honest.clone(), apart.rivals.clone()].concat();
                 match seed {
                     0 => {}
@@ -105,7 +105,7 @@ fn who_has_settled_the_rivals_knows_that_something_is_wrong() {
 fn in_any_order_a_member_agrees_or_knows_that_it_may_not() {
     for number in extremes() {
         let mut apart = Apart::new(number, false, 8);
-        for seed in 0..16 {
+        for seed in 0..6 {
             let mut dice = Dice::new(seed);
             let mut events = [apart.honest.clone(), apart.rivals.clone()].concat();
             dice.shuffles(&mut events);

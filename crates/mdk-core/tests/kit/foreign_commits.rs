@@ -143,6 +143,27 @@ impl World {
         Ok((rejection.code, rejection.rule))
     }
 
+    /// What somebody makes is refused for this rule, and nothing has changed; its maker forgets it.
+    #[track_caller]
+    pub fn breaks(
+        &mut self,
+        rule: &'static str,
+        code: RejectCode,
+        make: impl FnOnce(&mut Self) -> Event,
+    ) {
+        let event = make(self);
+        assert_eq!(self.judges(&event), Ok((code, rule)));
+        for who in [Who::Ann, Who::Ada, Who::Max] {
+            self.peer(who).forgets();
+        }
+    }
+
+    /// After all that was refused: all three are still members, with their old leaves.
+    #[track_caller]
+    pub fn goes_on(&mut self) {
+        self.still_follows(Who::Max);
+    }
+
     /// The member's messages and commits still work.
     pub fn still_follows(&mut self, who: Who) {
         let epoch = self.epoch();
@@ -159,29 +180,6 @@ impl World {
             Who::Max => &mut self.max,
         }
     }
-}
-
-/// In a group of its own an event is refused for this rule, nothing has changed, and the group goes on.
-#[track_caller]
-pub fn refused(rule: &'static str, code: RejectCode, make: impl FnOnce(&mut World) -> Event) {
-    refused_in(World::new, rule, code, make);
-}
-
-#[track_caller]
-pub fn refused_in(
-    world: fn() -> World,
-    rule: &'static str,
-    code: RejectCode,
-    make: impl FnOnce(&mut World) -> Event,
-) {
-    let mut world = world();
-    let event = make(&mut world);
-    assert_eq!(world.judges(&event), Ok((code, rule)));
-    for who in [Who::Ann, Who::Ada, Who::Max] {
-        world.peer(who).forgets();
-    }
-    // All three are still members, with their old leaves.
-    world.still_follows(Who::Max);
 }
 
 /// Whose turn it is.

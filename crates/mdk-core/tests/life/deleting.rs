@@ -275,8 +275,12 @@ fn a_group_that_was_left_is_asked_for_again_only_by_a_new_invitation() {
         alice.updates(&group, &mut [&mut bob]);
     }
     bob.applies(&alice.says(&group, "first time"));
+    // While he is in he is in already.
+    assert!(matches!(bob.takes(&old[0]).verdict, Verdict::Rejected(_)));
     let removal = out(&mut alice, &bob);
     bob.applies(&removal);
+    bob.refuses(&old[0], "B4-20");
+    assert_eq!(bob.info(&group).state, GroupState::Removed);
     bob.engine.delete_group(&group).unwrap();
     let before_it = |bob: &mut Member| {
         assert_eq!(bob.takes(&used[0]).verdict, Verdict::Duplicate);

@@ -57,18 +57,6 @@ fn a_commit_is_resolved_once() {
     assert!(alice.engine.pending().unwrap().is_empty());
 }
 
-/// shows: D1-5: what is said on our commit before it is confirmed is opened by nothing, waits, and is read then.
-#[test]
-fn what_is_said_on_a_staged_commit_waits() {
-    let (mut alice, mut bob, group) = pair();
-    let pending = alice.engine.self_update(&group).unwrap();
-    bob.applies(event(&pending));
-    let said = bob.says(&group, "on it already");
-    assert_eq!(alice.takes(&said).verdict, CLOSED);
-    alice.confirms(&pending);
-    assert_eq!(alice.texts(&group), ["on it already"]);
-}
-
 /// rule: C2-5: a founding too is resolved once, and confirming it again gives the group.
 #[test]
 fn a_founding_is_resolved_once() {
@@ -321,18 +309,6 @@ fn members_are_no_admins() {
     alice.promotes(&group, b, &mut [&mut bob, &mut carol]);
     alice.removes(&group, b, &mut [&mut carol]);
     assert_eq!(carol.info(&group).admins, [a]);
-}
-
-/// A group of one's own is founded, confirmed and ended like any other.
-#[test]
-fn alone() {
-    let mut alice = Member::new("alice");
-    let pending = alice.engine.create_group(new_group("notes", vec![])).unwrap();
-    assert!(pending.event.is_none() && pending.welcomes.is_empty());
-    let group = alice.confirms(&pending).id;
-    alice.updates(&group, &mut []);
-    alice.says(&group, "remember");
-    assert_eq!(alice.texts(&group), ["remember"]);
 }
 
 /// An invited account misses nothing while it thinks, and an invite ends with a removal.

@@ -10,5 +10,4 @@ mod readding;
 mod recovery;
 mod requirements;
 mod rotation;
-mod scramble;
 mod settings;

@@ -9,7 +9,7 @@ use mdk_wire::{Event, GroupId, PublicKey};
 use openmls::prelude::{AppDataUpdateOperation, ExtensionType, Proposal};
 
 use crate::kit::foreign::{Context, Foreign, LIST, list};
-use crate::kit::{Member, event, named, new_group, pair, received, three};
+use crate::kit::{Member, event, named, new_group, pair, received};
 
 /// An extension that all clients here support and that our groups do not require.
 const STREAMS: u16 = 0xF2D1;
@@ -420,39 +420,4 @@ fn the_lifecycle_of_an_older_group() {
     us.disbands(&group, &mut []);
     us.engine.tick().unwrap();
     assert_eq!(us.info(&group).state, GroupState::Disbanded);
-}
-
-/// Two admins change the requirements at once: one of them wins, everywhere, and the other one does it again.
-#[test]
-fn a_race() {
-    let (mut alice, mut bob, mut carol, group) = three();
-    alice.promotes(&group, bob.key(), &mut [&mut bob, &mut carol]);
-
-    let (ours, theirs) = (components(&[0x8005]), extensions(&[STREAMS]));
-    let a = alice.engine.change_requirements(&group, &ours).unwrap();
-    let b = bob.engine.change_requirements(&group, &theirs).unwrap();
-    alice.confirms(&a);
-    bob.confirms(&b);
-    let _ = (alice.takes(event(&b)), bob.takes(event(&a)));
-    let _ = (carol.takes(event(&b)), carol.takes(event(&a)));
-    for member in [&mut alice, &mut bob, &mut carol] {
-        member.engine.tick().unwrap();
-    }
-    agree(&group, &mut [&mut alice, &mut bob, &mut carol]);
-    let alice_won = says(&mut carol, &group, 0x8005).is_some();
-    assert_eq!(alice_won, alice.key() < bob.key(), "of equal commits that of the lower key wins");
-
-    let (loser, change, mut others) = match alice_won {
-        true => (&mut bob, theirs, [&mut alice, &mut carol]),
-        false => (&mut alice, ours, [&mut bob, &mut carol]),
-    };
-    changes(loser, &group, &change, &mut others);
-    agree(&group, &mut [&mut alice, &mut bob, &mut carol]);
-    assert!(says(&mut carol, &group, 0x8005).is_some());
-    refuses(
-        &mut alice,
-        &group,
-        &extensions(&[STREAMS]),
-        "components, extensions, proposals, remove",
-    );
 }
