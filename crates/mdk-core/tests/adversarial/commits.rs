@@ -24,8 +24,8 @@ use openmls_traits::OpenMlsProvider;
 
 use crate::kit::foreign::{Change, Foreign, LIST, list, remove, update};
 use crate::kit::foreign_commits::{
-    Handmade, Who, World, admins, by_value, commits_context, context_with, profile, rename,
-    self_update, vlbytes,
+    Handmade, World, admins, by_value, commits_context, context_with, profile, rename, self_update,
+    vlbytes,
 };
 
 fn ann(w: &mut World, proposals: Vec<Proposal>) -> Event {

@@ -4,7 +4,7 @@ use mdk_core::RejectCode::{
     self, InvalidEncoding as Encoding, InvalidSignature as Signature, StaleEpoch,
     TransportRejected as Transport, UnknownGroup,
 };
-use mdk_core::{DeferredReason as Wait, Verdict};
+use mdk_core::{DeferredReason as Wait, Error, Verdict};
 use mdk_wire::v2::component_id as id;
 use mdk_wire::{Event, UnsignedEvent, kind};
 use openmls::prelude::MlsMessageOut;
@@ -138,32 +138,44 @@ fn payloads() {
     w.goes_on();
 }
 
-/// shows: 2.4-8, 2.4-19 at its limit, any kind, any JSON order and spacing: delivered.
+/// shows: 2.4-8, 2.4-19 at its limit, any kind, time, JSON order and spacing: delivered, or without effect, never an error.
 #[test]
 fn payloads_at_the_limit() {
-    let mut w = World::new();
-    let target = w.us.says(&w.id.clone(), "target");
-    let target = w.us.engine.messages(&w.id, 1, None, None).unwrap()[0]
-        .id
-        .to_hex()
-        .replace(&target.id().to_hex(), "");
+    let mut w = World::with(|context, _| context.set(id::RETENTION, 60u64.to_be_bytes()));
+    let group = w.id.clone();
+    let target = w.us.utters(&group, "target").message.id;
+    let of_target = vec![tag("e", &target.to_hex())];
     let reaction = w.max.sends_payload(|p| {
-        (p.kind, p.content, p.tags) = (kind::REACTION, "é".repeat(64), vec![tag("e", &target)]);
+        (p.kind, p.content, p.tags) = (kind::REACTION, "é".repeat(64), of_target.clone());
     });
     w.us.applies(&reaction);
     let odd = w.max.sends_payload(|p| (p.kind, p.tags) = (31_337, vec![tag("t", "x"); 4096]));
     assert_eq!(received(&w.us.applies(&odd)).len(), 1);
     // Other apps take a tag without a name, so it must not keep a message from being counted here.
-    for kind in [kind::CHAT, kind::REACTION, kind::EDIT, kind::DELETE] {
-        let tags = vec![vec![], vec!["e".into()], vec!["imeta".into()], vec![String::new()]];
-        let odd = w.max.sends_payload(|p| (p.kind, p.tags) = (kind, tags.clone()));
-        let outcome = w.us.applies(&odd);
-        if kind == kind::CHAT {
-            assert_eq!(received(&outcome).len(), 1);
-            let shown = w.us.engine.messages(&w.id, 1, None, None).unwrap();
-            assert_eq!(shown[0].tags, tags);
-        }
+    let nameless = vec![vec![], vec!["e".into()], vec!["imeta".into()], vec![String::new()]];
+    let odd = w.max.sends_payload(|p| p.tags = nameless.clone());
+    assert_eq!(received(&w.us.applies(&odd)).len(), 1);
+    assert_eq!(w.us.engine.messages(&group, 1, None, None).unwrap()[0].tags, nameless);
+    for (kind, text, tags) in [
+        (kind::REACTION, "+", nameless.clone()),
+        (kind::EDIT, "?", nameless.clone()),
+        (kind::DELETE, "", nameless),
+        (kind::REACTION, "+", vec![tag("e", "not hex")]),
+        (kind::REACTION, "", of_target),
+        (kind::CHAT, "reply to nothing", vec![tag("q", &"2".repeat(64))]),
+        (kind::DELETE, "", vec![tag("e", &"3".repeat(64))]),
+        (u16::MAX, "\0\u{202e}\u{feff}", Vec::new()),
+    ] {
+        let odd = w.max.sends_payload(|p| (p.kind, p.content, p.tags) = (kind, text.into(), tags));
+        w.us.applies(&odd);
     }
+    for created_at in [u64::MAX, i64::MAX as u64 + 1, 0] {
+        let odd = w.max.sends_payload(|p| p.created_at = created_at);
+        w.us.applies(&odd);
+        w.us.texts(&group);
+    }
+    w.us.engine.search("\0", None, 9).unwrap();
+    w.us.engine.events(0, 1_000).unwrap();
     let p = w.max.payload("spaced");
     let json = format!(
         "{{ \"content\" : \"spaced\", \"tags\":[] ,\"kind\":9,\n\"created_at\":{},\"pubkey\":\"{}\",\"id\":\"{}\" }}",
@@ -173,6 +185,9 @@ fn payloads_at_the_limit() {
     );
     let event = w.max.sends(json.as_bytes());
     assert_eq!(received(&w.us.applies(&event)), ["spaced"]);
+    w.us.waits(u64::from(u32::MAX));
+    assert!(matches!(w.us.engine.message(&group, &target), Err(Error::MessageNotFound)));
+    w.goes_on();
 }
 
 /// The MLS bytes inside: exactly one PublicMessage handshake or PrivateMessage application message of this group.

@@ -44,23 +44,6 @@ fn leaving_is_answered() {
     assert_eq!(alice.info(&group).epoch, 2);
 }
 
-/// A commit of somebody else that takes effect supersedes an automatic one.
-#[test]
-fn automatic_commits_are_superseded() {
-    let (mut alice, mut bob, mut carol, group) = three();
-    let leave = carol.engine.leave(&group).unwrap();
-    assert_eq!(alice.applies(&leave).reply.len(), 1);
-    assert_eq!(alice.engine.pending().unwrap().len(), 1);
-    let update = bob.updates(&group, &mut [&mut alice]);
-    assert!(alice.engine.pending().unwrap().is_empty());
-    alice.tells(&group, "after it", &mut [&mut bob]);
-    // The leave of the old epoch is moot: carol asks again and is answered.
-    let [again] = carol.applies(event(&update)).reply.try_into().unwrap();
-    let [answer] = alice.applies(&again).reply.try_into().unwrap();
-    carol.applies(&answer);
-    assert_eq!(carol.info(&group).state, GroupState::Left);
-}
-
 // shows: C2-7
 /// Two answer a leave, and each hears the other's answer before a relay has said of its own that it has it. Neither gets its own
 /// back: what `confirm` tells is enough to come to one end.

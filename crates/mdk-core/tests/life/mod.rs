@@ -7,7 +7,6 @@ mod idle;
 mod leaving;
 mod lifecycle;
 mod readding;
-mod recovery;
 mod requirements;
 mod rotation;
 mod settings;

@@ -43,14 +43,14 @@ fn a_burst_goes_on_after_a_restart() {
     let folder = folder();
     let (mut alice, mut bob) = (Filed::new(folder.path(), "alice", 1), Member::new("bob"));
     let group = alice.founds("g", &mut [&mut bob]);
-    let mut sent = says(&mut alice.member, &group, 0..330);
+    let mut sent = says(&mut alice.member, &group, 0..344);
     assert_eq!(sent[299].created_at(), sent[0].created_at() + 9, "32 in a second");
     alice.restarts();
     alice.clock.advance_millis(1_000);
     // Few messages of a second are not known after a restart: with what follows they still fit a page.
-    sent.extend(says(&mut alice.member, &group, 330..345));
+    sent.extend(says(&mut alice.member, &group, 344..359));
     alice.restarts();
-    sent.extend(says(&mut alice.member, &group, 345..600));
+    sent.extend(says(&mut alice.member, &group, 359..600));
     in_order(&sent);
     let ahead = sent[599].created_at() - sent[0].created_at();
     assert!(ahead <= 21, "{ahead} seconds for 600 messages");
