@@ -182,6 +182,24 @@ impl World {
     }
 }
 
+/// A group that somebody else has founded, with us as an admin and these others.
+pub fn founded_by(
+    ann: &mut Foreign,
+    us: &mut Member,
+    others: &[&Foreign],
+    change: impl FnOnce(&mut Context),
+) -> GroupId {
+    let mut context = ann.context();
+    context.set_admins(&[ann.key(), us.key()]);
+    change(&mut context);
+    ann.founds(&context);
+    let mut events = vec![us.key_package()];
+    events.extend(others.iter().map(|other| other.key_package_event()));
+    let welcome = ann.invites(&events.iter().collect::<Vec<_>>());
+    us.joins(&[ann.wraps(&welcome, &events[0])]);
+    GroupId::from_bytes(&context.id).unwrap()
+}
+
 /// Whose turn it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Who {
