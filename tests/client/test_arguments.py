@@ -11,7 +11,6 @@ import pytest
 from mdk import Bot, Client, Context, errors
 from mdk.client.accounts import database_path
 from mdk.testing import Faults, LocalBlossom, LocalRelay
-from mdk.testing.fixtures import MakeClient
 
 RELAY = "wss://relay.example"
 
@@ -144,22 +143,9 @@ async def test_an_account_without_relays() -> None:
     assert (caught.value.field, caught.value.limit, caught.value.value) == ("relays", 1, 0)
 
 
-async def test_pages_of_the_history(make_client: MakeClient) -> None:
-    alice = await make_client("alice")
-    group = await alice.groups.create("Lunch")
-    await group.send("hello")
-    for newest_first in (True, False):
-        asked = group.history(limit=0, newest_first=newest_first)
-        assert [message async for message in asked] == []
-        with pytest.raises(errors.InvalidInput) as caught:
-            await anext(group.history(limit=-1, newest_first=newest_first))
-        assert (caught.value.field, caught.value.limit, caught.value.value) == ("limit", 0, -1)
-
-
 async def test_relays_of_a_group_are_taken_all_or_not_at_all(
-    make_client: MakeClient, relay: LocalRelay
+    alice: Client, relay: LocalRelay
 ) -> None:
-    alice = await make_client("alice")
     others = [f"ws://127.0.0.1:{port}" for port in range(1, 17)]
     with pytest.raises(errors.InvalidInput) as caught:
         await alice.groups.create("Lunch", relays=[relay.url, *others])

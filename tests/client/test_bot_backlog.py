@@ -7,12 +7,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.client.bots import at_work, bot_on_disk
+from tests.client.bots import at_work, bot_on_disk, in_a_chat
 from tests.client.people import KEY, PATIENCE, hear, texts
-from tests.client.test_bot import line, run_bot
+from tests.client.test_bot import kill, line, run_bot
 
 from mdk import Bot, Client, Context, DatabaseKey
-from mdk.testing import Clock, LocalRelay, client
+from mdk.testing import Clock, LocalRelay
 from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
@@ -23,10 +23,10 @@ async def second_over() -> None:
 
 
 async def test_what_a_killed_bot_was_handling_comes_again_and_what_it_passed_over_does_not(
-    relay: LocalRelay, tmp_path: Path
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
     clock = Clock(datetime.now(UTC))
-    user = await client(relay, "user", clock=clock)
+    user = await make_client("user", clock=clock)
     process = run_bot(tmp_path, relay, "two", "--no-backlog")
     try:
         npub = await line(process)
@@ -37,8 +37,7 @@ async def test_what_a_killed_bot_was_handling_comes_again_and_what_it_passed_ove
         assert await hear(group, 1) == ["done one"]
         await group.send("two")
         assert await line(process) == "in the handler"
-        process.kill()
-        await asyncio.to_thread(process.communicate)
+        await kill(process)
         await second_over()
         # Before the next start in any case, and so far back that it does not follow the last message.
         clock.set(datetime.now(UTC) - timedelta(minutes=20))
@@ -49,16 +48,13 @@ async def test_what_a_killed_bot_was_handling_comes_again_and_what_it_passed_ove
         clock.set(datetime.now(UTC))
         await group.send("four")
         assert await line(process) == "in the handler"
-        process.kill()
-        await asyncio.to_thread(process.communicate)
+        await kill(process)
         process = run_bot(tmp_path, relay, "", "--no-backlog")
         assert await line(process) == npub
         assert await hear(group, 1) == ["done four"]
         assert (tmp_path / "begun").read_text().split() == ["one", "two", "two", "four", "four"]
     finally:
-        process.kill()
-        await asyncio.to_thread(process.communicate)
-        await user.close()
+        await kill(process)
 
 
 async def test_what_waits_for_its_next_attempt_outlives_a_restart(
@@ -80,9 +76,7 @@ async def test_what_waits_for_its_next_attempt_outlives_a_restart(
 
         return bot
 
-    first = handling(bot_on_disk(relay, tmp_path, backlog=False))
-    async with at_work(first):
-        group = await user.groups.create("chat", [first.client.public_key])
+    async with in_a_chat(handling(bot_on_disk(relay, tmp_path, backlog=False)), user) as group:
         clock.set(datetime.now(UTC))
         await group.send("payment")
         await asyncio.wait_for(tried.wait(), PATIENCE)
@@ -96,8 +90,7 @@ async def test_what_waits_for_its_next_attempt_outlives_a_restart(
     # A message follows the one before it by a second: "away" may be dated in this one.
     await second_over()
     mended = True
-    second = handling(bot_on_disk(relay, tmp_path, backlog=False))
-    async with at_work(second):
+    async with at_work(handling(bot_on_disk(relay, tmp_path, backlog=False))):
         clock.set(datetime.now(UTC))
         await group.send("live")
         assert await hear(group, 2) == ["done payment", "done live"]

@@ -5,110 +5,87 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.client.bots import at_work, bot_of
+from tests.client.bots import bot_of, in_a_chat
 from tests.client.people import PATIENCE, hear
 
-from mdk import Client, Context, Event, errors
+from mdk import Bot, Client, Context, errors
 from mdk.testing import Chat, HandlerFailed, LocalRelay
-from mdk.testing.fixtures import MakeClient
-
-
-def failures(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    """What bots logged as errors."""
-    return [one for one in caplog.records if one.name == "mdk.bot" and one.levelno == logging.ERROR]
 
 
 async def test_the_log_has_name_attempt_and_traceback(
-    relay: LocalRelay, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+    relay: LocalRelay, alice: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alice = await make_client("alice")
     bot = bot_of(relay)
     tries: list[str] = []
+
+    class Handler:
+        async def __call__(self, word: str, _ctx: Context) -> None:
+            if len(tries) < 2:
+                tries.append(word)
+                raise LookupError(word)
+
+    bot.on_message(functools.partial(Handler(), "nothing there"))
 
     @bot.on_message
     async def divide(ctx: Context) -> None:
         tries.append(ctx.text)
-        if len(tries) <= 2:
+        if len(tries) <= 4:
             print(1 // int(ctx.text))
         await ctx.send("done")
 
-    async with at_work(bot):
-        group = await alice.groups.create("chat", [bot.client.public_key])
+    async with in_a_chat(bot, alice) as group:
         await group.send("0")
         assert await hear(group, 1) == ["done"]
-    name = divide.__qualname__
-    said = failures(caplog)
+    said = [one for one in caplog.records if (one.name, one.levelno) == ("mdk.bot", logging.ERROR)]
     assert [one.getMessage() for one in said] == [
-        f"the handler {name} raised ZeroDivisionError (attempt {n})" for n in (1, 2)
+        f"the handler {name} raised {error} (attempt {n})"
+        for name, error, attempts in (
+            (Handler.__qualname__, "LookupError", (1, 2)),
+            (divide.__qualname__, "ZeroDivisionError", (3, 4)),
+        )
+        for n in attempts
     ]
-    for one in said:
+    for one, line, error in (
+        (said[0], "raise LookupError(word)", "LookupError: "),
+        (said[-1], "print(1 // int(ctx.text))", "ZeroDivisionError: "),
+    ):
         text = logging.Formatter().format(one)
-        assert "print(1 // int(ctx.text))" in text
-        assert "ZeroDivisionError: " in text
+        assert line in text
+        assert error in text
         # What is around it is no business of whoever wrote the handler.
         assert str(Path("mdk", "handlers.py")) not in text
         assert str(Path("mdk", "bot.py")) not in text
 
 
-async def test_handlers_of_errors_and_of_time_are_named_too(
-    relay: LocalRelay, make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    alice = await make_client("alice")
-    bot = bot_of(relay)
-    ticked = asyncio.Event()
+def mistaken(bot: Bot, times: int = 1000) -> tuple[str, asyncio.Event]:
+    """Its handler raises so many times, then it echoes: the handler's name, and when it has raised."""
+    raised = asyncio.Event()
+    left = times
 
-    class Handler:
-        async def __call__(self, word: str, _ctx: Context) -> None:
-            raise LookupError(word)
+    @bot.on_message
+    async def echo(ctx: Context) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            raised.set()
+            raise ZeroDivisionError("a mistake")
+        await ctx.reply(ctx.text)
 
-    bot.on_message(functools.partial(Handler(), "nothing there"))
+    return echo.__qualname__, raised
 
-    @bot.on_error
-    async def judge(_event: Event, _error: Exception, attempts: int) -> bool:
-        if attempts == 1:
-            raise KeyError("judge")
-        return True
 
-    @bot.every(timedelta(milliseconds=10))
-    async def tick(_client: Client) -> None:
-        if not ticked.is_set():
-            ticked.set()
-            raise OSError("tick")
-
-    @bot.command("then")
-    async def then(ctx: Context) -> None:
-        await ctx.send("then")
-
-    async with at_work(bot):
-        group = await alice.groups.create("chat", [bot.client.public_key])
-        await group.send("hello")
-        await group.send("/then")
-        assert await hear(group, 1) == ["then"]
-        await asyncio.wait_for(ticked.wait(), PATIENCE)
-    said = sorted(one.getMessage() for one in failures(caplog))
-    assert said == [
-        f"the error handler {judge.__qualname__} raised KeyError",
-        f"the handler {Handler.__qualname__} raised LookupError (attempt 1)",
-        f"the handler {Handler.__qualname__} raised LookupError (attempt 2)",
-        f"the timer's handler {tick.__qualname__} raised OSError",
-    ]
-    assert all("Traceback" in logging.Formatter().format(one) for one in failures(caplog))
+def require_the_mistake(failed: HandlerFailed, name: str) -> None:
+    assert (failed.handler, failed.attempt) == (name, 1)
+    assert isinstance(failed.__cause__, ZeroDivisionError)
+    assert "ZeroDivisionError" in str(failed)
 
 
 async def test_a_test_that_waits_for_an_answer_gets_the_exception(relay: LocalRelay) -> None:
     bot = bot_of(relay)
-    raised = asyncio.Event()
-
-    @bot.on_message
-    async def echo(ctx: Context) -> None:
-        if ctx.text == "hello":
-            raised.set()
-            raise ZeroDivisionError("a mistake")
-        await ctx.reply(ctx.text)
+    name, raised = mistaken(bot)
 
     @bot.on_error
     async def give_up(*_: object) -> bool:
@@ -119,27 +96,20 @@ async def test_a_test_that_waits_for_an_answer_gets_the_exception(relay: LocalRe
         await asyncio.wait_for(raised.wait(), PATIENCE)
         with pytest.raises(HandlerFailed) as caught:
             await chat.expect("hello", timeout=0.5)
-        assert (caught.value.handler, caught.value.attempt) == (echo.__qualname__, 1)
-        assert isinstance(caught.value.__cause__, ZeroDivisionError)
-        assert "ZeroDivisionError" in str(caught.value)
-        # It was told once.
+        require_the_mistake(caught.value, name)
+        # It was told once, and is not told at the end.
         with pytest.raises(TimeoutError):
             await chat.expect("hello", timeout=0.05)
 
 
 async def test_who_leaves_a_chat_without_waiting_hears_of_the_exception(relay: LocalRelay) -> None:
-    """What was said is handled before the chat ends; what was told already is not told again."""
+    """What was said is handled before the chat ends."""
     bot = bot_of(relay)
-
-    @bot.on_message
-    async def echo(_ctx: Context) -> None:
-        raise ZeroDivisionError("a mistake")
-
+    name, _ = mistaken(bot)
     with pytest.raises(HandlerFailed) as caught:
         async with Chat(bot, relay) as chat:
             await chat.say("hello")
-    assert (caught.value.handler, caught.value.attempt) == (echo.__qualname__, 1)
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    require_the_mistake(caught.value, name)
 
 
 async def test_what_a_handler_raises_behind_its_answer_is_told_at_the_end(
@@ -162,17 +132,12 @@ async def test_what_a_handler_raises_behind_its_answer_is_told_at_the_end(
 
     with pytest.raises(HandlerFailed) as caught:
         await talk()
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    require_the_mistake(caught.value, echo.__qualname__)
 
 
 async def test_a_test_that_fails_in_a_chat_fails_with_its_own_exception(relay: LocalRelay) -> None:
     bot = bot_of(relay)
-    raised = asyncio.Event()
-
-    @bot.on_message
-    async def echo(_ctx: Context) -> None:
-        raised.set()
-        raise ZeroDivisionError("a mistake")
+    _, raised = mistaken(bot)
 
     async def talk() -> None:
         async with Chat(bot, relay) as chat:
@@ -186,19 +151,10 @@ async def test_a_test_that_fails_in_a_chat_fails_with_its_own_exception(relay: L
 
 async def test_an_answer_that_comes_all_the_same_is_an_answer(relay: LocalRelay) -> None:
     bot = bot_of(relay)
-    tries: list[str] = []
-
-    @bot.on_message
-    async def echo(ctx: Context) -> None:
-        tries.append(ctx.text)
-        if len(tries) == 1:
-            raise ZeroDivisionError(ctx.text)
-        await ctx.reply(ctx.text)
-
+    mistaken(bot, times=1)
     async with Chat(bot, relay) as chat:
         await chat.say("hello")
         await chat.expect("hello", timeout=PATIENCE)
-        assert tries == ["hello", "hello"]
         with pytest.raises(TimeoutError):
             await chat.expect(timeout=0.05)
 

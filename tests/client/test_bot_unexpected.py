@@ -9,12 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.client.bots import at_work, bot_on_disk, end, going
+from tests.client.bots import bot_on_disk, comes_again, end, going, in_a_chat
 from tests.client.people import PATIENCE, hear
 
-from mdk import Bot, Client, Context, Event, errors
+from mdk import Client, Context, Event, errors
 from mdk.testing import LocalRelay
-from mdk.testing.fixtures import MakeClient
 
 SECRET = "nobody else reads this"
 
@@ -55,196 +54,130 @@ async def awaits_a_cancelled_task() -> None:
 
 
 End = Callable[[], Awaitable[None]]
-ends = pytest.mark.parametrize(
-    ("ending", "name"),
-    [
-        (panics, "Panic"),
-        (leaves, "GeneratorExit"),
-        (fails_in_a_group, "BaseExceptionGroup"),
-        (cancels_itself, "CancelledError"),
-        (leaves_itself_cancelled, "CancelledError"),
-        (awaits_a_cancelled_task, "CancelledError"),
-    ],
-)
+ENDINGS: dict[str, tuple[End, str]] = {
+    "panics": (panics, "Panic"),
+    "leaves": (leaves, "GeneratorExit"),
+    "fails in a group": (fails_in_a_group, "BaseExceptionGroup"),
+    "cancels itself": (cancels_itself, "CancelledError"),
+    "leaves itself cancelled": (leaves_itself_cancelled, "CancelledError"),
+    "returns cancelled": (leaves_itself_cancelled, "CancelledError"),
+    "awaits a cancelled task": (awaits_a_cancelled_task, "CancelledError"),
+}
+NAMES = [name for _, name in ENDINGS.values()]
 
 
-def require_no_word_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """What a handler put into an exception is in the traceback of that, and in no sentence of the bot's."""
+async def ends(how: str) -> None:
+    """It ends in this way, at the latest when its task goes on."""
+    await ENDINGS[how][0]()
+    if how != "returns cancelled":
+        await asyncio.sleep(0)
+
+
+def said_of(words: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The errors in the log that begin so. What a handler put into an exception is in none of the bot's sentences."""
     assert caplog.records
     assert not any(SECRET in record.getMessage() for record in caplog.records)
+    said = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert {record.name for record in said} == {"mdk.bot"}
+    return [text for record in said if (text := record.getMessage()).startswith(words)]
 
 
-@ends
 async def test_a_handler_is_called_again(
-    relay: LocalRelay,
-    make_client: MakeClient,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    ending: End,
-    name: str,
+    relay: LocalRelay, alice: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    user = await make_client("user")
     bot = bot_on_disk(relay, tmp_path)
     handled: list[str] = []
-    told: list[tuple[BaseException, int]] = []
+    told: list[tuple[bool, str, int]] = []
 
     @bot.on_message
     async def handle(ctx: Context) -> None:
         handled.append(ctx.text)
-        if handled == ["one"]:
-            await ending()
-            await asyncio.sleep(0)
+        if handled.count(ctx.text) == 1:
+            await ends(ctx.text)
+            if ctx.text == "returns cancelled":
+                return
         await ctx.reply(f"done {ctx.text}")
 
     @bot.on_error
     async def note(_event: Event, error: Exception, attempts: int) -> None:
-        told.append((error, attempts))
+        told.append((isinstance(error, RuntimeError), type(error.__cause__).__name__, attempts))
 
-    async with at_work(bot):
-        group = await user.groups.create("chat", [bot.client.public_key])
-        await group.send("one")
-        await group.send("two")
-        assert await hear(group, 2) == ["done one", "done two"]
-    assert handled == ["one", "one", "two"]
-    ((error, attempts),) = told
-    assert isinstance(error, RuntimeError)
-    assert (type(error.__cause__).__name__, attempts) == (name, 1)
-    said = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert [record.name for record in said] == ["mdk.bot"]
-    handler = handle.__qualname__
-    assert said[0].getMessage() == f"the handler {handler} raised {name} (attempt 1)"
-    require_no_word_of_ours(caplog)
+    async with in_a_chat(bot, alice) as group:
+        for how in ENDINGS:
+            await group.send(how)
+        assert await hear(group, len(ENDINGS)) == [f"done {how}" for how in ENDINGS]
+    assert handled == [how for how in ENDINGS for _ in range(2)]
+    assert told == [(True, name, 1) for name in NAMES]
+    handler = f"the handler {handle.__qualname__} raised"
+    assert said_of("", caplog) == [f"{handler} {name} (attempt 1)" for name in NAMES]
 
 
-async def test_a_handler_that_returns_with_its_task_cancelled_has_not_returned(
-    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
-) -> None:
-    user = await make_client("user")
-    bot = bot_on_disk(relay, tmp_path)
-    handled: list[str] = []
-
-    @bot.on_message
-    async def handle(ctx: Context) -> None:
-        handled.append(ctx.text)
-        if len(handled) == 1:
-            await leaves_itself_cancelled()
-        else:
-            await ctx.reply(f"done {ctx.text}")
-
-    async with at_work(bot):
-        group = await user.groups.create("chat", [bot.client.public_key])
-        await group.send("one")
-        assert await hear(group, 1) == ["done one"]
-    assert handled == ["one", "one"]
-
-
-@ends
 async def test_an_error_handler_decides_nothing_by_it(
-    relay: LocalRelay,
-    make_client: MakeClient,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    ending: End,
-    name: str,
+    relay: LocalRelay, alice: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    user = await make_client("user")
     bot = bot_on_disk(relay, tmp_path)
     handled: list[str] = []
 
     @bot.on_message
     async def handle(ctx: Context) -> None:
         handled.append(ctx.text)
-        if handled == ["one"]:
+        if handled.count(ctx.text) == 1:
             raise ValueError(SECRET)
         await ctx.reply(f"done {ctx.text}")
 
     @bot.on_error
     async def judge(_event: Event, _error: Exception, _attempts: int) -> None:
-        await ending()
-        await asyncio.sleep(0)
+        await ends(handled[-1])
 
-    async with at_work(bot):
-        group = await user.groups.create("chat", [bot.client.public_key])
-        await group.send("one")
-        await group.send("two")
-        assert await hear(group, 2) == ["done one", "done two"]
-    assert handled == ["one", "one", "two"]
-    assert f"the error handler {judge.__qualname__} raised {name}" in caplog.text
-    require_no_word_of_ours(caplog)
+    async with in_a_chat(bot, alice) as group:
+        for how in ENDINGS:
+            await group.send(how)
+        assert await hear(group, len(ENDINGS)) == [f"done {how}" for how in ENDINGS]
+    assert handled == [how for how in ENDINGS for _ in range(2)]
+    handler = f"the error handler {judge.__qualname__} raised"
+    assert said_of("the error", caplog) == [f"{handler} {name}" for name in NAMES]
 
 
-@ends
 async def test_a_timer_goes_on(
-    relay: LocalRelay, tmp_path: Path, caplog: pytest.LogCaptureFixture, ending: End, name: str
+    relay: LocalRelay, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bot = bot_on_disk(relay, tmp_path)
-    ticks = 0
+    left = list(ENDINGS)
     again = asyncio.Event()
 
     @bot.every(timedelta(milliseconds=10))
-    async def tick(_client: Client) -> None:
-        nonlocal ticks
-        ticks += 1
-        if ticks == 1:
-            await ending()
-            await asyncio.sleep(0)
-        again.set()
+    async def tick(one: Client) -> None:
+        assert one is bot.client
+        if left:
+            await ends(left.pop(0))
+        else:
+            again.set()
 
     serving = await going(bot)
     await asyncio.wait({serving, asyncio.create_task(again.wait())}, return_when="FIRST_COMPLETED")
     assert again.is_set()
     await end(bot, serving)
-    assert f"the timer's handler {tick.__qualname__} raised {name}" in caplog.text
-    require_no_word_of_ours(caplog)
-
-
-async def test_the_wish_to_end_the_process_is_one_in_a_group_too(
-    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
-) -> None:
-    user = await make_client("user")
-
-    def handling(bot: Bot, *, ends: bool) -> Bot:
-        @bot.on_message
-        async def handle(ctx: Context) -> None:
-            if ends:
-                raise BaseExceptionGroup("several", [ValueError(), SystemExit(3)])
-            await ctx.reply(f"done {ctx.text}")
-
-        return bot
-
-    bot = handling(bot_on_disk(relay, tmp_path), ends=True)
-    serving = await going(bot)
-    group = await user.groups.create("chat", [bot.client.public_key])
-    await group.send("one")
-    with pytest.raises(BaseExceptionGroup) as raised:
-        await asyncio.wait_for(serving, PATIENCE)
-    assert raised.group_contains(SystemExit)
-    bot = handling(bot_on_disk(relay, tmp_path), ends=False)
-    async with at_work(bot):
-        assert await hear(group, 1) == ["done one"]
+    handler = f"the timer's handler {tick.__qualname__} raised"
+    assert said_of("", caplog) == [f"{handler} {name}" for name in NAMES]
 
 
 async def test_what_was_open_in_a_task_that_somebody_cancelled_comes_again(
-    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
+    relay: LocalRelay, alice: Client, tmp_path: Path
 ) -> None:
     """The bot ends by it, rather than going on without that group; another group's message moves nothing past it."""
-    user = await make_client("user")
     begun = asyncio.Event()
+    bot = bot_on_disk(relay, tmp_path)
 
-    def handling(bot: Bot, *, hangs: bool) -> Bot:
-        @bot.on_message
-        async def handle(ctx: Context) -> None:
-            if hangs and ctx.text == "one":
-                begun.set()
-                await asyncio.Event().wait()
-            await ctx.reply(f"done {ctx.text}")
+    @bot.on_message
+    async def handle(ctx: Context) -> None:
+        if ctx.text == "one":
+            begun.set()
+            await asyncio.Event().wait()
+        await ctx.reply(f"done {ctx.text}")
 
-        return bot
-
-    bot = handling(bot_on_disk(relay, tmp_path), hangs=True)
     serving = await going(bot)
-    group = await user.groups.create("chat", [bot.client.public_key])
-    other = await user.groups.create("other", [bot.client.public_key])
+    group = await alice.groups.create("chat", [bot.client.public_key])
+    other = await alice.groups.create("other", [bot.client.public_key])
     await group.send("one")
     await asyncio.wait_for(begun.wait(), PATIENCE)
     await other.send("meanwhile")
@@ -254,6 +187,4 @@ async def test_what_was_open_in_a_task_that_somebody_cancelled_comes_again(
     await group.send("two")
     with pytest.raises(errors.Closed):
         await asyncio.wait_for(serving, PATIENCE)
-    bot = handling(bot_on_disk(relay, tmp_path), hangs=False)
-    async with at_work(bot):
-        assert await hear(group, 2) == ["done one", "done two"]
+    await comes_again(relay, tmp_path, group, "one", "two")

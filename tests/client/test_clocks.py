@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mdk import Keys, errors
+from mdk import Client, Keys, errors
 from mdk.testing import Clock
 from mdk.testing.fixtures import MakeClient
 
@@ -28,9 +28,8 @@ async def test_whoever_invites_an_account_with_a_fast_clock_is_told_why_that_fai
 
 
 async def test_of_an_account_without_a_key_package_no_reason_is_given(
-    make_client: MakeClient,
+    alice: Client,
 ) -> None:
-    alice = await make_client("alice")
     nobody = Keys.generate().public_key
     with pytest.raises(errors.KeyPackageNotFound) as caught:
         await alice.groups.create("chat", [nobody])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.client.people import PATIENCE, Account, event_of, join, texts, until
+from tests.client.people import PATIENCE, Account, Two, event_of, texts, until
 
 from mdk import Client, Event, GroupId, GroupState, MembersChanged, errors
 from mdk.client import invites
@@ -82,10 +82,9 @@ async def test_an_invite_that_was_declined_offline_is_left_after_the_next_start(
 
 
 async def test_who_was_in_the_group_before_keeps_what_was_said_then(
-    make_client: MakeClient,
+    two: Two,
 ) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    lunch, room = await join(alice, bob)
+    alice, bob, lunch, room = two
     await lunch.send("hello")
     await room.next_message(PATIENCE)
     await room.leave()

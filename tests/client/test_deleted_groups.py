@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from tests.client.people import PATIENCE, event_of, hear, join, texts, until
+from tests.client.bots import answering, bot_of, in_a_chat
+from tests.client.people import PATIENCE, Two, event_of, hear, join, texts, until
 
 from mdk import (
-    Bot,
     Client,
     Delivery,
-    Event,
     Group,
     GroupInfo,
     GroupState,
@@ -22,9 +19,7 @@ from mdk import (
     Removed,
     errors,
 )
-from mdk.client.feed import Feed
 from mdk.testing import LocalRelay
-from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
 
@@ -88,9 +83,8 @@ async def test_a_group_that_is_over_is_deleted(relay: LocalRelay, make_client: M
     assert relay.count(445) > 0
 
 
-async def test_a_call_that_is_cancelled_deletes_all_the_same(make_client: MakeClient) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    hers, his = await join(alice, bob)
+async def test_a_call_that_is_cancelled_deletes_all_the_same(two: Two) -> None:
+    _, bob, hers, his = two
     await ended(bob, hers, his)
     deleting = asyncio.create_task(bob.groups.delete(his.id))
     await asyncio.sleep(0)
@@ -101,21 +95,12 @@ async def test_a_call_that_is_cancelled_deletes_all_the_same(make_client: MakeCl
 
 
 async def test_a_handler_deletes_the_group_that_its_bot_was_put_out_of(
-    relay: LocalRelay, make_client: MakeClient
+    relay: LocalRelay, alice: Client
 ) -> None:
     """How far it is stands on disk by group: not of one that is gone."""
-    alice = await make_client("alice")
-    bot = Bot(":memory:", relays=[relay.url], allow="anyone")
-    started, gone = asyncio.Event(), asyncio.Event()
-    impatient(bot.client)
-
-    @bot.on_start
-    async def start(_client: Client) -> None:
-        started.set()
-
-    @bot.on(MessageReceived)
-    async def answer(event: MessageReceived) -> None:
-        await bot.client.groups[event.message.group_id].send("yes")
+    bot = bot_of(relay)
+    answering(bot)
+    gone = asyncio.Event()
 
     @bot.on(Removed)
     async def removed(event: Removed) -> None:
@@ -123,34 +108,25 @@ async def test_a_handler_deletes_the_group_that_its_bot_was_put_out_of(
         await bot.client.groups.delete(event.group_id)
         gone.set()
 
-    serving = asyncio.create_task(bot.serve())
-    try:
-        await asyncio.wait_for(started.wait(), PATIENCE)
-        await bot.client.ready(PATIENCE)
-        group = await alice.groups.create("ours", [bot.client.public_key])
-        await group.send("are you there?")
-        assert await hear(group, 1) == ["yes"]
+    async with in_a_chat(bot, alice) as group:
+        await group.send("here")
+        assert await hear(group, 1) == ["done here"]
         await group.remove(bot.client.public_key)
         await asyncio.wait_for(gone.wait(), PATIENCE)
         await asyncio.gather(*bot._lanes.tasks)
         assert not [key for key in bot.client.engine._states("") if group.id in key]
         # It goes on with others.
         other = await alice.groups.create("other", [bot.client.public_key])
-        await other.send("and there?")
-        assert await hear(other, 1) == ["yes"]
-    finally:
-        bot.stop()
-        await serving
+        await other.send("there")
+        assert await hear(other, 1) == ["done there"]
 
 
 async def test_what_was_read_before_it_was_deleted_does_not_bring_it_back(
-    make_client: MakeClient,
+    two: Two,
 ) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    hers, his = await join(alice, bob)
+    _, bob, hers, his = two
     await ended(bob, hers, his)
     session, info = bob._session, his.info
-    removed = [event for event in bob.engine.events() if event.group_id == his.id]
     await bob.groups.delete(his.id)
 
     # A call that had read it, and comes back now.
@@ -164,29 +140,6 @@ async def test_what_was_read_before_it_was_deleted_does_not_bring_it_back(
     with pytest.raises(errors.GroupNotFound):
         await session.fresh(his.id)
     assert his.id not in bob.groups
-
-    # The reader of the log, which is given what it had asked for.
-    answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
-
-    class Native:
-        async def poll(self, _after: int, _limit: int) -> Any:
-            return await answers.get()
-
-    parts: tuple[Any, Any] = bob.engine, Native()
-    feed = Feed(*parts, started_at=datetime.now(UTC))
-    following = asyncio.create_task(feed._follow())
-    try:
-        await asyncio.sleep(0)
-        feed.drop(his.id)
-        answers.put_nowait((removed, [info], 9_000))
-        async with asyncio.timeout(PATIENCE):
-            while feed.position < 9_000:
-                await feed.wait()
-        assert feed.groups == {}
-        assert await feed.read_group(8_999, his.id, 9) == ([], 9_000)
-        assert list(feed._recent) == []
-    finally:
-        following.cancel()
 
 
 async def delete_when_final(who: Client, group: Group) -> None:
@@ -203,9 +156,8 @@ async def delete_when_final(who: Client, group: Group) -> None:
 
 
 async def test_a_relay_that_was_named_for_it_alone_is_forgotten(
-    relay: LocalRelay, make_client: MakeClient
+    relay: LocalRelay, alice: Client
 ) -> None:
-    alice = await make_client("alice")
     async with LocalRelay() as shared, LocalRelay() as single:
         first = await alice.groups.create("first", relays=[relay.url, shared.url, single.url])
         other = await alice.groups.create("other", relays=[relay.url, shared.url])

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from tests.client.people import PATIENCE, Account, join, until
 
-from mdk import Event, GroupId, GroupInfo, errors
+from mdk import Client, Event, GroupId, GroupInfo, errors
 from mdk._mdk import Mdk
 from mdk.client.feed import Feed
 from mdk.testing import LocalRelay
-from mdk.testing.fixtures import MakeClient
 
 LATE = 0.3
 
@@ -57,9 +56,8 @@ async def test_who_has_fetched_all_finds_the_groups_so(
 
 
 async def test_what_was_read_early_does_not_take_the_place_of_what_was_read_later(
-    make_client: MakeClient,
+    alice: Client,
 ) -> None:
-    alice = await make_client("alice")
     group = await alice.groups.create("Lunch")
     session = alice._session
     look = session.look
@@ -76,36 +74,56 @@ async def test_what_was_read_early_does_not_take_the_place_of_what_was_read_late
     assert group.name == "Dinner"
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-async def test_a_group_that_was_not_there_when_the_log_was_read(
-    make_client: MakeClient, is_there: bool
-) -> None:
-    """It came, or came and went, by calls of ours before the reader is given what it asked for."""
-    alice = await make_client("alice")
-    info = (await alice.groups.create("Lunch")).info
-    (joined,) = [e for e in alice.engine.events() if e.group_id == info.id][:1]
-    answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
+class Reading:
+    """A reader of the log that is given what the test says, beside an engine that has this of the group."""
 
-    class Native:
-        async def poll(self, _after: int, _limit: int) -> object:
-            return await answers.get()
+    def __init__(self, now: GroupInfo | None) -> None:
+        self.now = now
+        self.answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
+        parts: tuple[Any, Any] = self, self
+        self.feed = Feed(*parts, started_at=datetime.now(UTC))
 
-    class Engine:
-        def group(self, _id: GroupId) -> GroupInfo:
-            if is_there:
-                return info
+    def group(self, _id: GroupId) -> GroupInfo:
+        if self.now is None:
             raise errors.GroupNotFound
+        return self.now
 
-    parts: tuple[Any, Any] = Engine(), Native()
-    feed = Feed(*parts, started_at=datetime.now(UTC))
-    following = asyncio.create_task(feed._follow())
-    try:
-        await asyncio.sleep(0)
-        feed.keep(dataclasses.replace(info, epoch=0))
-        answers.put_nowait(([joined], [], 1))
-        async with asyncio.timeout(PATIENCE):
-            while feed.position < 1:
-                await feed.wait()
-        assert feed.groups == ({info.id: info} if is_there else {})
-    finally:
-        following.cancel()
+    async def poll(self, _after: int, _limit: int) -> object:
+        return await self.answers.get()
+
+    async def gets(
+        self, events: list[Event], groups: list[GroupInfo], position: int, after: Callable[[], None]
+    ) -> None:
+        """What it has asked for comes after a call of ours."""
+        following = asyncio.create_task(self.feed._follow())
+        try:
+            await asyncio.sleep(0)
+            after()
+            self.answers.put_nowait((events, groups, position))
+            async with asyncio.timeout(PATIENCE):
+                while self.feed.position < position:
+                    await self.feed.wait()
+        finally:
+            following.cancel()
+
+
+@pytest.mark.parametrize("now", ["newer", "there", "gone", "deleted"])
+async def test_what_the_reader_is_given_late_is_not_what_there_is(alice: Client, now: str) -> None:
+    """The group changed, came, came and went, or was deleted by calls of ours before the reader got its answer."""
+    info = (await alice.groups.create("Lunch")).info
+    told = [event for event in alice.engine.events() if event.group_id == info.id]
+    newer = dataclasses.replace(info, epoch=info.epoch + 1)
+    reading = Reading({"newer": newer, "there": info}.get(now))
+    feed = reading.feed
+    if now == "newer":
+        await reading.gets([], [info], 1, lambda: feed.keep(newer))
+        assert feed.groups == {info.id: newer}
+    elif now == "deleted":
+        await reading.gets(told, [info], 9_000, lambda: feed.drop(info.id))
+        assert feed.groups == {}
+        assert await feed.read_group(8_999, info.id, 9) == ([], 9_000)
+        assert list(feed._recent) == []
+    else:
+        early = dataclasses.replace(info, epoch=0)
+        await reading.gets(told[:1], [], 1, lambda: feed.keep(early))
+        assert feed.groups == ({info.id: info} if now == "there" else {})

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.client.bots import at_work, bot_of
-from tests.client.people import PATIENCE, hear, join
+from tests.client.people import PATIENCE, Two, hear, join
 
 from mdk import Client, Context, Group, MessageReceived, errors
 from mdk.testing import LocalRelay
@@ -23,9 +23,8 @@ async def put(client: Client, group: Group, kind: int, text: str) -> None:
     await client._session.change(lambda mdk: mdk.create_message(group.id, text, kind=kind))
 
 
-async def test_only_chat_is_the_answer_to_a_question(make_client: MakeClient) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    group, room = await join(alice, bob)
+async def test_only_chat_is_the_answer_to_a_question(two: Two) -> None:
+    _, bob, group, room = two
     await put(bob, room, STREAM, "a stream begins")
     await put(bob, room, UNKNOWN, "nobody knows this kind")
     await room.send("the answer")
@@ -39,9 +38,8 @@ async def test_only_chat_is_the_answer_to_a_question(make_client: MakeClient) ->
         await group.next_message(0.05)
 
 
-async def test_other_kinds_are_given_to_those_who_ask(make_client: MakeClient) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    group, room = await join(alice, bob)
+async def test_other_kinds_are_given_to_those_who_ask(two: Two) -> None:
+    _, bob, group, room = two
     await put(bob, room, STREAM, "begin")
     await room.send("chat")
     await put(bob, room, UNKNOWN, "what is this")
@@ -69,8 +67,7 @@ async def test_two_who_wait_for_different_kinds_take_nothing_from_each_other(
     assert (await stream).text == "begin"
 
 
-async def test_kinds_that_cannot_be_are_refused(make_client: MakeClient) -> None:
-    alice = await make_client("alice")
+async def test_kinds_that_cannot_be_are_refused(alice: Client) -> None:
     group = await alice.groups.create("alone", [])
     wrong: list[Any] = [[], "9", [-1], [65_536]]
     for kinds in wrong:
@@ -82,10 +79,7 @@ async def test_kinds_that_cannot_be_are_refused(make_client: MakeClient) -> None
             await group.next_message(0.05, kinds=kinds)  # type: ignore[arg-type]
 
 
-async def test_a_bot_hears_chat_and_other_kinds_as_events(
-    relay: LocalRelay, make_client: MakeClient
-) -> None:
-    alice = await make_client("alice")
+async def test_a_bot_hears_chat_and_other_kinds_as_events(relay: LocalRelay, alice: Client) -> None:
     bot = bot_of(relay)
     chat: list[str] = []
     kinds: list[int] = []

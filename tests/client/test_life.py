@@ -8,12 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.client.people import KEY, PATIENCE, Account, Metronome, hear, join
+from tests.client.people import KEY, PATIENCE, Account, Metronome, Two, hear, join
 
 import mdk
 from mdk import (
@@ -22,8 +21,6 @@ from mdk import (
     Delivery,
     Event,
     Group,
-    GroupState,
-    Joined,
     Keys,
     MessageReceived,
     RelayPool,
@@ -32,17 +29,6 @@ from mdk import (
 from mdk.client import data_folder, upkeep
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
-from mdk.testing.fixtures import MakeClient
-
-
-async def test_an_account_keeps_itself(relay: LocalRelay, tmp_path: Path) -> None:
-    """Keys and relays are in the database after the first start."""
-    path, key = tmp_path / "a" / "mdk.db", DatabaseKey.raw(KEY)
-    async with impatient(Client.open(path, key=key, relays=[relay.url])) as alice:
-        npub = alice.npub
-        assert alice.relays == (relay.url,)
-    async with impatient(Client.open(path, key=DatabaseKey.raw(KEY))) as again:
-        assert (again.npub, again.relays) == (npub, (relay.url,))
 
 
 async def test_names_stand_for_folders(
@@ -98,7 +84,7 @@ async def test_what_cannot_be_opened(relay: LocalRelay, tmp_path: Path) -> None:
         await Client.open(tmp_path / "b" / "mdk.db", key=DatabaseKey.raw(KEY)).start()
 
 
-async def test_before_and_after(relay: LocalRelay) -> None:
+async def test_before_and_after(relay: LocalRelay, tmp_path: Path) -> None:
     alice = impatient(Client.open(":memory:", relays=[relay.url]))
     assert repr(alice) == "<Client, not started>"
     with pytest.raises(errors.Closed) as raised:
@@ -106,6 +92,10 @@ async def test_before_and_after(relay: LocalRelay) -> None:
     assert raised.value.hint is not None
     await alice.start()
     await alice.start()
+    with pytest.raises(errors.InMemory) as not_kept:
+        await alice.backup(tmp_path / "backup", passphrase="correct horse")
+    assert "Client.open" in (not_kept.value.hint or "")
+    engine = alice.engine
     group = await alice.groups.create("mine")
     stream = alice.events(after=alice.cursor)
     waiting = asyncio.ensure_future(anext(stream, None))
@@ -116,27 +106,13 @@ async def test_before_and_after(relay: LocalRelay) -> None:
     assert await waiting is None
     with pytest.raises(errors.Closed):
         await asked
-    with pytest.raises(errors.Closed):
-        await group.send("too late")
-    with pytest.raises(errors.Closed):
-        await alice.start()
-
-
-async def test_wrong_people(make_client: MakeClient) -> None:
-    alice = await make_client("alice")
-    for wrong in ("npub1wrong", "", "00", "nsec1" + "q" * 58):
-        with pytest.raises(errors.InvalidKey):
-            await alice.groups.create("x", [wrong])
-    nobody = Keys.generate().public_key
-    with pytest.raises(errors.KeyPackageNotFound) as raised:
-        await alice.groups.create("x", [nobody])
-    assert raised.value.who == (nobody,)
-    assert nobody.npub in str(raised.value)
-    assert len(alice.groups) == 0
-    group = await alice.groups.create("x")
-    with pytest.raises(errors.KeyPackageNotFound):
-        await group.add(nobody)
-    assert await alice.key_packages.find(nobody) == []
+    for call in (lambda: group.send("too late"), alice.start, alice.outbox.pending, alice.ready):
+        with pytest.raises(errors.Closed) as raised:
+            await call()
+        assert raised.value.hint == "Open the account again: Client.open()."
+    with pytest.raises(errors.Closed) as raised:
+        engine.groups()
+    assert "Mdk.open" not in (raised.value.hint or "")
 
 
 async def test_the_stream_over_restarts(relay: LocalRelay, tmp_path: Path) -> None:
@@ -175,24 +151,9 @@ async def _until_now(who: Client) -> AsyncIterator[Event]:
             return
 
 
-async def test_whoever_sees_an_event_finds_the_group(make_client: MakeClient) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-
-    async def watch() -> int:
-        async for event in bob.events():
-            if isinstance(event, Joined):
-                return bob.groups[event.group.id].info.member_count
-        return 0
-
-    watching = asyncio.create_task(watch())
-    await join(alice, bob)
-    assert await asyncio.wait_for(watching, PATIENCE) == 2
-
-
-async def test_cancelling_at_any_await_breaks_nothing(make_client: MakeClient) -> None:
+async def test_cancelling_at_any_await_breaks_nothing(two: Two) -> None:
     """Calls that are cancelled after 0, 1, 2 … turns of the loop; then everything still works."""
-    alice, bob = await make_client("alice"), await make_client("bob")
-    group, room = await join(alice, bob)
+    alice, bob, group, room = two
     for turns in range(12):
         calls = [
             group.send(f"maybe {turns}"),
@@ -343,7 +304,7 @@ def test_the_interpreter_may_end_at_any_moment() -> None:
     )
     running = [
         subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-        for _ in range(12)
+        for _ in range(6)
     ]
     said = [process.communicate(timeout=60)[1] for process in running]
     assert [process.returncode for process in running] == [0] * len(running), said
@@ -416,24 +377,3 @@ def test_a_pool_refuses_nonsense() -> None:
     for proxy in ("", "proxy", "http://127.0.0.1:1", "socks5://name:9050"):
         with pytest.raises(errors.InvalidInput):
             RelayPool(proxy=proxy)
-
-
-async def test_used_in_a_forked_child(make_client: MakeClient) -> None:
-    if not hasattr(os, "fork"):
-        pytest.skip("no fork here")
-    alice = await make_client("alice")
-    native = alice._session.native
-    with warnings.catch_warnings(action="ignore"):  # later Pythons warn of forks with threads
-        pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            _ = native.poll(0, 1)
-        except errors.Forked:
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = await asyncio.to_thread(os.waitpid, pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    group = await alice.groups.create("the parent goes on")
-    assert group.info.state is GroupState.ACTIVE

@@ -11,7 +11,7 @@ import pytest
 from tests.client.people import PATIENCE, Account, join
 from tests.client.pictures import png
 
-from mdk import Attachment, Bot, Client, Config, Context, Group, Message
+from mdk import Attachment, Client, Config, Group, Message
 from mdk.client import files
 from mdk.client.opening import PICTURE_SERVER
 from mdk.errors import (
@@ -26,7 +26,7 @@ from mdk.errors import (
     NotARegularFile,
     StorageError,
 )
-from mdk.testing import BlobFaults, Chat, LocalBlossom, LocalRelay
+from mdk.testing import BlobFaults, LocalBlossom, LocalRelay
 from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
@@ -79,18 +79,6 @@ async def test_a_file_reaches_the_others(
     assert not {alice.public_key, bob.public_key} & set(uploaders)
     _, again = await received(his)
     assert (again.filename, await bob.media.download(again)) == ("file", LETTER)
-
-
-async def test_a_picture_says_nothing_about_its_maker(
-    make_client: MakeClient, blobs: LocalBlossom
-) -> None:
-    _, bob, hers, his = await two(make_client, blobs=blobs)
-    await hers.send_file(png(40, 30, b"at home, 52.5 N 13.4 E"), filename="cat.png")
-    _, attachment = await received(his)
-    assert (attachment.mime_type, attachment.dimensions) == ("image/png", (40, 30))
-    picture = await bob.media.download(attachment)
-    assert picture.startswith(b"\x89PNG")
-    assert b"52.5" not in picture
 
 
 async def test_a_file_is_written_as_a_whole_and_where_it_was_asked_for(
@@ -279,35 +267,6 @@ async def test_a_file_is_encrypted_again_when_the_epoch_changes(
     assert len([message async for message in hers.history()]) == 1
 
 
-async def test_an_old_file_opens_after_many_epochs_and_a_restart(
-    relay: LocalRelay, blobs: LocalBlossom, make_client: MakeClient, tmp_path: Path
-) -> None:
-    alice = await make_client("alice", blobs=blobs)
-    account = Account(tmp_path, "bob", relay)
-    async with account.open() as bob:
-        hers, his = await join(alice, bob)
-        await hers.send_file(LETTER, caption="first")
-        await received(his)
-        epoch = his.info.epoch
-        for _ in range(8):
-            await hers.self_update()
-        await hers.send("last")
-        assert (await his.next_message(PATIENCE)).text == "last"
-        assert his.info.epoch == epoch + 8
-    async with account.open(blobs=[blobs]) as bob:
-        messages = [message async for message in bob.groups[hers.id].history(newest_first=False)]
-        (attachment,) = messages[0].attachments
-        assert messages[0].text == "first"
-        assert await bob.media.download(attachment) == LETTER
-        # It goes with its message.
-        await alice.groups[hers.id].delete(messages[0].id)
-        async with asyncio.timeout(PATIENCE):
-            while not bob.engine.message(hers.id, messages[0].id).deleted:
-                await bob._session.feed.wait()
-        with pytest.raises(MediaError):
-            await bob.media.download(attachment)
-
-
 async def test_a_group_has_a_picture(
     make_client: MakeClient, blobs: LocalBlossom, tmp_path: Path
 ) -> None:
@@ -378,19 +337,6 @@ async def test_servers_are_checked_and_remembered(
     assert len(blobs.blobs()) == 1
 
 
-async def test_a_bot_answers_with_a_file(relay: LocalRelay, blobs: LocalBlossom) -> None:
-    bot = Bot(":memory:", allow="anyone", relays=[relay.url], blossom=[blobs.url])
-
-    @bot.command("letter")
-    async def letter(ctx: Context) -> None:
-        await ctx.send_file(LETTER, caption="Here.", filename="letter.txt")
-
-    async with Chat(bot, relay) as chat:
-        await chat.say("/letter")
-        answer = await chat.expect("Here.")
-        assert [one.filename for one in answer.attachments] == ["letter.txt"]
-
-
 def test_a_new_file_replaces_none(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write(path, b"one", replace=False)
@@ -426,14 +372,6 @@ def test_a_new_file_replaces_none(tmp_path: Path) -> None:
 def test_a_safe_name_stays_where_it_is_put(sent: str, safe: str) -> None:
     attachment = Attachment(sent, "text/plain", None, "0" * 64, "0" * 64, "0" * 24)
     assert attachment.safe_filename == safe
-
-
-def test_a_safe_name_is_short_and_keeps_its_ending() -> None:
-    for letter in ("a", "ä", "😀"):
-        name = letter * 300 + ".jpeg"
-        safe = Attachment(name, "image/jpeg", None, "0" * 64, "0" * 64, "0" * 24).safe_filename
-        assert 250 <= len(safe.encode()) <= 255
-        assert safe.endswith(".jpeg")
 
 
 async def test_the_picture_of_a_group_goes_where_other_apps_look(

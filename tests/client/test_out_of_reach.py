@@ -15,13 +15,12 @@ from email.utils import format_datetime
 import pytest
 from tests.cli.kit import NOWHERE
 from tests.client.bots import bot_of, end
-from tests.client.people import PATIENCE, join, until
+from tests.client.people import PATIENCE, Two, until
 from tests.client.test_log_lines import eventually
 
 from mdk import Client, Config, Delivery, Keys, errors
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
-from mdk.testing.fixtures import MakeClient
 
 
 @pytest.fixture
@@ -66,10 +65,9 @@ async def test_a_bot_says_that_its_relay_is_not_there(lines: Callable[[], list[s
 
 
 async def test_a_relay_that_refuses_is_told_of_with_its_words(
-    relay: LocalRelay, make_client: MakeClient, lines: Callable[[], list[str]]
+    relay: LocalRelay, two: Two, lines: Callable[[], list[str]]
 ) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    group, _ = await join(alice, bob)
+    alice, _, group, _ = two
     relay.refuse(kinds={445}, reason=f"blocked: {alice.public_key.hex} has not paid")
     for _ in range(2):
         sent = await (await group.send("hello")).delivered(PATIENCE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import pytest
 import pytest_asyncio
 from tests.client.people import PATIENCE, hear
 from tests.client.phone import Phone, timeline
-from tests.client.pictures import JPEG
-from tests.client.test_examples import alice_with, output, start
 from tests.phones import ledger
 
-from mdk import Bot, Client, Context, Group, Joined, Keys, Message
-from mdk.testing import LocalBlossom, LocalRelay, client
+from mdk import Bot, Client, Context, Group, Joined, Message
+from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
 
 # As an account of a user has it.
@@ -178,47 +175,3 @@ async def test_the_model_finds_parts_of_one_second_out_of_order(
     shuffled = timeline(dataclasses.replace(message, created_at=at) for message in messages)
     assert sorted(shuffled) == PARTS
     assert shuffled != PARTS
-
-
-# (shows: OB-20, OB-21)
-async def test_the_echo_bot_is_heard(relay: LocalRelay, tmp_path: Path) -> None:
-    keys = Keys.generate()
-    async with await client(relay, "user", keys=keys) as user, Phone(user) as phone:
-        notes = tmp_path / "ledger"
-        notes.mkdir()
-        npub = keys.public_key.npub
-        process = start("echo_bot", relay, tmp_path, npub, "", **ledger.environment(notes))
-        try:
-            assert process.stderr is not None
-            npub = (await asyncio.to_thread(process.stderr.readline)).split()[-1]
-            await relay.until(lambda r: r.count(30443) == 2, PATIENCE)
-            group = await user.groups.create("chat", [npub])
-            for part in PARTS[:3]:
-                await group.send(part)
-            assert await phone.hears(3) == []
-            messages = {message.id: message for message in await history(group)}
-            for answer in messages.values():
-                if answer.reply_to is not None:
-                    question = messages[answer.reply_to]
-                    assert (answer.created_at, answer.id) > (question.created_at, question.id)
-            process.send_signal(signal.SIGINT)
-            await output(process)
-            # The program has noted it in its own process.
-            noted = ledger.read(notes)
-            assert {record["said"] for record in noted if "said" in record} >= set(PARTS[:3])
-            assert ledger.judged(noted) == []
-        finally:
-            process.kill()
-
-
-# (shows: OB-20)
-async def test_the_example_that_sends_a_picture_is_heard(
-    relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path
-) -> None:
-    async with await client(relay, "bob", blobs=blobs) as bob:
-        await alice_with(relay, tmp_path, bob, name="")
-        (tmp_path / "cat.jpg").write_bytes(JPEG)
-        async with Phone(bob) as phone:
-            program = start("send_image", relay, tmp_path, bob.npub, blobs.url)
-            assert await phone.hears(1) == []
-        await output(program)
