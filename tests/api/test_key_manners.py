@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ def test_the_labels_of_the_protocol_give_no_secret(alice: Mdk, pair: GroupId) ->
     assert len(alice.export_secret(pair, "marmot-bot", b"group-event", 32)) == 32
 
 
-@pytest.mark.parametrize("words", ["x", "seven77", "éééééé7"])
+@pytest.mark.parametrize("words", ["seven77", "éééééé7"])
 def test_a_short_passphrase_guards_no_new_key(tmp_path: Path, words: str) -> None:
     path, short = tmp_path / "a" / "mdk.db", DatabaseKey.passphrase(words)
     with pytest.raises(errors.InvalidPassphrase) as caught:
@@ -37,22 +36,19 @@ def test_a_short_passphrase_guards_no_new_key(tmp_path: Path, words: str) -> Non
     assert (caught.value.limit, caught.value.value) == (8, len(words))
     assert not path.parent.exists() or not any(path.parent.iterdir())
     file = DatabaseKey.from_file(tmp_path / "a" / "key")
-    with Mdk.open(path, keys=KEYS, key=file) as account, pytest.raises(errors.InvalidPassphrase):
-        account.rekey(short)
-    opened(path, file)
-
-
-def test_eight_characters_are_enough(tmp_path: Path) -> None:
-    opened(tmp_path / "a" / "mdk.db", DatabaseKey.passphrase("éight888"))
+    with Mdk.open(path, keys=KEYS, key=file) as account:
+        with pytest.raises(errors.InvalidPassphrase):
+            account.rekey(short)
+        # Eight characters are enough.
+        account.rekey(DatabaseKey.passphrase("éight888"))
+    opened(path, DatabaseKey.passphrase("éight888"))
 
 
 def test_a_variable_is_removed_when_it_was_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def others_see(name: str) -> bool:
-        look = f"import os; print({name!r} in os.environ)"
-        done = subprocess.run([sys.executable, "-c", look], capture_output=True, check=True)
-        return done.stdout.strip() == b"True"
+        return subprocess.run(["printenv", name], capture_output=True, check=False).returncode == 0
 
     monkeypatch.setenv("MDK_NSEC", KEYS.reveal_nsec())
     monkeypatch.setenv("MDK_DB_KEY", "ab" * 32)
@@ -85,7 +81,7 @@ def test_a_variable_is_removed_when_it_was_read(
 
 
 @posix
-@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
+@pytest.mark.parametrize("mode", [0o775, 0o1777])
 def test_no_key_file_is_made_where_others_can_write(tmp_path: Path, mode: int) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()

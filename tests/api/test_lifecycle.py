@@ -96,26 +96,6 @@ def test_a_group_that_is_not_confirmed_is_not_there_for_any_call(open_: Callable
         assert alice.messages(pending.group_id) == []
 
 
-def test_a_second_owner_is_refused(open_: Callable[[], Mdk]) -> None:
-    with open_():
-        with pytest.raises(errors.DatabaseBusy) as caught:
-            open_()
-        assert caught.value.pid in {None, os.getpid()}
-    open_().close()
-
-
-def test_the_wrong_key_and_the_wrong_account(tmp_path: Path, keys: Keys) -> None:
-    path = tmp_path / "account" / "mdk.db"
-    key = DatabaseKey.raw(b"a" * 32)
-    Mdk.open(path, keys=keys, key=key).close()
-    with pytest.raises(errors.WrongKey):
-        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"b" * 32))
-    with pytest.raises(errors.WrongAccount):
-        Mdk.open(path, keys=Keys.generate(), key=key)
-    with pytest.raises(OSError, match="key"):
-        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"b" * 32))
-
-
 def test_a_file_is_not_called_memory(
     tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,21 +104,6 @@ def test_a_file_is_not_called_memory(
         Mdk.open(":memory:", keys=keys, key=DatabaseKey.raw(b"a" * 32))
     assert caught.value.field == "path"
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_a_key_file_is_made_and_guarded(tmp_path: Path, keys: Keys) -> None:
-    path, file = tmp_path / "account" / "mdk.db", tmp_path / "account" / "key"
-    key = DatabaseKey.from_file(file)
-    with Mdk.open(path, keys=keys, key=key) as account:
-        assert account.info.key_source == "file"
-    assert file.stat().st_mode & 0o777 == 0o600
-    file.chmod(0o644)
-    with pytest.raises(errors.InsecureFile):
-        Mdk.open(path, keys=keys, key=key)
-    file.unlink()
-    with pytest.raises(errors.KeyMissing):
-        Mdk.open(path, keys=keys, key=key)
 
 
 def test_a_plain_database_is_refused(tmp_path: Path, keys: Keys) -> None:
@@ -254,16 +219,6 @@ def test_leaving_the_block_after_another_object_resolved_it(alice: Mdk, pair: Gr
         (same,) = alice.pending()
         assert (same.group_id, same.event) == (pending.group_id, pending.event)
         same.confirm()
-
-
-def test_a_pending_commit_survives_a_restart(open_: Callable[[], Mdk]) -> None:
-    with open_() as account:
-        founding = account.create_group("Lunch", relays=RELAYS)
-    with open_() as account:
-        (left,) = account.pending()
-        assert left.group_id == founding.group_id
-        assert left.event is None
-        assert left.confirm().name == "Lunch"
 
 
 def test_a_panic_is_an_error_and_the_process_lives(

@@ -150,7 +150,7 @@ def test_corrupt_data(alice: Mdk, pair: GroupId) -> None:
         alice.decrypt_media(GroupId("00"), media.attachment, media.data)
 
 
-def test_limits() -> None:
+def test_the_largest_file() -> None:
     with Mdk.in_memory(config=Config(max_media_bytes=1000)) as mdk:
         with mdk.create_group("Mine", relays=RELAYS) as pending:
             group = pending.confirm().id
@@ -161,41 +161,21 @@ def test_limits() -> None:
         assert (caught.value.limit, caught.value.value) == (1000, 1001)
         with pytest.raises(errors.MediaTooLarge):
             mdk.decrypt_media(group, at_limit.attachment, bytes(1017))
-        mdk.encrypt_media(group, b"", filename="é" * 127 + "a")
-        with pytest.raises(errors.InvalidInput) as wrong:
-            mdk.encrypt_media(group, b"", filename="é" * 128)
-        assert (wrong.value.field, wrong.value.limit, wrong.value.value) == ("filename", 255, 256)
-        good = stored(at_limit)
-        mdk.create_message(group, "", attachments=[good] * 64)
-        with pytest.raises(errors.InvalidInput) as many:
-            mdk.create_message(group, "", attachments=[good] * 65)
-        assert (many.value.field, many.value.limit, many.value.value) == ("attachments", 64, 65)
-    for size, fine in ((1, True), (1_073_741_824, True), (0, False), (1_073_741_825, False)):
-        if fine:
-            Config(max_media_bytes=size)
-        else:
-            with pytest.raises(errors.InvalidInput):
-                Config(max_media_bytes=size)
-    with pytest.raises(TypeError, match="strip_image_metadata"):
-        Config(strip_image_metadata=1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("change", "part"),
-    [
-        ({"locators": ()}, "locator"),
+def test_wrong_attachments(alice: Mdk, pair: GroupId) -> None:
+    good = stored(alice.encrypt_media(pair, b"x", filename="a.bin"))
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"mime_type": "image/jpg"}, "not allowed"),
         ({"filename": "a\0"}, "not allowed"),
         ({"sha256": "AB" * 32}, "sha256"),
         ({"nonce": "00"}, "nonce"),
         ({"locators": (("blossom-v1",),)}, "type"),
         ({"size": "x"}, "type"),
-    ],
-)
-def test_wrong_attachments(alice: Mdk, pair: GroupId, change: dict[str, Any], part: str) -> None:
-    good = stored(alice.encrypt_media(pair, b"x", filename="a.bin"))
-    with pytest.raises(errors.InvalidInput, match=part):
-        alice.create_message(pair, "", attachments=[replace(good, **change)])
+    ]
+    for change, part in changes:
+        with pytest.raises(errors.InvalidInput, match=part):
+            alice.create_message(pair, "", attachments=[replace(good, **change)])
     alice.create_message(pair, "", attachments=[good])
 
 
@@ -212,9 +192,6 @@ def test_wrong_arguments(alice: Mdk, pair: GroupId) -> None:
     for call in calls:
         with pytest.raises(TypeError):
             call()
-    for kind in ("picture", "", "a/b/c"):
-        with pytest.raises(errors.InvalidInput, match="mime_type"):
-            alice.encrypt_media(pair, b"x", filename="a", mime_type=kind)
     with pytest.raises(errors.InvalidInput, match="kind 9"):
         alice.create_message(pair, "", kind=1068, attachments=[good])
     assert (

@@ -101,8 +101,11 @@ async def test_groups_too_large_are_refused_with_their_size_before_anything(whos
     """By a limit of ours, of what a relay takes, or of the content that it announces: an invite has to go, too."""
     limit = 9_000 if whose == "the content" else 3_000
     content = limit if whose == "the content" else 1_000_000
-    most = {"max_event_bytes": limit} if whose == "the relay" else {}
-    async with LocalRelay(**most) as relay, announcing(relay, max_content_length=content) as url:
+    most = limit if whose == "the relay" else None
+    async with (
+        LocalRelay(max_event_bytes=most) as relay,
+        announcing(relay, max_content_length=content) as url,
+    ):
         where = relay.url if whose == "the relay" else url
         ours = {"max_event_bytes": 4_096} if whose == "the account" else {}
         usual = mdk.Config(allow_loopback=True)
@@ -113,7 +116,9 @@ async def test_groups_too_large_are_refused_with_their_size_before_anything(whos
             await asyncio.gather(alice.ready(PATIENCE), bob.ready(PATIENCE))
             await bob.outbox.flush(PATIENCE)
             groups = 0
-            trials = [alice.groups.create("x", [bob.public_key], description="d" * 4_000)]
+            trials: list[Awaitable[object]] = [
+                alice.groups.create("x", [bob.public_key], description="d" * 4_000)
+            ]
             if whose == "the content":
                 group = await alice.groups.create("x", description="d" * 4_000)
                 trials.append(group.add(bob.public_key))

@@ -13,7 +13,6 @@ from tests.client.people import KEY, PATIENCE
 
 from mdk import Client, DatabaseKey
 from mdk.client import upkeep
-from mdk.client.runtime import in_thread
 from mdk.testing import LocalRelay
 from mdk.testing.clients import impatient
 
@@ -111,22 +110,3 @@ async def test_what_becomes_of_work_that_is_not_waited_for_is_not_called_lost(fa
     del task
     gc.collect()
     assert lost == []
-
-
-async def test_closing_does_not_wait_for_ever_for_a_database_in_use(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    let_go, closed = threading.Event(), threading.Event()
-
-    class Busy:
-        def close(self) -> None:
-            assert let_go.wait(PATIENCE)
-            closed.set()
-
-    monkeypatch.setattr(upkeep, "CLOSE", 0.01)
-    closing = asyncio.create_task(in_thread(Busy().close))
-    await asyncio.wait_for(upkeep.until_closed(closing, -1), PATIENCE)
-    assert "in use" in caplog.text
-    assert not closed.is_set()
-    let_go.set()
-    assert await asyncio.to_thread(closed.wait, PATIENCE)

@@ -32,17 +32,10 @@ async def test_somebody_elsewhere_is_found_by_the_link_and_not_without() -> None
                 assert (invite.group_name, invite.inviter) == ("lunch", alice.public_key)
                 await bob.invites.accept(invite)
                 assert group.info.member_count == 2
-
-
-async def test_who_is_added_or_written_to_by_a_link_is_found_too() -> None:
-    async with LocalRelay() as here, LocalRelay() as there:
-        alice, bob = await client(here, "alice"), await client(there, "bob")
-        async with alice, bob:
-            await bob.ready(PATIENCE)
-            group = await alice.groups.create("lunch")
-            await group.add(bob.invite_uri)
-            assert (await bob.invites.next(PATIENCE)).group_name == "lunch"
-            await alice.groups.direct(bob.invite_uri)
+            # Who is added or written to by a link is found, too.
+            await (await alice.groups.create("more")).add(link)
+            assert (await bob.invites.next(PATIENCE)).group_name == "more"
+            await alice.groups.direct(link)
             assert (await bob.invites.next(PATIENCE)).group_name == ""
 
 

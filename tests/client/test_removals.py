@@ -9,10 +9,9 @@ import pytest
 from tests.client.people import PATIENCE, event_of, hear, until
 from websockets.asyncio.client import connect
 
-from mdk import Bot, Context, Keys, Mdk, RemovalUndone, SignedEvent
+from mdk import Keys, Mdk, RemovalUndone, SignedEvent
 from mdk.errors import GroupContested
 from mdk.testing import LocalRelay
-from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
 
@@ -41,52 +40,10 @@ async def prepared(relay: LocalRelay, mallory: Mdk, invites: int) -> list[Signed
     return kept
 
 
-async def test_an_undone_removal(relay: LocalRelay, make_client: MakeClient) -> None:
-    alice, carol = await make_client("alice"), await make_client("carol")
-    mallory = Mdk.in_memory(Keys.generate())
-    bot = Bot(":memory:", allow=[carol.public_key, alice.public_key], relays=[relay.url])
-    impatient(bot.client)
-    bot.client._settings.config = alice._settings.config
-
-    @bot.on_message
-    async def answer(ctx: Context) -> None:
-        await ctx.reply(f"heard {ctx.text}")
-
-    serving = asyncio.create_task(bot.serve())
-    try:
-        with mallory:
-            await publish(relay, mallory.new_key_package(relays=[relay.url]))
-            await relay.until(lambda r: r.count(30443) == 4, PATIENCE)
-            group = await alice.groups.create(
-                "Lunch", [carol.public_key, bot.client.public_key, mallory.public_key]
-            )
-            room = await carol.invites.accept(await carol.invites.next(PATIENCE))
-            revenge = await prepared(relay, mallory, 3)
-            await group.remove(mallory.public_key)
-            # It is settled when it has been followed for longer than others wait for a rival.
-            await asyncio.sleep(1.5)
-            await publish(relay, *revenge)
-            for who in (alice, carol):
-                undone = await event_of(who, RemovalUndone)
-                assert (undone.account, undone.demoted) == (mallory.public_key, False)
-                assert undone.by == mallory.public_key
-            # Alice's client puts him out again, and all can speak.
-            await until(lambda: not group.info.contested, alice)
-            await until(lambda: not room.info.contested, carol)
-            for each in (group, room):
-                assert mallory.public_key not in {m.public_key for m in await each.members()}
-            await room.send("all there?")
-            assert sorted(await hear(group, 2)) == ["all there?", "heard all there?"]
-    finally:
-        bot.stop()
-        await serving
-
-
 @pytest.mark.no_phone("a branch wins a second after its commit came, from which phones count")
-async def test_a_contested_group_can_be_accepted(
-    relay: LocalRelay, make_client: MakeClient
-) -> None:
-    """By who made no removal of his own, nothing is put right by itself."""
+@pytest.mark.parametrize("remover", ["is there", "is away"])
+async def test_an_undone_removal(relay: LocalRelay, make_client: MakeClient, remover: str) -> None:
+    """Whoever removed puts him out again; by who made no removal of his own, nothing is put right by itself."""
     alice, carol = await make_client("alice"), await make_client("carol")
     with Mdk.in_memory(Keys.generate()) as mallory:
         await publish(relay, mallory.new_key_package(relays=[relay.url]))
@@ -95,12 +52,23 @@ async def test_a_contested_group_can_be_accepted(
         revenge = await prepared(relay, mallory, 2)
         await group.remove(mallory.public_key)
         await until(lambda: room.info.member_count == 2, carol)
-        await alice.close()
+        if remover == "is away":
+            await alice.close()
+        # It is settled when it has been followed for longer than others wait for a rival.
         await asyncio.sleep(1.5)
         await publish(relay, *revenge)
-        await event_of(carol, RemovalUndone)
-        with pytest.raises(GroupContested):
-            await room.send("who is here?")
-        info = await room.accept_members()
-        assert not info.contested
-        await room.send("stay")
+        for who in [carol] if remover == "is away" else [carol, alice]:
+            undone = await event_of(who, RemovalUndone)
+            assert (undone.account, undone.demoted) == (mallory.public_key, False)
+            assert undone.by == mallory.public_key
+        if remover == "is away":
+            with pytest.raises(GroupContested):
+                await room.send("who is here?")
+            assert not (await room.accept_members()).contested
+            await room.send("stay")
+            return
+        for each, client in ((group, alice), (room, carol)):
+            await until(lambda each=each: not each.info.contested, client)  # type: ignore[misc]
+            assert mallory.public_key not in {m.public_key for m in await each.members()}
+        await room.send("all there?")
+        assert await hear(group, 1) == ["all there?"]
