@@ -38,6 +38,11 @@ def test_state_is_on_disk(open_: Callable[[], Mdk], keys: Keys) -> None:
         assert account.info.path is not None
         assert account.info.path.endswith("mdk.db")
         assert account.info.size_bytes > 0
+        assert account.info.sqlcipher_version
+        assert len(digest) == 32
+        account.new_key_package(relays=RELAYS)
+        digest, before = account.digest(), digest
+        assert digest != before
     with open_() as account:
         assert account.digest() == digest
         assert account.public_key == keys.public_key

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mdk import Client, Keys, errors
+from mdk import Keys, errors
 from mdk.testing import Clock
 from mdk.testing.fixtures import MakeClient
 
@@ -25,14 +25,13 @@ async def test_whoever_invites_an_account_with_a_fast_clock_is_told_why_that_fai
         assert error.reasons == {fast.npub: "dated 9 minutes ahead of this machine's clock"}
         assert f"{fast.npub} (dated 9 minutes ahead of this machine's clock)" in str(error)
         assert "clock" in str(error.hint)
-
-
-async def test_of_an_account_without_a_key_package_no_reason_is_given(
-    alice: Client,
-) -> None:
+    # Of an account without a KeyPackage no reason is given.
     nobody = Keys.generate().public_key
-    with pytest.raises(errors.KeyPackageNotFound) as caught:
-        await alice.groups.create("chat", [nobody])
-    assert caught.value.who == (nobody,)
-    assert caught.value.reasons == {}
-    assert caught.value.hint == errors.KeyPackageNotFound.hint
+    for invite in (alice.groups.create("chat", [nobody]), group.add(nobody)):
+        with pytest.raises(errors.KeyPackageNotFound) as caught:
+            await invite
+        assert caught.value.who == (nobody,)
+        assert nobody.npub in str(caught.value)
+        assert (caught.value.reasons, caught.value.hint) == ({}, errors.KeyPackageNotFound.hint)
+    assert len(alice.groups) == 1
+    assert await alice.key_packages.find(nobody) == []

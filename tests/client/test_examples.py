@@ -1,4 +1,4 @@
-"""What a user is told to run runs: the bridge of the guide, the demonstration, the fixtures of tests.
+"""What a user is told to run runs: the bridge of the guide, the fixtures of tests.
 
 The other programs of the documents run in tests/docs.
 """
@@ -13,11 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from tests.client.people import PATIENCE
 from tests.docs.blocks import ROOT, blocks
 
-import mdk.demo
 from mdk import Client, DatabaseKey
 from mdk.testing import LocalRelay
 from mdk.testing.clients import impatient
@@ -81,14 +79,6 @@ async def test_the_bridge_of_the_guide(relay: LocalRelay, alice: Client, tmp_pat
     assert [text for text in said if text in away[:2]] == away[:2]
     # At least once: the last one before a kill may have been written before its cursor was.
     assert set(said) == {*away, *(f"live {n}" for n in range(3))}
-
-
-def test_make_demo(capsys: pytest.CaptureFixture[str]) -> None:
-    mdk.demo.main()
-    out = capsys.readouterr().out
-    assert "Are you still there?" in out
-    assert "SQLCipher" in out
-    assert float(out.rsplit("Done in ", 1)[1].split(" s")[0]) > 0
 
 
 def test_fixtures_of_a_users_own_tests(tmp_path: Path) -> None:

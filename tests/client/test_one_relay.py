@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import pytest
 from tests.client.people import PATIENCE, join
 
 from mdk import Config, GroupInfo, Keys, Mdk
@@ -20,6 +19,7 @@ def founded(me: Mdk) -> GroupInfo:
 
 
 def test_who_may_add_what() -> None:
+    assert Config().add_own_relays is False
     with Mdk.in_memory() as alice:
         info, me = founded(alice), alice.public_key
         assert spread.to_add(info, me, OWN) == OWN[:1]
@@ -63,9 +63,3 @@ async def test_it_adds_its_own_once_if_it_may(relay: LocalRelay) -> None:
         await theirs.send("fine")
         assert (await ours.next_message(PATIENCE)).text == "fine"
         assert set(ours.info.relays) == {relay.url}
-
-
-def test_it_is_off_unless_it_is_asked_for() -> None:
-    assert Config().add_own_relays is False
-    with pytest.raises(TypeError, match="add_own_relays: not a bool"):
-        Config(add_own_relays=1)  # type: ignore[arg-type]

@@ -49,19 +49,6 @@ async def in_order(group: Group) -> bool:
 
 
 # (shows: OB-20)
-async def test_who_founds_a_group_and_speaks_at_once_is_heard(
-    relay: LocalRelay, owner: Client
-) -> None:
-    async with Phone(owner) as phone, await patient(relay, "founder") as founder:
-        group = await founder.groups.create("Lunch", [owner.public_key])
-        await owner.invites.accept(await owner.invites.next(PATIENCE))
-        for part in PARTS:
-            await group.send(part)
-        assert await phone.hears(len(PARTS)) == []
-        assert phone.shown == PARTS
-
-
-# (shows: OB-20)
 @pytest.mark.no_phone("its control speaks at once")
 async def test_who_renames_and_speaks_at_once_is_heard(relay: LocalRelay, owner: Client) -> None:
     """Not so without the wait: the control, that the model finds what today's phones hide."""

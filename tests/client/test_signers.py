@@ -18,30 +18,22 @@ class Elsewhere:
         self.public_key: PublicKey = Keys.generate().public_key
 
 
-def test_keys_are_a_signer() -> None:
-    keys = Keys.generate()
-    signer: Signer = keys
-    assert signer.public_key == keys.public_key
-    Client.open(":memory:", keys=signer, relays=RELAYS)
-
-
-def test_a_signer_elsewhere_is_refused_with_what_to_do_instead() -> None:
-    signer: Signer = Elsewhere()
-    with pytest.raises(errors.InvalidInput, match="NIP-46") as caught:
-        Client.open(":memory:", keys=signer, relays=RELAYS)
-    assert caught.value.field == "keys"
-    assert "Keys.parse()" in (caught.value.hint or "")
-    assert signer.public_key.npub not in str(caught.value)
-
-
-async def test_whatever_is_no_keys_is_refused_before_anything_is_opened() -> None:
+async def test_only_keys_that_are_here_are_taken() -> None:
+    mine: Signer = Keys.generate()
+    Client.open(":memory:", keys=mine, relays=RELAYS)
+    elsewhere: Signer = Elsewhere()
     nsec = Keys.generate().reveal_nsec()
-    wrong: list[Any] = [nsec, nsec.encode(), 5, Keys, Elsewhere()]
+    wrong: list[Any] = [elsewhere, nsec, nsec.encode(), 5, Keys]
     for keys in wrong:
         with pytest.raises(errors.InvalidInput) as caught:
             Client.open(":memory:", keys=keys, relays=RELAYS)
         assert caught.value.field == "keys"
         assert nsec not in repr((caught.value, caught.value.hint))
+        if keys is elsewhere:
+            assert "NIP-46" in str(caught.value)
+            assert "Keys.parse()" in (caught.value.hint or "")
+            assert elsewhere.public_key.npub not in str(caught.value)
+        # Before anything is opened.
         with pytest.raises(errors.InvalidInput, match="keys"):
             Bot(":memory:", allow="anyone", keys=keys, relays=RELAYS)
         with pytest.raises(errors.InvalidInput, match="keys"):
