@@ -111,20 +111,6 @@ def test_a_file_is_not_called_memory(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_plain_database_is_refused(tmp_path: Path, keys: Keys) -> None:
-    import sqlite3  # noqa: PLC0415
-
-    path = tmp_path / "plain.db"
-    tmp_path.chmod(0o700)
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE t (x)")
-    connection.commit()
-    connection.close()
-    path.chmod(0o600)
-    with pytest.raises(errors.EncryptionMissing):
-        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"a" * 32))
-
-
 def test_after_close_every_method_says_so(pair: GroupId, alice: Mdk) -> None:
     pending = alice.self_update(pair)
     iterator, batch = alice.events(), alice.process_many(["{"])

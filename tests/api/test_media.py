@@ -7,7 +7,6 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,8 @@ from mdk import (
     Applied,
     Attachment,
     Config,
-    DatabaseKey,
     EncryptedMedia,
     GroupId,
-    Keys,
     Mdk,
     MessageReceived,
     errors,
@@ -97,34 +94,6 @@ def test_a_picture_says_nothing_of_its_maker(alice: Mdk, bob: Mdk, pair: GroupId
     assert (caught.value.limit, caught.value.value) == (50_000_000, 2**34)
 
 
-def test_old_files_open_after_a_restart(tmp_path: Path, bob: Mdk) -> None:
-    keys, key = Keys.generate(), DatabaseKey.raw(b"k" * 32)
-    path = tmp_path / "account" / "mdk.db"
-    with Mdk.open(path, keys=keys, key=key) as alice:
-        package = bob.new_key_package(relays=RELAYS)
-        with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
-            bob.process(pending.welcomes[0])
-            group = pending.confirm().id
-        bob.accept(bob.invites()[0].id)
-        media = alice.encrypt_media(group, b"kept", filename="a.bin")
-        sent = alice.create_message(group, "", attachments=[stored(media)])
-        bob.process(sent.event)
-        for _ in range(8):
-            with alice.self_update(group) as pending:
-                assert pending.event
-                bob.process(pending.event)
-                pending.confirm()
-    with Mdk.open(path, keys=keys, key=key) as alice:
-        (file,) = alice.message(group, sent.message.id).attachments
-        for mdk in (alice, bob):
-            assert mdk.message(group, sent.message.id).attachments == (file,)
-            assert mdk.decrypt_media(group, file, media.data) == b"kept"
-        alice.delete(group, sent.message.id)
-        assert alice.message(group, sent.message.id).attachments == ()
-        with pytest.raises(errors.MediaError, match="no message"):
-            alice.decrypt_media(group, file, media.data)
-
-
 def test_a_file_belongs_to_its_epoch(alice: Mdk, pair: GroupId) -> None:
     attachment = stored(alice.encrypt_media(pair, b"x", filename="a.bin"))
     with alice.self_update(pair) as pending:
@@ -136,6 +105,16 @@ def test_a_file_belongs_to_its_epoch(alice: Mdk, pair: GroupId) -> None:
     assert isinstance(caught.value, errors.MediaError)
     again = stored(alice.encrypt_media(pair, b"x", filename="a.bin"))
     assert alice.create_message(pair, "", attachments=[again]).message.attachments
+
+
+def test_a_deleted_message_has_no_file(alice: Mdk, pair: GroupId) -> None:
+    media = alice.encrypt_media(pair, b"kept", filename="a.bin")
+    sent = alice.create_message(pair, "", attachments=[stored(media)]).message
+    (file,) = alice.message(pair, sent.id).attachments
+    alice.delete(pair, sent.id)
+    assert alice.message(pair, sent.id).attachments == ()
+    with pytest.raises(errors.MediaError, match="no message"):
+        alice.decrypt_media(pair, file, media.data)
 
 
 def test_corrupt_data(alice: Mdk, pair: GroupId) -> None:

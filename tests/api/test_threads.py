@@ -1,4 +1,4 @@
-"""One object, many threads: calls take turns, and nobody waits while holding the GIL."""
+"""One object, many threads: calls take turns, nobody waits while holding the GIL; and what others may cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
-from mdk import Applied, GroupId, Keys, Mdk, MessageReceived, SignedEvent, errors
+from mdk import (
+    Applied,
+    Config,
+    Event,
+    GroupId,
+    HistoryTrimmed,
+    Keys,
+    Mdk,
+    MessageReceived,
+    Rejected,
+    SignedEvent,
+    errors,
+)
+from mdk.testing import Clock
 
 
 def test_four_threads_send_on_one_object(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
@@ -85,3 +98,38 @@ def test_opening_and_closing_race_safely(meet: Callable[..., GroupId]) -> None:
             barrier.wait()
             account.close()
             assert all(s.result() in {"closed", "done"} for s in senders)
+
+
+RELAYS = ["wss://relay.example"]
+
+
+def test_a_member_who_says_too_much_loses_the_oldest(
+    bob: Mdk, clock: Clock, meet: Callable[..., GroupId]
+) -> None:
+    with Mdk.in_memory(clock=clock, config=Config(max_sender_messages=100)) as alice:
+        group = meet(bob, alice)
+        told: list[Event] = []
+        for n in range(120):
+            said = bob.create_message(group, f"message {n}")
+            told += alice.process(said.event).events
+        trimmed = [event for event in told if isinstance(event, HistoryTrimmed)]
+        assert [event.sender for event in trimmed] == [bob.public_key]
+        assert trimmed == [e for e in alice.events() if isinstance(e, HistoryTrimmed)]
+        texts = [message.text for message in alice.messages(group, limit=200)]
+        assert texts[-1] == "message 119"
+        assert 90 < len(texts) <= 100
+
+
+def test_a_stranger_whose_invites_are_not_taken_is_rejected(alice: Mdk, bob: Mdk) -> None:
+    bob._set_inviters([Keys.generate().public_key], strangers=False)
+    package = bob.new_key_package(relays=RELAYS)
+    with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
+        (welcome,) = pending.welcomes
+        pending.confirm()
+    outcome = bob.process(welcome)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.code, outcome.rule) == ("authorization_failed", "B4-40")
+    assert bob.invites() == []
+    bob._set_inviters([alice.public_key], strangers=False)
+    bob.process(welcome)
+    assert [invite.inviter for invite in bob.invites()] == [alice.public_key]

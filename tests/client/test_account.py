@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -88,13 +87,6 @@ async def test_a_backup_is_moved(relay: LocalRelay, tmp_path: Path) -> None:
             assert [m.text async for m in again.history(newest_first=False)] == ["before", "after"]
             packages = await hers.key_packages.mine()
             assert packages[0].ref != package.ref
-
-
-async def test_the_name_is_published(make_client: MakeClient, relay: LocalRelay) -> None:
-    alice = await make_client("Alice")
-    await relay.until(lambda r: r.count(0) == 1, PATIENCE)
-    (profile,) = relay.events(0)
-    assert (profile.pubkey, json.loads(profile.content)["name"]) == (alice.public_key, "Alice")
 
 
 @pytest.mark.parametrize("whose", ["the account", "the relay", "the content"])

@@ -102,16 +102,6 @@ async def test_a_test_that_waits_for_an_answer_gets_the_exception(relay: LocalRe
             await chat.expect("hello", timeout=0.05)
 
 
-async def test_who_leaves_a_chat_without_waiting_hears_of_the_exception(relay: LocalRelay) -> None:
-    """What was said is handled before the chat ends."""
-    bot = bot_of(relay)
-    name, _ = mistaken(bot)
-    with pytest.raises(HandlerFailed) as caught:
-        async with Chat(bot, relay) as chat:
-            await chat.say("hello")
-    require_the_mistake(caught.value, name)
-
-
 async def test_what_a_handler_raises_behind_its_answer_is_told_at_the_end(
     relay: LocalRelay,
 ) -> None:

@@ -15,8 +15,7 @@ from tests.client.people import PATIENCE, hear
 
 from mdk import Bot, Client, Context, Event, errors
 from mdk.config import TRIES_IN_VAIN as TRIES
-from mdk.testing import Clock, LocalRelay, client
-from mdk.testing.clients import impatient
+from mdk.testing import Clock, LocalRelay
 from mdk.testing.fixtures import MakeClient
 
 # As many letters as one message holds: tests/api/test_limits.py.
@@ -45,39 +44,6 @@ async def test_a_message_that_leaves_no_room_for_an_answer_stops_nothing(
     assert [attempts for _, attempts in told] == list(range(1, TRIES + 1))
     assert {name for name, _ in told} <= {"InvalidInput", "GroupTooLarge"}
     assert f"(attempt {TRIES}), given up" in caplog.text
-
-
-async def test_somebody_on_a_relay_that_is_away_for_a_while_is_invited_when_it_is_back(
-    relay: LocalRelay, alice: Client
-) -> None:
-    """That another relay has nothing of theirs does not say that nobody has."""
-    async with LocalRelay() as other, await client(other, "friend") as friend:
-        bot = Bot(":memory:", allow="anyone", relays=[relay.url, other.url])
-        impatient(bot.client)
-        bot._first_pause = 0.01
-        told: list[str] = []
-        tried = asyncio.Event()
-
-        @bot.on_message
-        async def invite(ctx: Context) -> None:
-            await ctx.client.groups.create("with a friend", [friend.public_key])
-
-        @bot.on_error
-        async def note(_event: Event, error: Exception, attempts: int) -> None:
-            told.append(type(error).__name__)
-            if attempts > TRIES:
-                tried.set()
-
-        async with at_work(bot):
-            # Where alice looks; the bot is ready as soon as one has its KeyPackage.
-            await relay.until(lambda it: it.count(30443) == 2, PATIENCE)
-            group = await alice.groups.create("chat", [bot.client.public_key])
-            await other.pause()
-            await group.send("invite my friend")
-            await asyncio.wait_for(tried.wait(), PATIENCE)
-            await other.resume()
-            assert (await friend.invites.next(PATIENCE)).group_name == "with a friend"
-            assert set(told) == {"NotConnected"}
 
 
 async def test_the_other_handlers_of_a_message_that_one_gives_up_get_it(

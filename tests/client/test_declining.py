@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.client.people import PATIENCE, Account, Two, event_of, texts, until
+from tests.client.people import PATIENCE, Account, event_of, until
 
-from mdk import Client, Event, GroupId, GroupState, MembersChanged, errors
+from mdk import Client, Event, GroupId, MembersChanged, errors
 from mdk.client import invites
 from mdk.testing import LocalRelay, client
 from mdk.testing.fixtures import MakeClient
@@ -81,22 +81,6 @@ async def test_an_invite_that_was_declined_offline_is_left_after_the_next_start(
             assert await heard_of(bob, lunch.id, begin) == []
 
 
-async def test_who_was_in_the_group_before_keeps_what_was_said_then(
-    two: Two,
-) -> None:
-    alice, bob, lunch, room = two
-    await lunch.send("hello")
-    await room.next_message(PATIENCE)
-    await room.leave()
-    begin = (await left(alice)).cursor
-    await until(lambda: bob.engine.group(room.id).state is GroupState.LEFT, bob)
-    await lunch.add(bob.public_key)
-    await bob.invites.decline(await bob.invites.next(PATIENCE))
-    assert await texts(room) == ["hello"]
-    assert bob.engine.group(room.id).state is GroupState.LEFT
-    assert (await left(alice, begin)).left == {bob.public_key}
-
-
 async def test_an_admin_who_declines_goes_silently(
     relay: LocalRelay, make_client: MakeClient
 ) -> None:
@@ -108,13 +92,3 @@ async def test_an_admin_who_declines_goes_silently(
     assert bob.engine.groups() == []
     assert relay.count(445) == 0
     assert len(await lunch.members()) == 2
-
-
-async def test_who_is_an_admin_no_more_when_he_declines_leaves(make_client: MakeClient) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    lunch = await alice.groups.create("Lunch", [bob.public_key], admins=[bob.public_key])
-    invite = await bob.invites.next(PATIENCE)
-    await lunch.demote(bob.public_key)
-    await alice.outbox.flush(PATIENCE)
-    await bob.invites.decline(invite)
-    assert (await left(alice)).left == {bob.public_key}

@@ -176,29 +176,6 @@ async def test_cancelling_at_any_await_breaks_nothing(two: Two) -> None:
     assert len([g for g in alice.groups if not g.name]) == 1
 
 
-async def test_cancelled_starts_and_closes(relay: LocalRelay, tmp_path: Path) -> None:
-    account = Account(tmp_path, "alice", relay)
-    for turns in range(10):
-        opened = impatient(
-            Client.open(
-                account.path, keys=account.keys, key=DatabaseKey.raw(KEY), relays=[relay.url]
-            )
-        )
-        entering = asyncio.ensure_future(opened.__aenter__())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        entering.cancel()
-        await asyncio.gather(entering, return_exceptions=True)
-        closing = asyncio.ensure_future(opened.close())
-        await asyncio.sleep(0)
-        closing.cancel()
-        await asyncio.gather(closing, return_exceptions=True)
-        await opened.close()
-    # Nothing holds the file any more.
-    async with account.open() as alice:
-        assert len(alice.groups) == 0
-
-
 async def test_closing_has_one_end(
     relay: LocalRelay,
     tmp_path: Path,

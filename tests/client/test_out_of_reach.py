@@ -14,7 +14,6 @@ from email.utils import format_datetime
 
 import pytest
 from tests.cli.kit import NOWHERE
-from tests.client.bots import bot_of, end
 from tests.client.people import PATIENCE, Two, until
 from tests.client.test_log_lines import eventually
 
@@ -51,17 +50,6 @@ async def test_a_relay_that_is_not_reached_is_told_of_once_until_it_works_again(
             await relay.resume()
             await eventually(lambda: lines().count(again) == times)  # noqa: B023
         assert lines() == [away, again, away, again]
-
-
-async def test_a_bot_says_that_its_relay_is_not_there(lines: Callable[[], list[str]]) -> None:
-    async with LocalRelay() as relay:
-        bot = bot_of(relay)
-    serving = asyncio.create_task(bot.serve())
-    try:
-        await eventually(lambda: len(lines()) == 1)
-    finally:
-        await end(bot, serving)
-    assert lines()[0].startswith("a relay is not reached (relay=ws://127.0.0.1:")
 
 
 async def test_a_relay_that_refuses_is_told_of_with_its_words(
