@@ -142,33 +142,6 @@ def test_signed_event(alice: Mdk) -> None:
         event.kind = 1  # type: ignore[misc]
 
 
-def test_no_public_object_shows_a_secret(tmp_path: Path) -> None:
-    keys = Keys.parse(SECRET)
-    raw = bytes(range(100, 132))
-    key = DatabaseKey.raw(raw)
-    path = tmp_path / "secretplace" / "mdk.db"
-    shown: list[object] = [keys, key, DatabaseKey.from_file(path), Config(), keys.public_key]
-    with Mdk.open(path, keys=keys, key=key) as account, Mdk.in_memory() as peer:
-        event = peer.new_key_package(relays=RELAYS)
-        with account.create_group("Lunch", members=[event], relays=RELAYS) as pending:
-            shown += [pending, *pending.welcomes]
-            group = pending.confirm()
-            welcome = pending.welcomes[0]
-        shown += [group, *account.members(group.id), account, *account.interests(), event]
-        shown += [peer.process(welcome), *peer.invites(), *peer.key_packages()]
-        shown.append(peer.accept(peer.invites()[0].id))
-        sent = account.create_message(group.id, "hello")
-        shown += [sent, peer.process(sent.event), *peer.messages(group.id), *peer.events()]
-        shown += [account.events(), account.process_many([]), peer.check_key_package(event)]
-        shown += [peer.process(b"{"), account.leave, Clock(datetime.now(UTC))]
-    hidden = [keys.reveal_nsec(), SECRET, raw.hex(), str(raw), "secretplace"]
-    assert len(shown) > 25
-    for value in shown:
-        for text in (repr(value), str(value), f"{value}"):
-            for secret in hidden:
-                assert secret not in text, type(value)
-
-
 def test_a_value_shows_ids_cut_short_and_nothing_that_was_said(
     alice: Mdk, bob: Mdk, pair: GroupId
 ) -> None:

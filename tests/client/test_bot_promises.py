@@ -11,7 +11,7 @@ import pytest
 from tests.client.bots import at_work, bot_of, bot_on_disk, comes_again, going, has, in_a_chat
 from tests.client.people import PATIENCE, hear, texts, until
 
-from mdk import Bot, Client, Context, Joined, MessageReceived, errors
+from mdk import Bot, Client, Context, Joined, errors
 from mdk import bot as bots
 from mdk.client import runtime
 from mdk.testing import Clock, LocalRelay
@@ -54,26 +54,6 @@ async def test_a_conversation_hears_only_who_is_allowed_and_takes_nothing_from_o
         assert handled == ["me"]
         # What nobody handles is stored all the same.
         assert await texts(mine) == ["/ask", "what?", "me!", "me", "so me", "handled me"]
-
-
-async def test_its_own_messages_reach_no_handler(relay: LocalRelay, alice: Client) -> None:
-    bot = bot_of(relay)
-    heard: list[str] = []
-
-    @bot.on_message
-    async def answer(ctx: Context) -> None:
-        heard.append(ctx.text)
-        await ctx.send(f"re: {ctx.text}")
-
-    @bot.on(MessageReceived)
-    async def note(event: MessageReceived) -> None:
-        heard.append(event.message.text)
-
-    async with in_a_chat(bot, alice) as group:
-        for text in ("one", "two"):
-            await group.send(text)
-            assert await hear(group, 1) == [f"re: {text}"]
-    assert heard == ["one", "one", "two", "two"]
 
 
 async def test_a_message_that_fails_comes_again_and_holds_up_its_own_group_only(

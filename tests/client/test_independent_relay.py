@@ -80,23 +80,6 @@ async def test_what_lies_on_the_relay(independent: IndependentRelay, people: Ope
     assert group.id not in everything
 
 
-async def test_large_messages_pass(people: Open) -> None:
-    alice, bob = await people("alice", "bob")
-    group, room = await join(alice, bob)
-    text = "Grüße! " * 6_000
-    await group.send(text)
-    assert await hear(room, 1) == [text]
-
-
-async def test_a_group_of_six(people: Open) -> None:
-    everybody = await people(*"abcdef")
-    rooms = await join(*everybody)
-    await asyncio.gather(*(room.send(f"from {n}") for n, room in enumerate(rooms)))
-    for n, room in enumerate(rooms):
-        assert await heard(room, 5) == [f"from {m}" for m in range(6) if m != n]
-    assert {room.info.epoch for room in rooms} == {rooms[0].info.epoch}
-
-
 async def test_a_restart_in_the_middle_of_a_conversation(
     independent: IndependentRelay, people: Open
 ) -> None:
@@ -166,25 +149,6 @@ async def test_more_groups_than_one_connection_may_subscribe_to(people: Open) ->
     await asyncio.gather(*(room.send(f"from {n}") for n, (_, room) in enumerate(pairs)))
     for n, (group, _) in enumerate(pairs):
         assert await hear(group, 1) == [f"from {n}"]
-
-
-async def test_both_at_once_and_one_is_enough(
-    relay: LocalRelay, independent: IndependentRelay, people: Open
-) -> None:
-    alice, bob = await people("alice", "bob", relays=(relay, independent))
-    group, room = await join(alice, bob)
-    await group.send("over both")
-    assert await hear(room, 1) == ["over both"]
-    for one in (relay, independent):
-        await one.until(lambda relay: relay.count(445) == 1, PATIENCE)
-    for down in (independent, relay):
-        await down.pause()
-        await group.send(f"without {type(down).__name__}")
-        assert await hear(room, 1) == [f"without {type(down).__name__}"]
-        await down.resume()
-    for one in (relay, independent):
-        await one.until(lambda relay: relay.count(445) == 3, PATIENCE)
-    await silent(group, room)
 
 
 async def test_people_come_and_go_and_groups_change(

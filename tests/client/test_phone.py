@@ -13,7 +13,7 @@ from tests.client.people import PATIENCE, hear
 from tests.client.phone import Phone, timeline
 from tests.phones import ledger
 
-from mdk import Bot, Client, Context, Group, Joined, Message
+from mdk import Client, Group, Message
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
 
@@ -98,40 +98,6 @@ async def test_the_ledger_finds_what_stands_out_of_order(owner: Client) -> None:
     assert ledger.misplaced([late, *messages[1:]]) != []
 
 
-# (shows: OB-20)
-async def test_a_bot_is_heard_from_its_greeting_on(relay: LocalRelay, owner: Client) -> None:
-    bot = Bot(":memory:", allow=[owner.public_key], relays=[relay.url])
-    impatient(bot.client, **REAL)
-    bot.client._settings.config = dataclasses.replace(
-        bot.client._settings.config, allow_loopback=True
-    )
-
-    @bot.on(Joined)
-    async def greet(event: Joined) -> None:
-        assert event.group_id is not None
-        await bot.client.groups[event.group_id].send("hello")
-
-    @bot.on_message
-    async def answer(ctx: Context) -> None:
-        for part in PARTS:
-            await ctx.send(part)
-        await ctx.reply("all")
-
-    serving = asyncio.create_task(bot.serve())
-    try:
-        await relay.until(lambda r: r.count(30443) == 2, PATIENCE)
-        async with Phone(owner) as phone:
-            group = await owner.groups.create("Lunch", [bot.client.public_key])
-            assert await hear(group, 1) == ["hello"]
-            await group.send("well?")
-            assert await hear(group, 11) == [*PARTS, "all"]
-            assert await phone.hears(12) == []
-            assert await in_order(group)
-    finally:
-        bot.stop()
-        await serving
-
-
 # (shows: OB-21)
 async def test_an_answer_stands_below_its_question(relay: LocalRelay, owner: Client) -> None:
     """Parts of one second stand in their order, and answers behind what they answer, also with a slower clock."""
@@ -148,17 +114,3 @@ async def test_an_answer_stands_below_its_question(relay: LocalRelay, owner: Cli
             await room.next_message(PATIENCE)
         assert await in_order(room)
         assert await in_order(group)
-
-
-async def test_the_model_finds_parts_of_one_second_out_of_order(
-    owner: Client,
-) -> None:
-    """The control: dated as they were before, ten parts of a second stand in the order of their ids."""
-    group = await owner.groups.create("alone")
-    for part in PARTS:
-        await group.send(part)
-    messages = await history(group)
-    at = messages[0].created_at
-    shuffled = timeline(dataclasses.replace(message, created_at=at) for message in messages)
-    assert sorted(shuffled) == PARTS
-    assert shuffled != PARTS
