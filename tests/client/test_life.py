@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from mdk import (
     DatabaseKey,
     Delivery,
     Event,
-    Group,
     Keys,
     MessageReceived,
     RelayPool,
@@ -285,52 +283,26 @@ def test_the_interpreter_may_end_at_any_moment() -> None:
 
 
 async def test_the_loop_is_never_blocked(relay: LocalRelay, tmp_path: Path) -> None:
-    """While the engine works, the loop turns: no turn takes as long as a busy engine keeps its lock."""
-    database, key = tmp_path / "a" / "mdk.db", DatabaseKey.raw(KEY)
-    async with impatient(Client.open(database, key=key, relays=[relay.url])) as alice:
+    """A call that kept the loop from turning would wait for an engine that only the loop lets go of."""
+    async with Account(tmp_path, "alice", relay).open() as alice:
         group = await alice.groups.create("mine")
-        # A busy machine may stop the loop as well, so one good attempt is enough.
-        held, turns = 0.5, list[float]()
-        while not turns or min(turns) >= held / 2:
-            assert len(turns) < 5, turns
-            turns.append(await longest_turn(alice, group, held))
+        held, let_go = threading.Event(), threading.Event()
 
+        def keep(_progress: object) -> None:
+            held.set()
+            assert let_go.wait(PATIENCE)
 
-async def longest_turn(alice: Client, group: Group, held: float) -> float:
-    """The longest turn of the loop, in seconds, beside a call that keeps the engine's lock for a while."""
-    loop = asyncio.get_running_loop()
-    longest, before, begun = 0.0, loop.time(), asyncio.Event()
-
-    async def turn() -> None:
-        nonlocal longest, before
-        while True:
-            now = loop.time()
-            longest, before = max(longest, now - before), now
+        keeping = asyncio.create_task(asyncio.to_thread(lambda: alice.engine.verify(progress=keep)))
+        assert await asyncio.to_thread(held.wait, PATIENCE)
+        sending = asyncio.create_task(group.send("waits for the engine"))
+        for _ in range(20):
             await asyncio.sleep(0)
-
-    engine = alice.engine
-
-    def hold() -> None:
-        def slow(_progress: object) -> None:
-            loop.call_soon_threadsafe(begun.set)
-            end = time.monotonic() + held
-            while time.monotonic() < end:
-                time.sleep(0.01)
-            raise KeyError("enough")
-
-        with pytest.raises(KeyError):
-            engine.verify(progress=slow)
-
-    turning = asyncio.create_task(turn())
-    holding = loop.run_in_executor(None, hold)
-    await begun.wait()
-    await group.send("waits for the lock, not the loop")
-    assert group.name == "mine"
-    assert len(alice.groups) == 1
-    alice.stats()
-    await holding
-    turning.cancel()
-    return longest
+        assert (group.name, len(alice.groups)) == ("mine", 1)
+        alice.stats()
+        assert not sending.done()
+        let_go.set()
+        assert (await keeping).ok
+        await sending
 
 
 async def test_two_accounts_over_one_pool(relay: LocalRelay) -> None:
