@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -225,47 +222,6 @@ def test_a_panic_is_an_error_and_the_process_lives(
     account.close()
     captured = capfd.readouterr()
     assert "must not be printed" not in captured.out + captured.err
-
-
-FORK = """
-import os, sys, warnings
-from mdk import DatabaseKey, Keys, Mdk, errors
-warnings.simplefilter("ignore", DeprecationWarning)
-account = Mdk.open(sys.argv[1], keys=Keys.generate(), key=DatabaseKey.raw(b"k" * 32))
-with account.create_group("Lunch", relays=["wss://relay.example"]) as pending:
-    group = pending.confirm()
-child = os.fork()
-if child == 0:
-    code = 1
-    try:
-        account.create_message(group.id, "from the child")
-    except errors.Forked:
-        code = 41
-    for block in (account, pending):
-        try:
-            block.__enter__()
-        except errors.Forked:
-            code += 1
-    account.close()
-    del account, pending, block
-    os._exit(code)
-_, status = os.waitpid(child, 0)
-assert os.waitstatus_to_exitcode(status) == 43, status
-account.create_message(group.id, "from the parent")
-assert [m.text for m in account.messages(group.id)] == ["from the parent"]
-account.close()
-print("both lived")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_is_refused_and_harmless(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FORK, str(tmp_path / "account" / "mdk.db")],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout) == (0, "both lived\n"), done.stderr
 
 
 def test_an_unclosed_database_is_reported(open_: Callable[[], Mdk]) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.client.people import PATIENCE, Metronome, Two, all_messages, event_of, hear, join, texts
+from tests.client.people import PATIENCE, Metronome, Two, all_messages, event_of, join, texts
 
 from mdk import (
     Delivery,
     DeliveryChanged,
     EventId,
     GroupUpdated,
-    Message,
     MessageDeleted,
     MessageEdited,
     MessageReceived,
@@ -59,16 +58,16 @@ async def test_messages_and_next_message_share_a_position(make_client: MakeClien
     assert bob.groups[group.id] is room
 
 
-async def heard(two: Two) -> Message:
-    _, _, group, room = two
-    await group.send("first")
-    return await room.next_message(PATIENCE)
-
-
-async def test_reactions_come_and_go(two: Two) -> None:
+async def test_what_becomes_of_a_message(two: Two) -> None:
     alice, bob, group, room = two
-    message = await heard(two)
-    begin = alice.cursor
+    await group.send("a needle")
+    message = await room.next_message(PATIENCE)
+    begin, his = alice.cursor, bob.cursor
+    assert room.info.unread_count == 1
+    await room.mark_read()
+    assert room.info.unread_count == 0
+    for found in (await room.search("Needle"), await bob.search("needle")):
+        assert [one.id for one in found] == [message.id]
     await room.react(message, "🥣")
     added = await event_of(alice, ReactionAdded, begin)
     assert (added.reaction.emoji, added.reaction.sender) == ("🥣", bob.public_key)
@@ -81,35 +80,15 @@ async def test_reactions_come_and_go(two: Two) -> None:
     await room.unreact(message)
     with pytest.raises(errors.MessageNotFound):
         await room.unreact(message)
-
-
-async def test_edit_and_delete(two: Two) -> None:
-    _, bob, group, room = two
-    message = await heard(two)
-    begin = bob.cursor
     await group.edit(message.id, "better")
-    edited = await event_of(bob, MessageEdited, begin)
+    edited = await event_of(bob, MessageEdited, his)
     assert (edited.message.text, edited.message.edited) == ("better", True)
+    assert room.info.last_message is not None
+    assert room.info.last_message.text == "better"
     with pytest.raises(errors.NotAllowed):
         await room.edit(message, "not mine")
     await group.delete(message.id)
-    deleted = await event_of(bob, MessageDeleted, begin)
-    assert deleted.message_id == message.id
-
-
-async def test_search_and_unread(make_client: MakeClient) -> None:
-    metronome = Metronome()
-    alice, bob = await make_client("alice", clock=metronome.clock), await make_client("bob")
-    group, room = await join(alice, bob)
-    await metronome.say(group, "a needle", "hay", "another Needle")
-    await hear(room, 3)
-    assert [m.text for m in await room.search("needle")] == ["another Needle", "a needle"]
-    assert [m.text for m in await bob.search("hay")] == ["hay"]
-    assert room.info.unread_count == 3
-    await room.mark_read()
-    assert room.info.unread_count == 0
-    assert room.info.last_message is not None
-    assert room.info.last_message.text == "another Needle"
+    assert (await event_of(bob, MessageDeleted, his)).message_id == message.id
 
 
 async def test_what_others_do_is_an_event_when_it_is_so(two: Two) -> None:

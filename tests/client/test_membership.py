@@ -179,11 +179,23 @@ async def test_an_invite_that_cannot_be_answered_stops_no_other(
         await event_of(bob, Joined, where=lambda event: event.group.id == first.id)
 
 
-async def test_add_and_remove(make_client: MakeClient) -> None:
+async def test_people_come_and_go(make_client: MakeClient) -> None:
+    """What each may, is told and finds; what the engine decides about it is in tests/api."""
     alice, bob, carol = [await make_client(name) for name in ("alice", "bob", "carol")]
     group, room = await join(alice, bob)
-    info = await group.add(carol.public_key)
-    assert info.member_count == 3
+    with pytest.raises(errors.NotAdmin):
+        await room.update(name="mine")
+    with pytest.raises(errors.LastAdmin):
+        await group.demote(alice.public_key)
+    with pytest.raises(errors.NotAllowed):
+        await group.leave()
+    assert (await group.promote(bob.public_key)).admins == {alice.public_key, bob.public_key}
+    await until(lambda: len(room.info.admins) == 2, bob)
+    assert (await room.update(name="ours")).name == "ours"
+    await until(lambda: group.name == "ours", alice)
+    assert (await room.demote(bob.public_key)).admins == {alice.public_key}
+    await until(lambda: len(group.info.admins) == 1, alice)
+    assert (await group.add(carol.public_key)).member_count == 3
     hers = await carol.invites.accept(await carol.invites.next(PATIENCE))
     await until(lambda: room.info.member_count == 3, bob)
     await group.send("welcome")
@@ -198,40 +210,26 @@ async def test_add_and_remove(make_client: MakeClient) -> None:
         await hers.send("hello?")
     changed = await event_of(bob, MembersChanged, begin)
     assert changed.removed == {carol.public_key}
+    await room.leave()
+    assert room.info.state in {GroupState.LEAVING, GroupState.LEFT}
+    assert (await event_of(bob, Removed)).left
+    assert room.info.state is GroupState.LEFT
+    await until(lambda: group.info.member_count == 1, alice)
 
 
-async def test_only_admins_change_things(two: Two) -> None:
-    alice, bob, group, room = two
-    with pytest.raises(errors.NotAdmin):
-        await room.update(name="mine")
-    with pytest.raises(errors.LastAdmin):
-        await group.demote(alice.public_key)
-    assert (await group.promote(bob.public_key)).admins == {alice.public_key, bob.public_key}
-    await until(lambda: len(room.info.admins) == 2, bob)
-    assert (await room.update(name="ours")).name == "ours"
-    await until(lambda: group.name == "ours", alice)
-    assert (await room.demote(alice.public_key)).admins == {bob.public_key}
-
-
-async def test_requirements_change_for_all(two: Two) -> None:
+async def test_settings_that_the_client_has_calls_for(two: Two) -> None:
     _, bob, group, room = two
+    begin = bob.cursor
     with pytest.raises(errors.InvalidInput):
         await group.change_requirements()
-    begin = bob.cursor
-    info = await group.change_requirements(components=iter([0x8005]), extensions=[0xF2D1])
-    await until(lambda: room.info.epoch == info.epoch, bob)
-    updated = await event_of(bob, GroupUpdated, begin)
-    assert updated.changed == {"required"}
-    await group.update(retention=timedelta(hours=1))
-    assert (await group.change_requirements(remove=[0x8005])).retention is None
-
-
-async def test_a_public_picture_and_servers_for_files(two: Two) -> None:
-    _, bob, group, room = two
-    assert await group.avatar_url() is None
+    await group.change_requirements(components=iter([0x8005]), extensions=[0xF2D1])
+    assert (await event_of(bob, GroupUpdated, begin)).changed == {"required"}
     await group.update(
-        avatar_url="https://pictures.example/a.png", media_servers=iter(["https://files.example"])
+        retention=timedelta(hours=1),
+        avatar_url="https://pictures.example/a.png",
+        media_servers=iter(["https://files.example"]),
     )
+    assert (await group.change_requirements(remove=[0x8005])).retention is None
     await until(lambda: room.info.has_image, bob)
     assert await room.avatar_url() == "https://pictures.example/a.png"
     assert await room.media_servers() == ["https://files.example/"]
@@ -240,19 +238,9 @@ async def test_a_public_picture_and_servers_for_files(two: Two) -> None:
     assert not (await group.set_image(None)).has_image
     await until(lambda: not room.info.has_image, bob)
     assert await room.avatar_url() is None
-    assert await room.media_servers() == ["https://files.example/"]
-
-
-async def test_leaving_is_answered(two: Two) -> None:
-    alice, bob, group, room = two
-    with pytest.raises(errors.NotAllowed):
-        await group.leave()  # the only admin
-    await room.leave()
-    assert room.info.state in {GroupState.LEAVING, GroupState.LEFT}
-    left = await event_of(bob, Removed)
-    assert left.left
-    assert room.info.state is GroupState.LEFT
-    await until(lambda: group.info.member_count == 1, alice)
+    await group.disband()
+    await until(lambda: room.info.state is GroupState.DISBANDED, bob)
+    assert len(bob.groups) == 0
 
 
 async def test_direct_groups_are_made_once(make_client: MakeClient) -> None:
@@ -278,13 +266,6 @@ async def test_groups_look_like_a_mapping(alice: Client) -> None:
     assert alice.groups.get(type(group.id)("00")) is None
     with pytest.raises(KeyError):
         alice.groups[type(group.id)("00")]
-
-
-async def test_disband(two: Two) -> None:
-    _, bob, group, room = two
-    await group.disband()
-    await until(lambda: room.info.state is GroupState.DISBANDED, bob)
-    assert len(bob.groups) == 0
 
 
 async def test_a_direct_group_that_the_peer_made_is_the_one(make_client: MakeClient) -> None:
