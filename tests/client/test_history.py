@@ -85,7 +85,7 @@ async def tell(make_client: MakeClient) -> Tell:
 async def test_messages_that_expire_meanwhile_take_no_others_along(
     tell: Tell, newest_first: bool, before: bool
 ) -> None:
-    for words, expire_after in product(STORIES, (4, 6)):
+    for words, expire_after in product(STORIES, (4, 6, 8)):
         told = await tell(words)
         said = told.said[:-1] if before else told.said
         history = told.group.history(

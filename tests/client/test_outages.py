@@ -130,11 +130,11 @@ async def test_messages_while_away_come_in_order(relay: LocalRelay, tmp_path: Pa
     """A relay that returns three at a time, newest first."""
     alice, bob = Account(tmp_path, "alice", relay), Account(tmp_path, "bob", relay)
     metronome = Metronome()
-    # Before the next start in any case.
-    metronome.clock.set(metronome.clock.now - timedelta(minutes=5))
     async with alice.open(clock=metronome.clock) as hers:
         async with bob.open() as his:
             group, _ = await join(hers, his)
+        # Before the next start in any case.
+        metronome.clock.set(metronome.clock.now - timedelta(minutes=1))
         said = [f"{n}" for n in range(20)]
         for n, text in enumerate(said):
             await metronome.say(group, text)
