@@ -15,28 +15,11 @@ from mdk import (
     HistoryTrimmed,
     Keys,
     Mdk,
-    MessageReceived,
     Rejected,
     SignedEvent,
     errors,
 )
 from mdk.testing import Clock
-
-
-def test_four_threads_send_on_one_object(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
-    barrier = threading.Barrier(4)
-
-    def send(thread: int) -> list[str]:
-        barrier.wait()
-        return [alice.create_message(pair, f"{thread}:{n}").event.to_json() for n in range(25)]
-
-    with ThreadPoolExecutor(4) as pool:
-        events = [event for part in pool.map(send, range(4)) for event in part]
-    outcomes = list(bob.process_many(events))
-    assert {type(o) for o in outcomes} == {Applied}
-    texts = {e.message.text for o in outcomes for e in o.events if isinstance(e, MessageReceived)}
-    assert texts == {f"{thread}:{n}" for thread in range(4) for n in range(25)}
-    assert len(alice.messages(pair, limit=1000)) == 100
 
 
 def test_the_gil_is_free_while_the_engine_works(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
