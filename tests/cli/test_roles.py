@@ -32,24 +32,21 @@ def test_admins_come_and_go(home: Home) -> None:
     done = home.mdk("promote", "-a", "bob", "Lunch", bob)
     assert done.code == 79
     assert "Ask an admin" in done.err
-    done = home.mdk("promote", "-a", "alice", "Lunch", bob, "--json")
-    assert done.code == 0, done.err
+    done = home.done("promote", "-a", "alice", "Lunch", bob, "--json")
     assert {one["public_key"] for one in done.document["members"] if one["is_admin"]} == {
         alice,
         bob,
     }
     assert admins(home, "bob") == {alice, bob}
-    done = home.mdk("demote", "-a", "alice", "Lunch")
-    assert done.code == 0, done.err
+    done = home.done("demote", "-a", "alice", "Lunch")
     assert f"{alice}  you" in done.out
     assert admins(home, "bob") == {bob}
-    done = home.mdk("leave", "-a", "alice", "--yes", "Lunch", "--json")
-    assert done.code == 0, done.err
+    done = home.done("leave", "-a", "alice", "--yes", "Lunch", "--json")
 
 
 def test_leaving_has_to_be_confirmed(home: Home) -> None:
     home.account("alice")
-    assert home.mdk("invite", "-a", "alice", "--new", "Alone", home.account("bob")).code == 0
+    home.done("invite", "-a", "alice", "--new", "Alone", home.account("bob"))
     for options in (["--json"], []):
         done = home.mdk("leave", "-a", "alice", "Alone", *options)
         assert done.code == 64, options
@@ -60,8 +57,7 @@ def test_leaving_has_to_be_confirmed(home: Home) -> None:
 
 def test_the_last_member_ends_the_group(home: Home) -> None:
     home.pair()
-    done = home.mdk("leave", "-a", "bob", "--yes", "Lunch", "--json")
-    assert done.code == 0, done.err
+    done = home.done("leave", "-a", "bob", "--yes", "Lunch", "--json")
     assert len(admins(home, "alice")) == 1
     done = home.mdk("leave", "-a", "alice", "--yes", "Lunch", "--json")
     assert (done.code, done.document["state"]) == (0, "disbanded"), done.err
@@ -94,8 +90,7 @@ def test_a_member_is_removed_for_good(home: Home) -> None:
     done = home.mdk("remove", "-a", "alice", "Lunch", home.account("carol"))
     assert done.code == 64, done.err
     assert "is not a member" in done.err
-    done = home.mdk("remove", "-a", "alice", "Lunch", bob, "--seal", "--json", "--timeout", "60")
-    assert done.code == 0, done.err
+    done = home.done("remove", "-a", "alice", "Lunch", bob, "--seal", "--json", "--timeout", "60")
     assert [member["public_key"] for member in done.document["members"]] == [alice]
     (group,) = home.mdk("groups", "-a", "alice", "--json").document["groups"]
     assert (group["sealing"], group["contested"], group["epoch"] >= 7) == (0, False, True)
@@ -188,7 +183,7 @@ def test_nobody_is_asked_for_what_they_may_not_do(home: Home) -> None:
     assert done.code == 79
     assert "Leave" not in done.err
     assert "mdk promote GROUP NPUB, mdk demote GROUP" in done.err
-    assert home.mdk("promote", "-a", "alice", "Lunch", bob).code == 0
+    home.done("promote", "-a", "alice", "Lunch", bob)
     done = at_a_terminal(home, "leave", "-a", "alice", "Lunch", press=b"y\n")
     assert done.code == 79
     assert "Leave" not in done.err
