@@ -89,8 +89,12 @@ class Home:
 
     def done(self, *arguments: str | Path, **options: str) -> Done:
         """Run one command that is to end well."""
+        return self.fails(0, *arguments, **options)
+
+    def fails(self, code: int, *arguments: str | Path, **options: str) -> Done:
+        """Run one command that is to end with this code."""
         done = self.mdk(*arguments, **options)
-        assert done.code == 0, (arguments, done.out, done.err)
+        assert done.code == code, (arguments, done.out, done.err)
         return done
 
     def process(self, *arguments: str | Path, how: str = "", **options: Any) -> Done:

@@ -50,8 +50,7 @@ def test_it_asks_and_has_to_be_told_without_a_terminal(home: Home) -> None:
     answered(home)
     home.done("groups", "-a", "bob", "--sync")
     for more in ((), ("--json",)):
-        done = home.mdk("delete", "-a", "bob", "Lunch", *more)
-        assert done.code == 64
+        done = home.fails(64, "delete", "-a", "bob", "Lunch", *more)
         assert "--yes" in done.out + done.err
     done = at_a_terminal(home, "delete", "-a", "bob", "Lunch", press=b"n\n")
     assert (done.code, "Delete 'Lunch'" in done.err) == (130, True)

@@ -48,8 +48,7 @@ def test_an_account_that_is_not_there(home: Home) -> None:
         ["history", "Lunch"],
         ["export"],
     ):
-        done = home.mdk(*command, "--json")
-        assert done.code == 66, command
+        done = home.fails(66, *command, "--json")
         assert "mdk init" in done.document["error"]["hint"]
         assert "mdk init" in done.err
         # (among documents of one line an error is one, too)
@@ -61,8 +60,7 @@ def test_an_account_that_is_not_there(home: Home) -> None:
 def test_the_network_is_away(home: Home) -> None:
     """An account can be made and looked at; what needs a relay says so."""
     brief = ("-a", "lonely", "--timeout", "0.5")
-    done = home.mdk("init", *brief, "--key", home.key("lonely"), "--relay", NOWHERE)
-    assert done.code == 68
+    done = home.fails(68, "init", *brief, "--key", home.key("lonely"), "--relay", NOWHERE)
     assert "made" in done.out
     assert "No relay of yours was reached" in done.out
     # Which relay, why, and what can be done.
@@ -129,8 +127,7 @@ def test_what_no_relay_took_goes_out_later(tmp_path: Path, local: LocalRelay) ->
     ids=" ".join,
 )
 def test_wrong_usage(arguments: list[str], home: Home) -> None:
-    done = home.mdk(*arguments)
-    assert done.code == 64, done.err
+    done = home.fails(64, *arguments)
     assert done.out == ""
     assert "mdk" in done.err
     assert not (home.folder / "data").exists()
@@ -155,8 +152,7 @@ def test_an_identity_from_outside(home: Home) -> None:
     secret.write_text(nsec)
     secret.chmod(0o644)
     init = ("init", "--key", home.key("x"), "--relay", home.relay, "--identity-file", secret)
-    done = home.mdk(*init)
-    assert done.code == 77, "others may read it"
+    done = home.fails(77, *init)
     # (it is no key of a database)
     assert "rekey" not in done.err
     assert "chmod 600" in done.err
@@ -175,8 +171,7 @@ def test_an_identity_from_outside(home: Home) -> None:
 
 def test_the_port_is_taken(home: Home) -> None:
     port = home.relay.rpartition(":")[2]
-    done = home.mdk("relay", "--port", port)
-    assert done.code == 75
+    done = home.fails(75, "relay", "--port", port)
     assert done.err.startswith("mdk: ")
 
 

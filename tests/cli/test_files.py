@@ -84,13 +84,11 @@ def test_what_cannot_be_sent_says_so(home: Home, blobs: LocalBlossom) -> None:
     home.pair()
     (home.folder / "letter.txt").write_bytes(LETTER)
     base = ("send", "-a", "alice", "Lunch", "--file")
-    done = home.mdk(*base, "letter.txt", "--server", "ftp://x")
-    assert done.code == 64
+    done = home.fails(64, *base, "letter.txt", "--server", "ftp://x")
     assert "invalid server URL" in done.err
     assert home.mdk(*base, "nothing", "--server", blobs.url).code == 66
     blobs.faults(BlobFaults(refuse="the disk is full"))
-    done = home.mdk(*base, "letter.txt")
-    assert done.code == 68
+    done = home.fails(68, *base, "letter.txt")
     assert f"{blobs.url}: HTTP 403: the disk is full" in done.err
     assert home.mdk("history", "-a", "alice", "Lunch").out == ""
     assert home.mdk("download", "-a", "alice", "ffffffff").code == 66

@@ -84,10 +84,9 @@ def test_without_a_keyring_the_command_that_is_shown_works_when_it_is_pasted(hom
 
 
 def test_without_a_keyring_a_bot_says_the_same(home: Home) -> None:
-    done = home.mdk(
-        *("bot", "echo", "-a", "x", "--key=keyring", "--allow", "anyone", "--relay", home.relay)
+    done = home.fails(
+        69, *("bot", "echo", "-a", "x", "--key=keyring", "--allow", "anyone", "--relay", home.relay)
     )
-    assert done.code == 69
     line = done.err.strip().rpartition("like this: ")[2]
     assert f"bot echo -a x --allow anyone --relay {home.relay} --key file:" in line
 
@@ -100,8 +99,7 @@ def test_the_keyring_of_an_account_that_is_there_is_not_replaced(home: Home) -> 
         assert done.code in {69, 78}, done.err
         assert "file:" not in done.err.replace("--to file:PATH", "")
     (home.folder / "alice.key").unlink()
-    done = home.mdk("groups", "-a", "alice")
-    assert done.code == 78
+    done = home.fails(78, "groups", "-a", "alice")
     assert str(home.folder / "alice.key") in done.err
     assert "If it was moved, name it once: --key file:PATH." in done.err
 
@@ -123,8 +121,7 @@ def test_a_wrong_npub_is_asked_for_again(home: Home, command: str) -> None:
     right = Keys.generate().public_key.npub
     wrong = right[:-1] + ("q" if right[-1] != "q" else "p")
     arguments = ["--from", wrong] if command == "accept" else ["Lunch", wrong]
-    done = home.mdk(command, *arguments)
-    assert done.code == 64
+    done = home.fails(64, command, *arguments)
     assert "npub" in done.err
     assert "ask the person" in done.err
     assert wrong not in done.err
@@ -144,8 +141,7 @@ def test_what_every_relay_refuses_is_not_waited_for(tmp_path: Path) -> None:
     with served(LocalRelay(max_event_bytes=6000)) as relay:
         own = Home(tmp_path, relay.url)
         own.pair()
-        done = own.mdk("send", "-a", "alice", "Lunch", text="x" * 10_000)
-    assert done.code == 76
+        done = own.fails(76, "send", "-a", "alice", "Lunch", text="x" * 10_000)
     assert "too large" in done.out
     assert "mdk init --relay URL" in done.out
 
@@ -154,8 +150,7 @@ def test_an_invite_that_no_relay_would_take(tmp_path: Path) -> None:
     with served(LocalRelay(max_event_bytes=2048)) as relay:
         own = Home(tmp_path, relay.url)
         own.account("alice")
-        done = own.mdk("invite", "-a", "alice", "--new", "Lunch", own.account("bob"))
-    assert done.code == 79
+        done = own.fails(79, "invite", "-a", "alice", "--new", "Lunch", own.account("bob"))
     assert "Invite fewer people at once" in done.err
     assert own.mdk("groups", "-a", "alice").out == "no groups yet\n"
 
@@ -163,8 +158,7 @@ def test_an_invite_that_no_relay_would_take(tmp_path: Path) -> None:
 def test_a_key_that_was_given_has_to_be_given_again(home: Home) -> None:
     path = home.folder / "raw" / "mdk.db"
     Mdk.open(path, keys=Keys.generate(), key=DatabaseKey.raw(bytes(range(32)))).close()
-    done = home.mdk("verify", path)
-    assert done.code == 78
+    done = home.fails(78, "verify", path)
     assert "--key fd:N" in done.err
 
 
@@ -174,8 +168,7 @@ def test_a_new_account_has_no_key_to_put_back(home: Home) -> None:
         ("secret:none", "Make one there first"),
     ):
         for command in (("init", "--offline"), ("init",), ("bot", "echo", "--allow", "anyone")):
-            done = home.mdk(*command, "--key", form, "--relay", home.relay)
-            assert done.code == 78, done.err
+            done = home.fails(78, *command, "--key", form, "--relay", home.relay)
             assert said in done.err
             assert "back" not in done.err
     assert not (home.folder / "data").exists()
@@ -184,8 +177,7 @@ def test_a_new_account_has_no_key_to_put_back(home: Home) -> None:
         "init", "--offline", "--key", "env:MY_KEY", "--relay", home.relay, MY_KEY=RANDOM
     )
     # An account that is there has one.
-    done = home.mdk("groups")
-    assert done.code == 78
+    done = home.fails(78, "groups")
     assert "Put the key back" in done.err
 
 

@@ -134,8 +134,7 @@ def test_when_no_relay_was_reached_it_says_so(lonely: Home) -> None:
         # Each relay is named, with what it is at.
         assert said.startswith(f"mdk: no relay was reached within 0.2 s: {NOWHERE} (")
         assert "). Look at your network" in said
-    done = lonely.mdk("listen", "--for", "0.2", "--json")
-    assert done.code == 68
+    done = lonely.fails(68, "listen", "--for", "0.2", "--json")
     (line,) = done.lines
     assert (line["error"]["code"], line["exit_code"]) == ("not_connected", 68)
 
@@ -147,15 +146,13 @@ def test_when_no_relay_was_reached_it_says_so(lonely: Home) -> None:
 def test_a_cursor_that_is_none_of_this_account(lonely: Home, written: str, said: str) -> None:
     file = lonely.folder / "cursor"
     file.write_text(f"{written}\n")
-    done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", "cursor", "--json")
-    assert done.code == 64, done.err
+    done = lonely.fails(64, "listen", "--for", "0.1", "--cursor-file", "cursor", "--json")
     assert said in json.loads(done.out)["error"]["message"]
     assert "Remove the file to begin anew: cursor" in done.err
     assert "smaller" not in done.err
     # It was not replaced: it may be another account's.
     assert file.read_text() == f"{written}\n"
-    done = lonely.mdk("listen", "--for", "0.1", "--after", written)
-    assert done.code == 64
+    done = lonely.fails(64, "listen", "--for", "0.1", "--after", written)
     assert said in done.err
     assert "smaller" not in done.err
 
@@ -164,16 +161,14 @@ def test_a_cursor_file_that_is_no_file_is_not_waited_for(lonely: Home) -> None:
     os.mkfifo(lonely.folder / "cursor")
     (lonely.folder / "folder").mkdir()
     for place in ("cursor", "folder"):
-        done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", place, "--json")
-        assert done.code == 77, done.err
+        done = lonely.fails(77, "listen", "--for", "0.1", "--cursor-file", place, "--json")
         assert json.loads(done.out)["error"]["code"] == "not_a_regular_file"
         assert "the cursor file is not a regular file" in done.err
 
 
 def test_a_cursor_file_that_cannot_be_written_is_named_as_it_was_given(lonely: Home) -> None:
     place = lonely.folder / "nowhere" / "c"
-    done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", place)
-    assert done.code == 66
+    done = lonely.fails(66, "listen", "--for", "0.1", "--cursor-file", place)
     assert str(place) in done.err
     assert not Path(f"{place}.part").exists()
     assert ".part" not in done.err

@@ -57,8 +57,7 @@ def test_no_command_outlasts_its_timeout(tmp_path: Path, local: LocalRelay) -> N
         ["init", "--name", "Alice"],
         ["listen", "--for", "0.1"],
     ):
-        done = own.mdk(*command, "-a", "alice", "--timeout", str(TIMEOUT))
-        assert done.code == 68, (command, done.err)
+        own.fails(68, *command, "-a", "alice", "--timeout", str(TIMEOUT))
     assert "into the void  [queued]" in own.mdk("history", "-a", "alice", "Lunch").out
 
 

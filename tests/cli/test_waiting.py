@@ -61,8 +61,7 @@ def test_init_says_that_no_relay_takes_the_key_package(
 ) -> None:
     local.refuse(kinds={KEY_PACKAGE}, reason=words)
     options = ("-a", "carol", "--key", own.key("carol"), "--relay", local.url)
-    done = own.mdk("init", *options, "--timeout", "60")
-    assert done.code == 76, done.err
+    done = own.fails(76, "init", *options, "--timeout", "60")
     assert "made" in done.out
     assert words in done.out
     assert "mdk init --account carol --relay URL" in done.out
@@ -82,8 +81,7 @@ def test_init_does_not_call_a_relay_away_that_puts_the_key_package_off(
 ) -> None:
     local.refuse(kinds={KEY_PACKAGE}, reason="rate-limited: slow down")
     options = ("-a", "carol", "--key", own.key("carol"), "--relay", local.url)
-    done = own.mdk("init", *options, "--timeout", PATIENCE)
-    assert done.code == 68, done.err
+    done = own.fails(68, "init", *options, "--timeout", PATIENCE)
     assert f"No relay took your KeyPackage within {PATIENCE} s" in done.out
     assert "No relay of yours was reached" not in done.out
 
@@ -116,11 +114,9 @@ def test_what_relays_say_while_a_message_waits_is_shown(own: Home, local: LocalR
     own.pair()
     local.refuse(kinds={445}, reason="error: disk full")
     command = ("send", "Lunch", "later", "--timeout", PATIENCE)
-    done = own.mdk(*command, "-a", "alice", "--json")
-    assert done.code == 68, done.err
+    done = own.fails(68, *command, "-a", "alice", "--json")
     assert done.document["errors"] == {local.url: "error: disk full"}
-    done = own.mdk(*command, "-a", "bob")
-    assert done.code == 68, done.err
+    done = own.fails(68, *command, "-a", "bob")
     assert f"{local.url}: error: disk full\n" in done.out
 
 
@@ -132,8 +128,7 @@ def test_what_another_group_waits_for_is_not_waited_for(own: Home, local: LocalR
         own.done("invite", "-a", "alice", "--new", "Old", bob)
         own.done("init", "-a", "alice", "--relay", new.url)
         asyncio.run(local.pause())
-        done = own.mdk("send", "-a", "alice", "Old", "waits", "--timeout", "1")
-        assert done.code == 68, done.err
+        own.fails(68, "send", "-a", "alice", "Old", "waits", "--timeout", "1")
         patient = ("--timeout", "30", "--json")
         made = own.done("invite", "-a", "alice", "--new", "New", bob, *patient)
         joined = own.done("accept", "-a", "bob", "--all", *patient).document["joined"]
@@ -174,9 +169,7 @@ def test_people_are_invited_by_their_links(home: Home) -> None:
     command = ("invite", "-a", "alice", "--new", "Lunch")
     done = home.done(*command, link, carol, bob, link.upper(), "--json")
     assert done.document["invited"] == [bob, carol]
-    done = home.mdk("invite", "-a", "alice", "Lunch", link)
-    assert done.code == 64
+    done = home.fails(64, "invite", "-a", "alice", "Lunch", link)
     assert f"{bob} is a member already" in done.err
-    done = home.mdk(*command, link[:-1])
-    assert done.code == 64
+    done = home.fails(64, *command, link[:-1])
     assert link[:-1] not in done.err
