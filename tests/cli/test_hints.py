@@ -204,9 +204,14 @@ def test_why_somebody_is_no_member(why: str, said: str) -> None:
     assert not API.search(hint)
 
 
-def test_only_who_was_invited_is_counted(home: Home) -> None:
-    alice, bob = home.account("alice"), home.account("bob")
-    done = home.done("invite", "-a", "alice", "--new", "Notes", alice)
-    assert done.out.splitlines()[-1] == "founded, and invited nobody"
-    done = home.mdk("invite", "-a", "alice", "--new", "Lunch", alice, bob, "--json")
-    assert (done.code, done.document["invited"]) == (0, [bob])
+def test_people_are_invited_by_their_links_and_counted_once(home: Home) -> None:
+    alice, bob, carol = (home.account(name) for name in ("alice", "bob", "carol"))
+    link = home.mdk("whoami", "-a", "bob", "--json").document["invite_uri"]
+    found = ("invite", "-a", "alice", "--new")
+    assert home.done(*found, "Notes", alice).out.splitlines()[-1] == "founded, and invited nobody"
+    done = home.done(*found, "Lunch", alice, link, carol, bob, link.upper(), "--json")
+    assert done.document["invited"] == [bob, carol]
+    done = home.fails(64, "invite", "-a", "alice", "Lunch", link)
+    assert f"{bob} is a member already" in done.err
+    done = home.fails(64, *found, "Lunch", link[:-1])
+    assert link[:-1] not in done.err

@@ -41,25 +41,6 @@ def test_admins_come_and_go(home: Home) -> None:
     done = home.done("leave", "-a", "alice", "--yes", "Lunch", "--json")
 
 
-def test_leaving_has_to_be_confirmed(home: Home) -> None:
-    home.account("alice")
-    home.done("invite", "-a", "alice", "--new", "Alone", home.account("bob"))
-    for options in (["--json"], []):
-        done = home.fails(64, "leave", "-a", "alice", "Alone", *options)
-        assert "--yes" in done.err, options
-    (group,) = home.mdk("groups", "-a", "alice", "--json").document["groups"]
-    assert group["state"] == "active"
-
-
-def test_the_last_member_ends_the_group(home: Home) -> None:
-    home.pair()
-    done = home.done("leave", "-a", "bob", "--yes", "Lunch", "--json")
-    assert len(admins(home, "alice")) == 1
-    done = home.mdk("leave", "-a", "alice", "--yes", "Lunch", "--json")
-    assert (done.code, done.document["state"]) == (0, "disbanded"), done.err
-    assert home.mdk("groups", "-a", "alice").out == "no groups yet\n"
-
-
 def test_what_makes_no_sense_is_told_in_the_words_of_the_command(home: Home) -> None:
     alice, bob = home.pair()
     stranger = home.account("carol")
@@ -186,11 +167,18 @@ def test_nobody_is_asked_for_what_they_may_not_do(home: Home) -> None:
     assert "Leave" not in done.err
 
 
-def test_leaving_asks(home: Home) -> None:
+def test_leaving_asks_or_has_to_be_told_and_the_last_member_ends_the_group(home: Home) -> None:
     home.pair()
+    for options in (["--json"], []):
+        done = home.fails(64, "leave", "-a", "bob", "Lunch", *options)
+        assert "--yes" in done.err, options
     for press, code in ((b"n\n", 130), (b"\x03", 130), (b"y\n", 0)):
         done = at_a_terminal(home, "leave", "-a", "bob", "Lunch", press=press)
         assert done.code == code, (press, done.err)
         assert "Leave 'Lunch'?" in done.err, press
         (group,) = home.mdk("groups", "-a", "bob", "--all", "--json").document["groups"]
         assert (group["state"] == "active") is (code != 0), press
+    assert len(admins(home, "alice")) == 1
+    done = home.done("leave", "-a", "alice", "--yes", "Lunch", "--json")
+    assert done.document["state"] == "disbanded"
+    assert home.mdk("groups", "-a", "alice").out == "no groups yet\n"

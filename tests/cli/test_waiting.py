@@ -160,16 +160,3 @@ def test_what_a_command_made_and_no_relay_took_is_told_with_the_group(
     assert (done.document["waiting"], done.document["state"]) == (True, "leaving")
     groups = own.done("groups", "-a", "alice", "--json").document["groups"]
     assert [one["name"] for one in groups].count("Far") == 2
-
-
-def test_people_are_invited_by_their_links(home: Home) -> None:
-    home.account("alice")
-    bob, carol = home.account("bob"), home.account("carol")
-    link = home.mdk("whoami", "-a", "bob", "--json").document["invite_uri"]
-    command = ("invite", "-a", "alice", "--new", "Lunch")
-    done = home.done(*command, link, carol, bob, link.upper(), "--json")
-    assert done.document["invited"] == [bob, carol]
-    done = home.fails(64, "invite", "-a", "alice", "Lunch", link)
-    assert f"{bob} is a member already" in done.err
-    done = home.fails(64, *command, link[:-1])
-    assert link[:-1] not in done.err
