@@ -10,9 +10,9 @@ use mdk_core::{
     SystemClock,
 };
 use mdk_relay::{LocalRelay, LocalRelayOptions};
-use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
+use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
 
+pub use super::accounts::{Account, pair, people, ready};
 pub use crate::kit::by;
 
 /// Nothing in these tests takes as long, on however busy a machine.
@@ -66,65 +66,6 @@ pub async fn until(relay: &LocalRelay, what: &str, mut f: impl FnMut() -> bool) 
 /// Waits for `future` as long as is reasonable.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, future).await.unwrap_or_else(|_| panic!("too slow: {what}"))
-}
-
-/// An account in a file, which can be opened again and again.
-pub struct Account {
-    dir: tempfile::TempDir,
-    pub keys: Keys,
-}
-
-impl Account {
-    pub fn new() -> Self {
-        Self::of(Keys::generate())
-    }
-
-    pub fn of(keys: Keys) -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), keys }
-    }
-
-    pub fn engine(&self, clock: Arc<dyn Clock>) -> Engine {
-        let (path, key) = (self.dir.path().join("mdk.db"), DatabaseKey::Raw(Secret::new([7; 32])));
-        Engine::open(&path, self.keys.clone(), &key, &OpenOptions::default(), config(), clock)
-            .unwrap()
-    }
-
-    pub async fn opens(&self, options: ClientOptions) -> Person {
-        self.opens_at(Arc::new(SystemClock), options).await
-    }
-
-    /// With another time.
-    pub async fn opens_at(&self, clock: Arc<dyn Clock>, options: ClientOptions) -> Person {
-        Person::start(self.engine(clock), self.keys.clone(), options, pool()).await
-    }
-}
-
-/// Accounts in memory that are ready.
-pub async fn people<const N: usize>(relays: &[&str]) -> [Person; N] {
-    let mut people = Vec::new();
-    for _ in 0..N {
-        people.push(Person::new(options(relays)).await);
-    }
-    for person in &people {
-        person.ready().await;
-    }
-    people.try_into().unwrap_or_else(|_| unreachable!("as many as were made"))
-}
-
-/// Somebody who has started, once they are ready.
-pub async fn ready(person: impl Future<Output = Person>) -> Person {
-    let person = person.await;
-    person.ready().await;
-    person
-}
-
-/// Two people and their group, in which nothing commits by itself any more.
-pub async fn pair(relays: &[&str]) -> (Person, Person, GroupId) {
-    let [alice, bob] = people(relays).await;
-    let group = alice.founds(relays, &[&bob]).await;
-    bob.renewed(&group).await;
-    alice.follows(&bob, &group).await;
-    (alice, bob, group)
 }
 
 pub struct Person {
