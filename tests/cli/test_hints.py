@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import socket
 import subprocess
 from pathlib import Path
 
@@ -146,13 +148,20 @@ def test_what_every_relay_refuses_is_not_waited_for(tmp_path: Path) -> None:
     assert "mdk init --relay URL" in done.out
 
 
-def test_an_invite_that_no_relay_would_take(tmp_path: Path) -> None:
-    with served(LocalRelay(max_event_bytes=2048)) as relay:
-        own = Home(tmp_path, relay.url)
-        own.account("alice")
-        done = own.fails(79, "invite", "-a", "alice", "--new", "Lunch", own.account("bob"))
+def test_an_invite_that_no_relay_would_take(home: Home, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    relay = home.start("relay", "--json", "--port", str(port), "--max-event-bytes", "2048")
+    assert relay.stdout is not None
+    own = Home(tmp_path, json.loads(relay.stdout.readline())["url"])
+    assert own.relay == f"ws://127.0.0.1:{port}"
+    own.account("alice")
+    done = own.fails(79, "invite", "-a", "alice", "--new", "Lunch", own.account("bob"))
     assert "Invite fewer people at once" in done.err
     assert own.mdk("groups", "-a", "alice").out == "no groups yet\n"
+    relay.terminate()
+    relay.communicate(timeout=20)
+    assert relay.returncode == 0
 
 
 def test_a_key_that_was_given_has_to_be_given_again(home: Home) -> None:
