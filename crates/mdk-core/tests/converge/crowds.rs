@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use mdk_core::RelayVerdict;
 use mdk_core::testing::{self, Watch};
-use mdk_core::{GroupUpdate, RelayVerdict};
 use mdk_wire::{ContentId, Event, GroupId, GroupMessage, OsRandom, Secret, group_message};
 
 use crate::kit::dice::Dice;
 use crate::kit::fork::{End, Filed};
-use crate::kit::{self, Member, folder, fork, unhurried};
+use crate::kit::{self, Member, folder, fork, named, unhurried};
 use crate::sampling;
 
 /// Whole states: six of the followed branch, and the paths of eight rival tips, which are of one epoch here.
@@ -47,15 +47,12 @@ fn crowd_and_a_reader(members: usize, place: &Path) -> (Vec<Member>, Filed, Grou
 }
 
 fn waits(member: &mut Member, millis: u64) {
-    member.clock.advance_millis(millis);
-    member.engine.tick().unwrap();
+    member.waits(millis);
 }
 
 /// A commit of a leaf that takes effect where it was made.
 fn renews(member: &mut Member, group: &GroupId) -> Event {
-    let pending = member.engine.self_update(group).unwrap();
-    member.confirms(&pending);
-    pending.event.unwrap()
+    member.updates(group, &mut []).event.unwrap()
 }
 
 /// As [`renews`], but it does not take effect there.
@@ -236,17 +233,11 @@ fn uses_no_key_twice(answer_comes_late: bool) {
     assert_eq!(end(&mut all[10], &group), end(&mut all[11], &group));
 }
 
-// shows: E3-8
-#[test]
-fn who_has_spoken_uses_no_key_twice() {
-    uses_no_key_twice(false);
-}
-
 // shows: E3-8, E4-7
 /// Also when it does not count yet, because no relay is known to have it.
 #[test]
-fn who_may_have_spoken_uses_no_key_twice() {
-    uses_no_key_twice(true);
+fn who_has_spoken_uses_no_key_twice() {
+    [false, true].into_iter().for_each(uses_no_key_twice);
 }
 
 /// Everybody commits in one epoch, some say something there, and everybody gets everything in an order of its own.
@@ -279,10 +270,8 @@ fn a_crowd_agrees(seed: u64, speakers: usize, together: bool) {
 #[test]
 fn a_crowd_agrees_in_any_order() {
     for seed in sampling::seeds("crowds") {
-        for speakers in [1, 2] {
-            a_crowd_agrees(seed, speakers, false);
-            a_crowd_agrees(seed, speakers, true);
-        }
+        a_crowd_agrees(seed, 1, true);
+        a_crowd_agrees(seed, 2, false);
     }
 }
 
@@ -292,11 +281,8 @@ fn admin_of_many_minds(admin: &mut Filed, group: &GroupId, minds: usize) -> Vec<
         .map(|n| {
             let place = folder();
             let mut copy = admin.copied(place.path());
-            let name = Some(format!("rival {n}"));
-            let update = GroupUpdate { name, ..GroupUpdate::default() };
-            let pending = copy.member.engine.update_group(group, update).unwrap();
-            copy.member.confirms(&pending);
-            let event = pending.event.unwrap();
+            let rival = named(format!("rival {n}"));
+            let event = copy.member.changes(group, rival, &mut []).event.unwrap();
             let word = copy.member.says(group, &format!("word {n}"));
             let id = testing::content_of(&mut copy.member.engine, group, &event).unwrap().unwrap();
             (id, event, word)
@@ -317,11 +303,11 @@ fn with_a_flooding_admin(place: &Path) -> (Filed, Vec<Member>, GroupId) {
 }
 
 // rule: E3-5
-/// One admin makes fourteen commits of one state and speaks on one of them: one that is within its share, the last one
-/// that is, the first one that is not, and the last of all. Whoever hears that first stands where others cannot go.
+/// One admin makes fourteen commits of one state and speaks on one of them: the last one within its share, the first one
+/// that is not, and the last of all. Whoever hears that first stands where others cannot go.
 #[test]
 fn an_admin_of_many_minds_splits_nobody() {
-    for spoken in [2, SHARE - 1, SHARE, 13] {
+    for spoken in [SHARE - 1, SHARE, 13] {
         let place = folder();
         let (mut admin, mut honest, group) = with_a_flooding_admin(place.path());
         let rivals = admin_of_many_minds(&mut admin, &group, 14);

@@ -20,9 +20,7 @@ fn waits(member: &mut Member) {
 fn line(member: &mut Member, group: &GroupId, length: usize) -> Vec<Event> {
     let mut commits = Vec::new();
     for _ in 0..length {
-        let pending = member.engine.self_update(group).unwrap();
-        member.confirms(&pending);
-        commits.push(pending.event.unwrap());
+        commits.extend(member.updates(group, &mut []).event);
         waits(member);
     }
     commits
@@ -33,8 +31,8 @@ fn line(member: &mut Member, group: &GroupId, length: usize) -> Vec<Event> {
 /// goes where they are, as everybody else does.
 #[test]
 fn a_race_is_followed_whatever_keys_are_kept() {
-    for past in 1..=5 {
-        for length in 1..=5 {
+    for past in [1, 3, 5] {
+        for length in [1, 4, 5] {
             let (mut alice, mut bob) = (member("alice", 5), member("bob", past));
             let group = alice.founds("g", &mut [&mut bob]);
             [&mut alice, &mut bob].into_iter().for_each(waits);
