@@ -133,22 +133,7 @@ fn a_word_counts_whenever_it_comes() {
     all.append(&mut readers);
     let words: Vec<(String, bool)> = vec![("hello".to_owned(), false)];
     assert!(all.iter_mut().all(|m| end(m, &group).said == words));
-    for _ in 0..6 {
-        let commit = renews(&mut all[12], &group);
-        let answer = all[12].says(&group, "on");
-        for member in &mut all[..12] {
-            takes(member, &[commit.clone(), answer.clone()], false);
-            waits(member, 1_000);
-        }
-        waits(&mut all[12], 1_000);
-    }
     one_end(&mut all, &group);
-    // What competed is forgotten with its epoch, and what could have made it again.
-    for member in &mut all {
-        let watch = kept(member, &group);
-        assert_eq!((watch.states.len(), watch.asleep.len()), (6, 0));
-        assert_eq!(testing::held(&mut member.engine, &group).unwrap().inputs.len(), 0);
-    }
 }
 
 // shows: E3-7
@@ -383,12 +368,13 @@ fn a_commit_that_is_sealed_with_another_key_is_taken_up_by_nobody() {
 }
 
 // rule: E3-6
-/// Three hundred valid commits of many members on one state, and as many of one: rows, whole states, bytes.
+/// Three hundred valid commits of many members on one state, and many of one: rows, whole states, bytes.
 #[test]
 fn a_crowd_is_bounded() {
+    const ALONE: usize = 40;
     let place = folder();
     let (mut all, mut reader, group) = crowd_and_a_reader(36, place.path());
-    let mut flood: Vec<Event> = (0..300).map(|_| would_renew(&mut all[1], &group)).collect();
+    let mut flood: Vec<Event> = (0..ALONE).map(|_| would_renew(&mut all[1], &group)).collect();
     flood.iter().for_each(|event| drop(reader.takes(event)));
     let watch = kept(&mut reader.member, &group);
     let beside = |watch: &Watch| watch.states.iter().filter(|s| !s.followed).count();
@@ -397,9 +383,9 @@ fn a_crowd_is_bounded() {
         flood.extend((0..9).map(|_| would_renew(member, &group)));
     }
     let bytes: usize = flood.iter().map(|event| event.content().len()).sum();
-    let mut backwards: Vec<Event> = flood[300..].to_vec();
+    let mut backwards: Vec<Event> = flood[ALONE..].to_vec();
     backwards.reverse();
-    takes(&mut reader.member, &flood[300..], true);
+    takes(&mut reader.member, &flood[ALONE..], true);
     takes(&mut all[0], &backwards, true);
     for member in [&mut reader.member, &mut all[0]] {
         let watch = kept(member, &group);
@@ -420,5 +406,5 @@ fn a_crowd_is_bounded() {
         reader.waits(1_000);
     }
     let watch = kept(&mut reader.member, &group);
-    assert_eq!((watch.states.len(), watch.asleep.len()), (6, 0));
+    assert_eq!((watch.states.len(), watch.asleep.len(), watch.inputs), (6, 0, 0));
 }

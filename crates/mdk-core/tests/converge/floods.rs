@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mdk_core::{Config, DeferredReason, Engine, ManualClock, RejectCode, Verdict, testing};
+use mdk_core::{Config, DeferredReason, Engine, ManualClock, Verdict, testing};
 use mdk_store::{DatabaseKey, HeldRow, Loss, OpenOptions, Store, StoreError};
 use mdk_wire::v2::components::Profile;
 use mdk_wire::{Event, EventId, GroupId, Keys, NostrGroupId, Secret};
@@ -120,29 +120,6 @@ fn events_that_nothing_opens_are_bounded_in_size() {
     assert_eq!(kept + refused, 300);
     assert!((200..210).contains(&kept), "16 MiB of 80,400 bytes each: {kept}");
     assert!(on_disk(&path) < 48 * MIB, "{} MiB", on_disk(&path) / MIB);
-}
-
-// rule: D1-2
-#[test]
-fn events_of_unknown_groups_leave_nothing() {
-    if !shares::alone(events_of_unknown_groups_leave_nothing) {
-        return;
-    }
-    let place = folder();
-    let (mut world, path) = world(place.path());
-    let (digest, disk) = (world.us.engine.digest().unwrap(), on_disk(&path));
-    let (before, elsewhere) = (in_memory(), NostrGroupId::from_bytes([9; 32]));
-    for _ in 0..10 {
-        let batch: Vec<Event> = (0..300).map(|_| noise(&elsewhere, 1_000)).collect();
-        for verdict in takes(&mut world.us, &batch) {
-            let Verdict::Rejected(rejection) = verdict else { panic!("{verdict:?}") };
-            assert_eq!((rejection.code, rejection.rule), (RejectCode::UnknownGroup, "D1-2"));
-        }
-    }
-    assert_eq!(world.us.engine.digest().unwrap(), digest);
-    assert!(on_disk(&path) <= disk + MIB);
-    assert!(in_memory().saturating_sub(before) < 64 * MIB);
-    honest_traffic(&mut world);
 }
 
 /// A commit by max that says what it likes; `change` breaks it. The number makes each another one.

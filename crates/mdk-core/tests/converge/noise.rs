@@ -86,7 +86,7 @@ fn a_flood_costs_a_commit_so_many_trials_and_no_more() {
     let idle = trials(&mut bob, &mut |bob| drop(bob.engine.tick().unwrap()));
     assert!(idle <= 1, "nothing is tried again: {idle}");
     // The pass is open, so all states of the line are kept.
-    for _ in 0..40 {
+    for _ in 0..12 {
         let commit = commits(&mut alice, &group);
         let tried = trials(&mut bob, &mut |bob| drop(bob.applies(&commit)));
         assert!(tried <= 2 * most + 16, "of one new state, and of all before it: {tried}");
