@@ -16,6 +16,7 @@ mod passes;
 mod races;
 mod removals;
 mod restarts;
+mod stuck;
 mod two_groups;
 mod waits;
 mod welcomes;
