@@ -81,12 +81,17 @@ class Home:
         """Statements of another build of SQLCipher."""
         return self.run(sqlcipher.connect, f"PRAGMA key = \"x'{key.hex()}'\"", *statements)
 
+    def names(self) -> list[str]:
+        """What is in the folder. A lock file may stay, it holds nothing."""
+        return sorted(p.name for p in self.folder.iterdir() if not p.name.endswith(".lock"))
+
     def state(self) -> dict[str, tuple[int, int, bytes]]:
-        """Names, modes, inodes and contents. A lock file may stay, it holds nothing."""
+        """Names, modes, inodes and contents."""
+        paths = [self.folder / name for name in self.names()]
         return {
             path.name: (path.lstat().st_mode, path.lstat().st_ino, path.read_bytes())
-            for path in sorted(self.folder.iterdir())
-            if not path.is_symlink() and not path.name.endswith(".lock")
+            for path in paths
+            if not path.is_symlink()
         }
 
 
