@@ -65,7 +65,7 @@ def test_a_handler_may_use_the_account(tmp_path: Path) -> None:
     try:
 
         def work(account: Mdk) -> None:
-            for _ in range(50):
+            for _ in range(15):
                 account.new_key_package(relays=["wss://relay.example"])
                 account.process("{")
 
@@ -73,7 +73,7 @@ def test_a_handler_may_use_the_account(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=60)
+            thread.join(timeout=200)
         assert not any(thread.is_alive() for thread in threads), "a deadlock"
         assert handler.calls > 0
     finally:
