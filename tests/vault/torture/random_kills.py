@@ -29,6 +29,8 @@ def one_account(root: Path, forks: Zygote, kills: int, rng: random.Random, tally
     place = build(root / "place", messages=2)
     begin(place)
     for number in range(LIVES):
+        if tally.killed >= kills:
+            return
         steps = plan(place, rng)
         start = place.copy(root / f"start-{number}")
         begun = time.monotonic()
