@@ -142,8 +142,10 @@ class Invites:
 
         Whom the invite made an admin tells nobody: the members see this account then until an admin removes it. An
         admin leaves only after a commit of his own that gives up the role, and who has not come in changes nothing in
-        the group: such a commit could undo what others do at that moment. To a group that it was in before it says so
-        without reading on, so that it may be seen as long there.
+        the group: such a commit could undo what others do at that moment. To be gone there, accept() and
+        Group.leave(), as an admin after Group.demote() of this account.
+
+        To a group that it was in before it says so without reading on, so that it may be seen as long there.
 
         Args:
             invite: one that waits, or its id.
