@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import json
 import os
 import time
@@ -225,18 +226,21 @@ def install(
             ledger.note(of._client.engine, info.id, epoch=info.epoch)
         return info
 
+    @functools.wraps(closed)
     def close(mdk: Mdk) -> None:
         # (a story may be of a disk that fails)
         with suppress(MdkError):
             ledger.close(mdk)
         closed(mdk)
 
+    @functools.wraps(left)
     def leave(mdk: Mdk, *what: Any) -> None:
         with suppress(MdkError):
             ledger.close(mdk)
         left(mdk, *what)
 
     def opening(of: Callable[..., Mdk]) -> object:
+        @functools.wraps(of)
         def opened(*arguments: Any, clock: Clock | None = None, **named: Any) -> Mdk:
             mdk = of(*arguments, clock=clock, **named)
             ledger.opened(mdk, its_clock=clock is not None, to_the_end=to_the_end)
