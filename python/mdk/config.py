@@ -15,6 +15,12 @@ MESSAGES_A_MINUTE = 30
 CLOSE = 5.0
 """Seconds that closing an account takes at most, with its database; a second more than its outbox was given, if that
 is longer."""
+DECLINED_AT_ONCE = 4
+"""Groups whose invite was declined and whose relays are read at one time."""
+DECLINED_ATTEMPT = 30.0
+"""Seconds for which the relays of such a group are dialled in one attempt to tell it."""
+DECLINED_PAUSE = 6 * 3600.0
+"""Longest pause between two such attempts, seconds."""
 
 
 @final

@@ -4,12 +4,17 @@ Other apps wait for a second after a commit. What is said in the new epoch meanw
 sync. They sort a group by (second, id). So each account notes when its group came into an epoch and when a relay took
 what it said, in a folder that all processes of a test share; at the end it is judged.
 
+Of a program that uses the engine alone the order is judged, and not the times: the program publishes by itself, when it
+likes, and nobody here sees it. docs/engine.md says how long it should wait.
+
 It stands alone: `sitecustomize.py` beside it takes it into programs that know nothing of tests.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import json
 import os
 import time
@@ -17,12 +22,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mdk import Client, Delivery, GroupInfo, Mdk, Message
 from mdk.client import groups
 from mdk.errors import MdkError
 from mdk.events import DeliveryChanged, EpochChanged, Event
+
+if TYPE_CHECKING:
+    from mdk.testing import Clock
 
 VARIABLE = "PHONES_LEDGER"
 """Names the folder, in the environment."""
@@ -49,6 +57,8 @@ class Ledger:
         """Engines whose clock is that of the machine. Of others neither times nor dates say what a user's would."""
         self._alive = time.monotonic()
         """When the event loop was last seen at work: what it finds now may have come since."""
+        self._alone: dict[int, Mdk | None] = {}
+        """Engines without a client, by id; those that are still to be judged when the program ends."""
 
     def note(self, mdk: Mdk, group_id: str, **what: Any) -> None:
         """Write down what an account did now. The clock is that of the machine, the same one for all processes."""
@@ -76,6 +86,7 @@ class Ledger:
     async def follow(self, client: Client) -> None:
         """Write down what happens until the client is closed."""
         mdk = client.engine
+        self._alone.pop(id(mdk), None)
         self._read[id(mdk)] = client.cursor
         if client._settings.clock is None:
             self._dated.add(id(mdk))
@@ -93,6 +104,10 @@ class Ledger:
 
     def close(self, mdk: Mdk) -> None:
         """The rest of it, and in which order a phone shows what was said."""
+        if id(mdk) in self._alone:
+            del self._alone[id(mdk)]
+            self._order(mdk)
+            return
         after = self._read.pop(id(mdk), None)
         if after is None:
             return
@@ -102,9 +117,27 @@ class Ledger:
         if id(mdk) not in self._dated:
             return
         self._dated.discard(id(mdk))
+        self._order(mdk)
+
+    def _order(self, mdk: Mdk) -> None:
         for group in mdk.groups():
-            for said in misplaced(mdk.messages(group.id, limit=_NEWEST)):
+            history = mdk.messages(group.id, limit=_NEWEST)
+            self.note(mdk, group.id, looked_at=len(history))
+            for said in misplaced(history):
                 self.note(mdk, group.id, misplaced=said.text)
+
+    def opened(self, mdk: Mdk, *, its_clock: bool, to_the_end: bool) -> None:
+        """An engine was opened, maybe by a client. `to_the_end`: it is kept open until the program ends."""
+        self._alone.pop(id(mdk), None)
+        if not its_clock:
+            self._alone[id(mdk)] = mdk if to_the_end else None
+
+    def end(self) -> None:
+        """The program ends: what it has not closed is judged now."""
+        for mdk in [*self._alone.values()]:
+            if mdk is not None:
+                with suppress(MdkError):
+                    self.close(mdk)
 
 
 def place(message: Message) -> tuple[int, str]:
@@ -137,7 +170,7 @@ def judged(records: Iterable[Record]) -> list[str]:
             commits[of].append(record)
         elif "misplaced" in record:
             wrong.append(f"out of order: {record['misplaced']!r}")
-        else:
+        elif "said" in record:
             ago = [
                 record["at"] - commit["at"]
                 for commit in commits[of]
@@ -164,17 +197,22 @@ def read(folder: Path) -> list[Record]:
 
 
 def install(
-    folder: Path, patch: Callable[[object, str, object], None] = setattr, *, patient: bool = True
+    folder: Path,
+    patch: Callable[[object, str, object], None] = setattr,
+    *,
+    patient: bool = True,
+    to_the_end: bool = False,
 ) -> None:
-    """Note from now on what the clients of this process do.
+    """Note from now on what the clients and engines of this process do.
 
     Args:
         folder: where to.
         patch: sets an attribute.
         patient: whether all of them wait before they speak, as accounts of users do, whatever a test has set.
+        to_the_end: whether engines that the program never closes are judged when it ends.
     """
     ledger = Ledger(folder)
-    started, found, closed = Client._start, groups.Groups._found, Mdk.close
+    started, found, closed, left = Client._start, groups.Groups._found, Mdk.close, Mdk.__exit__
 
     async def start(client: Client) -> None:
         if patient:
@@ -188,12 +226,33 @@ def install(
             ledger.note(of._client.engine, info.id, epoch=info.epoch)
         return info
 
+    @functools.wraps(closed)
     def close(mdk: Mdk) -> None:
         # (a story may be of a disk that fails)
         with suppress(MdkError):
             ledger.close(mdk)
         closed(mdk)
 
+    @functools.wraps(left)
+    def leave(mdk: Mdk, *what: Any) -> None:
+        with suppress(MdkError):
+            ledger.close(mdk)
+        left(mdk, *what)
+
+    def opening(of: Callable[..., Mdk]) -> object:
+        @functools.wraps(of)
+        def opened(*arguments: Any, clock: Clock | None = None, **named: Any) -> Mdk:
+            mdk = of(*arguments, clock=clock, **named)
+            ledger.opened(mdk, its_clock=clock is not None, to_the_end=to_the_end)
+            return mdk
+
+        return staticmethod(opened)
+
     patch(Client, "_start", start)
     patch(groups.Groups, "_found", founded)
     patch(Mdk, "close", close)
+    patch(Mdk, "__exit__", leave)
+    for name in ("open", "in_memory"):
+        patch(Mdk, name, opening(getattr(Mdk, name)))
+    if to_the_end:
+        atexit.register(ledger.end)

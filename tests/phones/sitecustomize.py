@@ -8,4 +8,4 @@ from pathlib import Path
 from tests.phones import ledger
 
 if folder := os.environ.get(ledger.VARIABLE):
-    ledger.install(Path(folder))
+    ledger.install(Path(folder), to_the_end=True)

@@ -14,9 +14,10 @@ from mdk.values import Message, PathArg, Signer
 
 from . import upkeep
 from .accounts import database_path
+from .farewells import Farewells
 from .feed import CLOSED, position_of
 from .groups import Groups
-from .invites import InvitePolicy, Invites, answer_all, say_farewells
+from .invites import InvitePolicy, Invites, answer_all
 from .key_packages import KeyPackages
 from .media import Media
 from .opening import RESTORED, Settings, open_database, own_keys, shown_name
@@ -52,6 +53,7 @@ class Client:
         self._tasks: set[asyncio.Task[None]] = set()
         self._groups = Groups(self)
         self._invites = Invites(self)
+        self._farewells = Farewells(self)
         self._key_packages = KeyPackages(self)
         self._outbox = Outbox(self)
         self._media = Media(self)
@@ -189,7 +191,7 @@ class Client:
         # It is not opened a second time: what encrypts the database is SQLCipher's alone from here on.
         settings.keys = settings.key = None
         self._spawn(upkeep.hand_out_troubles(pool))
-        self._spawn(say_farewells(self))
+        self._spawn(self._farewells.resume())
         if not settings.invites.is_manual:
             self._spawn(answer_all(self, settings.invites))
         if settings.config.add_own_relays:

@@ -10,11 +10,11 @@ from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, InviteNotFound, MdkError
 from mdk.events import Invited
 from mdk.shown import Shown
-from mdk.values import EventId, GroupId, GroupState, Invite, PublicKeyLike
+from mdk.values import EventId, GroupState, Invite, PublicKeyLike
 
 from .group import Group, handle
 from .runtime import growing
-from .session import COMMIT_PATIENCE, public_keys
+from .session import public_keys
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
@@ -137,8 +137,15 @@ class Invites:
 
         The group is told by leaving it, as phones do: what its relays have of it is read first, and nothing of that
         reaches the application. It waits ten seconds for a relay at most; it goes on after that, also at the next
-        start, for 30 days. An admin cannot leave: the members see this account then until an admin removes it. To a
-        group that it was in before it says so without reading on, so that it may be seen as long there.
+        start, for 30 days: four groups at a time, half a minute each, with pauses that grow to six hours where no
+        relay answers.
+
+        Whom the invite made an admin tells nobody: the members see this account then until an admin removes it. An
+        admin leaves only after a commit of his own that gives up the role, and who has not come in changes nothing in
+        the group: such a commit could undo what others do at that moment. To be gone there, accept() and
+        Group.leave(), as an admin after Group.demote() of this account.
+
+        To a group that it was in before it says so without reading on, so that it may be seen as long there.
 
         Args:
             invite: one that waits, or its id.
@@ -173,44 +180,7 @@ class Invites:
                 gone._forget()
         if quietly:
             return None
-        return self._client._begin(say_farewell(self._client, waiting.group_id))
-
-
-# invites that were declined
-
-
-async def say_farewells(client: "Client") -> None:
-    """Go on with what an earlier run has declined."""
-    try:
-        waiting = await client._session.look(lambda mdk: mdk._farewells())
-    except MdkError as error:
-        _log.warning("invites that were declined wait for the next start (%s)", error.code)
-        return
-    for group_id in waiting:
-        client._spawn(say_farewell(client, group_id))
-
-
-async def say_farewell(client: "Client", group_id: GroupId) -> None:
-    """Leave a group whose invite was declined, once a relay of it was read. Goes on until the client is closed."""
-    session = client._session
-    for pause in growing(_FIRST_PAUSE):
-        try:
-            route = (await session.look(lambda mdk: mdk._farewells())).get(group_id)
-            if route is None:
-                return
-            await session.native.read(route)
-            await session.patient(
-                lambda mdk, route=route: mdk._farewell(group_id, route),  # type: ignore[misc]
-                COMMIT_PATIENCE,
-            )
-            continue
-        except Closed:
-            return
-        except MdkError as error:
-            if session.feed.ended:
-                return
-            _log.warning("a group is not told now that its invite was declined (%s)", error.code)
-        await asyncio.sleep(pause)
+        return self._client._begin(self._client._farewells.say(waiting.group_id))
 
 
 # invites that need no asking

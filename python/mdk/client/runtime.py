@@ -35,11 +35,11 @@ if hasattr(os, "register_at_fork"):
 LONGEST_PAUSE = 300.0
 
 
-def growing(pause: float) -> Iterator[float]:
-    """The pauses between attempts, in seconds: each is twice the one before, at most five minutes."""
+def growing(pause: float, longest: float = LONGEST_PAUSE) -> Iterator[float]:
+    """The pauses between attempts, in seconds: each is twice the one before, at most `longest`."""
     while True:
         yield pause
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, longest)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -28,7 +28,12 @@ pub(crate) fn interests(tx: &Tx<'_>, call: Call<'_>) -> Result<Vec<Interest>> {
             true => memberships::standing_before(tx, &row)?,
             false => row.status,
         };
-        if membership::is_invited(status) && !declined.contains(&row.id.to_hex()) {
+        let declined = declined.contains(&row.id.to_hex());
+        if membership::is_invited(status) && !declined {
+            continue;
+        }
+        // Nor those of an invite that was declined whenever they do not answer: the caller says when.
+        if declined && !call.hints.followed.contains(&row.id) {
             continue;
         }
         let ids: Vec<String> =

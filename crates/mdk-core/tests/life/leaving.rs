@@ -239,6 +239,12 @@ fn who_declines_follows_until_he_has_left() {
     assert!(matches!(bob.engine.accept(&invite.id), Err(Error::InviteNotFound)));
 
     let mut bob = disk.again(bob);
+    // Relays that may never answer are dialled when the caller says so.
+    for (follow, listened) in [(false, 1), (true, 2), (false, 1)] {
+        bob.engine.follow_declined(&group, follow);
+        assert_eq!(bob.engine.interests().unwrap().len(), listened);
+    }
+    bob.engine.follow_declined(&group, true);
     let listened = bob.engine.interests().unwrap();
     assert!(listened.iter().any(|interest| interest.filter.contains(&route.to_hex())));
     let heard = bob.applies(event(&renamed));

@@ -125,6 +125,16 @@ impl Mdk {
         self.call(py, |e| e.decline_and_follow(&invite))
     }
 
+    /// Whether a group whose invite was declined is listened to from now on: interests() has its relays then.
+    #[pyo3(signature = (group_id, *, follow))]
+    fn _follow_declined(&self, py: Python<'_>, group_id: Text, follow: bool) -> PyResult<()> {
+        let group = args::group(&group_id)?;
+        self.call(py, |e| {
+            e.follow_declined(&group, follow);
+            Ok(())
+        })
+    }
+
     /// Groups that are still to be told, by id, and their routing ids.
     fn _farewells<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let waiting = PyDict::new(py);

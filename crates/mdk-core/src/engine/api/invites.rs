@@ -58,14 +58,23 @@ impl Engine {
         self.act(|ctx| decline_invite::decline_waiting(&mut ctx.work, invite, true))
     }
 
-    /// Declines an invite: neither it nor its group is seen any more, from here on. [`Engine::interests`] has the group's
-    /// relays, until [`Engine::farewell_to`] was called for it. An invite to a group that we were in before is declined as by
+    /// Declines an invite: neither it nor its group is seen any more, from here on. It is followed in silence where
+    /// [`Engine::follow_declined`] says so, until [`Engine::farewell_to`] was called for it. An invite to a group that we were in before is declined as by
     /// [`Engine::decline_and_leave`].
     ///
     /// # Errors
     /// [`Error::InviteNotFound`].
     pub fn decline_and_follow(&mut self, invite: &EventId) -> Result<()> {
         self.act(|ctx| decline_invite::decline_and_follow(&mut ctx.work, invite))
+    }
+
+    /// Says whether a group whose invite was declined is listened to from now on: [`Engine::interests`] has its relays then,
+    /// which nothing else needs and which may never answer. Kept in memory; at first none is.
+    pub fn follow_declined(&mut self, group: &GroupId, follow: bool) {
+        match follow {
+            true => self.hints.followed.insert(group.clone()),
+            false => self.hints.followed.remove(group),
+        };
     }
 
     /// Groups for which [`Engine::farewell_to`] is still to be called, and their routing ids.

@@ -1,0 +1,100 @@
+"""Groups whose invite was declined: each is told by leaving it, once a relay of it was read.
+
+Nothing else needs these relays, and whoever invites chooses them: they may never answer. So few groups are listened to
+at one time, for a short while each, and less and less often.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, final
+
+from mdk.config import DECLINED_AT_ONCE, DECLINED_ATTEMPT, DECLINED_PAUSE
+from mdk.errors import Closed, MdkError
+from mdk.values import GroupId
+
+from .runtime import growing
+from .session import COMMIT_PATIENCE
+
+if TYPE_CHECKING:
+    from .client import Client
+
+_log = logging.getLogger("mdk.client")
+
+_FIRST_PAUSE = 0.5
+"""Seconds until the second attempt."""
+
+
+@final
+class Farewells:
+    """What an account still has to tell to groups whose invite it declined."""
+
+    def __init__(self, client: "Client") -> None:
+        """Made by Client."""
+        self._client = client
+        self._places = asyncio.Semaphore(DECLINED_AT_ONCE)
+
+    async def resume(self) -> None:
+        """Go on with what an earlier run has declined."""
+        try:
+            waiting = await self._client._session.look(lambda mdk: mdk._farewells())
+        except MdkError as error:
+            _log.warning("invites that were declined wait for the next start (%s)", error.code)
+            return
+        for group_id in waiting:
+            self._client._spawn(self.say(group_id))
+
+    async def say(self, group_id: GroupId) -> None:
+        """Leave a group whose invite was declined. Goes on until it is told or the client is closed."""
+        feed = self._client._session.feed
+        for pause in growing(_FIRST_PAUSE, DECLINED_PAUSE):
+            try:
+                async with self._places, self._following(group_id):
+                    await self._attempt(group_id)
+            except Closed:
+                return
+            except TimeoutError:
+                pass  # none of its relays answers
+            except MdkError as error:
+                if feed.ended:
+                    return
+                _log.warning(
+                    "a group is not told now that its invite was declined (%s)", error.code
+                )
+            else:
+                return
+            await self._rest(pause)
+
+    async def _attempt(self, group_id: GroupId) -> None:
+        """Tell the group.
+
+        Raises:
+            TimeoutError: none of its relays was read in time.
+        """
+        session = self._client._session
+        told = False
+        while not told:
+            route = (await session.look(lambda mdk: mdk._farewells())).get(group_id)
+            if route is None:
+                return
+            async with asyncio.timeout(DECLINED_ATTEMPT):
+                await session.native.read(route)
+            # (the group may have another route by then)
+            told = await session.patient(
+                lambda mdk, route=route: mdk._farewell(group_id, route),  # type: ignore[misc]
+                COMMIT_PATIENCE,
+            )
+
+    @asynccontextmanager
+    async def _following(self, group_id: GroupId) -> AsyncIterator[None]:
+        """Listen to the group meanwhile."""
+        session = self._client._session
+        await session.change(lambda mdk: mdk._follow_declined(group_id, follow=True))
+        try:
+            yield
+        finally:
+            await session.change(lambda mdk: mdk._follow_declined(group_id, follow=False))
+
+    async def _rest(self, pause: float) -> None:
+        await asyncio.sleep(pause)
