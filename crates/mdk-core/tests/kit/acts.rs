@@ -1,16 +1,10 @@
 //! What members on disk do to a group, and what comes of it.
 
-use mdk_core::{EventBody, GroupUpdate, Outcome, Pending};
+use mdk_core::{EventBody, Outcome};
 use mdk_wire::GroupId;
 
 use super::fork::Filed;
 use super::received;
-
-/// A new name for the group, which is not confirmed.
-pub fn rename(member: &mut Filed, group: &GroupId, name: &str) -> Pending {
-    let update = GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() };
-    member.member.engine.update_group(group, update).unwrap()
-}
 
 pub fn invited(outcome: &Outcome) -> bool {
     outcome.events.iter().any(|e| matches!(e.body, EventBody::Invited { .. }))
