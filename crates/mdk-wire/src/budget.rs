@@ -117,6 +117,8 @@ pub mod group {
     pub const MAX_TRIED_AT_ONCE: u32 = 1_024;
     /// Events that no key has opened that go at once for one that a key has.
     pub const MAX_NOISE_DROPPED: u32 = 64;
+    /// Changes of the epoch that are kept in the log of events: an older one goes into the one after it.
+    pub const MAX_EPOCHS_TOLD: u32 = 256;
     /// Messages whose time has come that are read at once.
     pub const MAX_EXPIRED_AT_ONCE: u32 = 256;
 }

@@ -13,6 +13,7 @@ mod kit;
 mod late;
 mod line;
 mod moves;
+mod noise;
 mod outages;
 mod outcome;
 mod reachable;
