@@ -145,18 +145,18 @@ impl Shared {
                     continue;
                 }
                 let id = *event.id().as_bytes();
-                if verdict == Some(Verdict::Deferred(DeferredReason::Undecryptable)) {
+                let closed = verdict == Some(Verdict::Deferred(DeferredReason::Undecryptable));
+                // Another relay's copy of what waits already is nothing new.
+                let waits = closed && recent.contains(&closed_of(&id, 0));
+                if closed {
                     recent.insert(closed_of(&id, *source));
-                    if recent.contains(&closed_of(&id, 0)) {
-                        // Another relay's copy of what waits already.
-                        continue;
-                    }
                     recent.insert(closed_of(&id, 0));
                 } else {
                     recent.insert(id);
                 }
                 match verdict {
                     Some(Verdict::Duplicate) => {}
+                    Some(Verdict::Deferred(_)) if waits => {}
                     Some(Verdict::Applied) => fed.new += 1,
                     Some(Verdict::Deferred(reason)) => {
                         // What comes next on a branch that competes may be under a routing id of its own.

@@ -1,7 +1,7 @@
 //! Events that cannot be read yet, such as a message that came before the commit of its epoch.
 
 use mdk_store::{GroupRow, HeldRow, InputState, Tx, noise_weight};
-use mdk_wire::budget::group::MAX_NOISE_DROPPED;
+use mdk_wire::budget::group::{HELD_FOR, MAX_NOISE_DROPPED};
 use mdk_wire::{Event, GroupId, kind};
 
 use crate::model::call::Call;
@@ -122,9 +122,6 @@ impl<'a> BufferedEvents<'a> {
         Ok(kept)
     }
 }
-
-/// The time for which an event that no key opens is kept, in seconds (protocol/events.md D1-8).
-const HELD_FOR: u64 = 30 * 86_400;
 
 /// Events that no key has opened that are in memory at a time.
 pub(crate) const AT_ONCE: u32 = 256;

@@ -2,6 +2,7 @@
 
 use mdk_store::{NodeRow, Tx};
 use mdk_wire::GroupId;
+use mdk_wire::budget::group::MAX_RIVALS;
 use openmls::prelude::{ProcessedMessageContent, ProtocolMessage};
 
 use crate::fork_choice::settling::undecided;
@@ -13,7 +14,6 @@ use crate::mls::work::Work;
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
-use crate::model::limits::MAX_RIVALS;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};

@@ -1,6 +1,7 @@
 //! Waiting input: events that no key opens yet, and opened commits and proposals without a decision. The caller bounds
 //! both per group, since peers fill them.
 
+use mdk_wire::budget::group::MAX_HELD_BYTES;
 use mdk_wire::{ContentId, EventId, GroupId, PublicKey, Timestamp};
 use rusqlite::{Params, Row, params};
 
@@ -167,9 +168,6 @@ pub(crate) fn read_held(row: &Row<'_>) -> Result<HeldRow> {
         source: c.i64()?,
     })
 }
-
-/// The most bytes of events held for one group, without Welcomes. Anybody may seal noise to a routing id.
-pub const MAX_HELD_BYTES: u64 = 16 << 20;
 
 /// The weight of an event that no key has opened in the share of its relay: its bytes, and 2 KiB, because 16 MiB and 8,192
 /// events are the bounds of all.

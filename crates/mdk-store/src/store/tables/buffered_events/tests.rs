@@ -1,10 +1,11 @@
 use std::cell::Cell;
 use std::ffi::c_int;
 
+use mdk_wire::budget::group::MAX_HELD_BYTES;
 use mdk_wire::{EventId, GroupId};
 use rusqlite::ffi;
 
-use super::{HeldRow, Loss, MAX_HELD_BYTES, noise_weight};
+use super::{HeldRow, Loss, noise_weight};
 use crate::{DatabaseKey, OpenOptions, Result, Store, StoreError, Tx};
 
 fn group(n: u8) -> GroupId {
