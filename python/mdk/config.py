@@ -25,12 +25,6 @@ class Config:
     Raises InvalidInput (with .field, .limit, .value) for a value outside its range, TypeError for a wrong Python type.
     """
 
-    max_past_epochs: int = 5
-    """Past epochs whose message keys the loaded state of a group has: 1 to 5. It bounds the size of that state and
-    nothing else: the states of the last five epochs are retained with their keys whatever it says, since racing commits
-    are chosen among them (Marmot v2, 2.8), and a late message of these epochs is read from them, only slower. So a
-    lower number neither loses messages nor makes keys go earlier. What was sent before those epochs can no longer be
-    opened."""
     out_of_order_tolerance: int = 100
     """A message has to be less than so many generations behind the newest of its sender: 0 to 10,000. One farther
     behind is Rejected (stale_epoch)."""
@@ -83,7 +77,6 @@ class Config:
     Client has sockets."""
 
     def __post_init__(self) -> None:
-        _check("max_past_epochs", self.max_past_epochs, 1, 5)
         _check("out_of_order_tolerance", self.out_of_order_tolerance, 0, 10_000)
         _check("maximum_forward_distance", self.maximum_forward_distance, 1, 100_000)
         _check(

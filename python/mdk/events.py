@@ -33,7 +33,8 @@ class Event(Shown):
 class MessageReceived(Event):
     """A message of somebody else arrived; any kind but reactions, edits and deletions.
 
-    Also when a message counts again that was reported as lost with its branch; then it may be one of ours
+    The message is as it was said: an edit follows as MessageEdited and a reaction as ReactionAdded, also where they
+    came first. Also when a message counts again that was reported as lost with its branch; then it may be one of ours
     (`message.is_mine`).
     """
 
@@ -242,6 +243,10 @@ class HistoryGap(Event):
     Or this account could not follow the group, and a new invite led it to where the others are (Unrecoverable with the
     reason left_behind). What was said between what it last heard of them and that invite may be missing, and the count
     is 0 as well.
+
+    Or messages never came that were encrypted before others of their senders, and their epoch is no longer among the
+    last five: `count` of them, with the times at which the epoch began and ended. A message that its sender gave up
+    after it was encrypted is counted as well.
     """
 
     __match_args__ = ("count",)

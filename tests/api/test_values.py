@@ -327,10 +327,10 @@ def test_a_hostile_time_is_clamped(alice: Mdk) -> None:
 
 
 def test_config_checks_itself() -> None:
-    assert Config() == Config(max_past_epochs=5)
+    assert Config() == Config(max_held_events=8_192)
     for name, good, bad in (
-        ("max_past_epochs", 1, 0),
-        ("max_past_epochs", 5, 6),
+        ("max_held_events", 1, 0),
+        ("max_held_events", 65_536, 65_537),
         ("max_event_bytes", 1_048_576, 1_048_577),
         ("max_message_bytes", 1024, 1023),
         ("cached_groups", 1, 0),
@@ -346,7 +346,7 @@ def test_config_checks_itself() -> None:
     wrong: tuple[tuple[str, object], ...] = (
         ("key_package_lifetime", 5),
         ("self_update_every", 7.0),
-        ("max_past_epochs", "5"),
+        ("max_held_events", "5"),
         ("max_media_bytes", 1.5),
         ("cached_groups", True),
         ("allow_loopback", 1),

@@ -238,7 +238,7 @@ class Life:
         self.fails(errors.InvalidKey, lambda: alice.remove_members(group, [self.text()]))
         self.fails(errors.InvalidRelayUrl, lambda: alice.new_key_package(relays=[self.text()]))
         self.fails(errors.NotAllowed, lambda: carol.edit(group, message, self.text()))
-        self.fails(errors.InvalidInput, lambda: Config(max_past_epochs=9))
+        self.fails(errors.InvalidInput, lambda: Config(max_held_events=0))
         self.fails(errors.InvalidKey, lambda: Keys.parse(self.text()))
         self.fails(errors.WrongKeyLength, lambda: DatabaseKey.raw(self.raw + b"x"))
         self.fails(errors.CallbackFailed, lambda: self.open("x", DatabaseKey.callback(self.raises)))

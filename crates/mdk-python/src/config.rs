@@ -12,7 +12,6 @@ pub(crate) struct Config(pub(crate) mdk_core::Config);
 
 #[derive(FromPyObject)]
 struct Fields {
-    max_past_epochs: u32,
     out_of_order_tolerance: u32,
     maximum_forward_distance: u32,
     key_package_lifetime: Duration,
@@ -47,7 +46,6 @@ impl FromPyObject<'_, '_> for Config {
 impl From<Fields> for mdk_core::Config {
     fn from(fields: Fields) -> Self {
         let mut core = Self::default();
-        core.max_past_epochs = fields.max_past_epochs;
         core.out_of_order_tolerance = fields.out_of_order_tolerance;
         core.maximum_forward_distance = fields.maximum_forward_distance;
         core.key_package_lifetime = fields.key_package_lifetime.as_secs();

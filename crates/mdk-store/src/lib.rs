@@ -19,7 +19,7 @@ pub use keys::database_key::{DatabaseKey, Descriptor, KeyCallback, KeyringKey, K
 pub use keys::location::on_signal;
 pub use sqlcipher::APPLICATION_ID;
 pub use store::epoch_state_cache::States;
-pub use store::mls::{MlsMemory, MlsStorage};
+pub use store::mls::{MlsMemory, MlsStorage, skipped_messages};
 pub use store::open::OpenOptions;
 pub use store::tables::about::*;
 pub use store::tables::buffered_events::*;

@@ -10,6 +10,7 @@ mod failed_read;
 pub(crate) mod mls;
 pub(crate) mod open;
 pub(crate) mod schema;
+pub(crate) mod secure_deletion;
 pub(crate) mod tables;
 pub(crate) mod transaction;
 pub(crate) mod unread_counts;
@@ -39,7 +40,7 @@ use crate::{
         raw_key,
     },
     store::{
-        create::Created, epoch_state_cache::KnownStates, transaction::Erased,
+        create::Created, epoch_state_cache::KnownStates, secure_deletion::Erased,
         unread_counts::UnreadCounts,
     },
 };
@@ -327,59 +328,6 @@ impl Store {
                 Err(self.explain(error))
             }
         }
-    }
-
-    /// Moves the write-ahead log when it has become long. The earlier commit is durable, with any outcome of this.
-    fn tend_log(&mut self, before: i32) {
-        // The next commit after a move begins the log anew, so the number tells when it is long again.
-        let frames = self.log_frames.load(Ordering::Relaxed);
-        // The first commit of a log syncs its head and its end. If it is long enough by itself, the next commit moves
-        // the log: no call syncs more than twice.
-        let begun = before == 0;
-        let short = frames < checkpoint::CHECKPOINT_PAGES || frames == before;
-        if begun || short || self.require_owner().is_err() {
-            return;
-        }
-        match self.conn().and_then(checkpoint::move_log) {
-            // Nothing in the log is needed now. If the commit that begins it anew fails, a recovery must not find that
-            // commit: it is at the beginning, not behind the frames that were moved.
-            Ok(true) => {
-                self.log_was_emptied();
-                let cut = self.erased.get() == Erased::Content;
-                if cut && self.conn().is_ok_and(|conn| checkpoint::truncate(conn).is_ok()) {
-                    self.erased.take();
-                }
-            }
-            Ok(false) => {}
-            Err(_) => self.broken = true,
-        }
-    }
-
-    /// Takes deleted content out of the write-ahead log, too. The frames of the log are overwritten one by one as it is
-    /// used again, and some of them hardly ever. It costs nothing where nothing was deleted since the last time.
-    /// Otherwise it costs one sync, and the room of the log, which comes back by use.
-    ///
-    /// # Errors
-    /// A [`StoreError`]; the next call tries it again.
-    pub fn forget_erased(&mut self) -> Result<()> {
-        if self.home.is_none() || self.erased.get() == Erased::Nothing {
-            return Ok(());
-        }
-        self.require_owner()?;
-        self.mend()?;
-        match checkpoint::move_log(self.conn()?) {
-            Ok(true) => {}
-            // Another connection reads an old state.
-            Ok(false) => return Ok(()),
-            Err(error) => {
-                self.broken = true;
-                return Err(error);
-            }
-        }
-        self.log_was_emptied();
-        checkpoint::truncate(self.conn()?)?;
-        self.erased.take();
-        Ok(())
     }
 
     /// Runs `f` in a read transaction: one consistent state, and nothing that `f` does is kept.

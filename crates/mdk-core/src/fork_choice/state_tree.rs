@@ -176,15 +176,6 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The first epoch of our membership on the branch that is followed. If that branch took us out and in again, the last
-/// such epoch counts. The live rows know of nothing before it.
-pub(crate) fn began(states: &States) -> Option<u64> {
-    let removals: Vec<&NodeRow> = states.iter().filter(|n| n.removed).collect();
-    let out = |auth: &Auth| removals.iter().any(|n| n.authenticator == *auth);
-    let first = |n: &&NodeRow| n.parent.as_ref().is_none_or(out);
-    states.iter().filter(|n| n.canonical && !n.removed).filter(first).map(|n| n.epoch).max()
-}
-
 /// The epochs between a removal and the invitation after it on the branch that is followed, of which we have no state.
 pub(crate) fn away(states: &States) -> Option<std::ops::Range<u64>> {
     let back = states.iter().filter(|n| n.canonical && !n.removed);

@@ -104,11 +104,15 @@ fn ratchets(config: &Config) -> SenderRatchetConfiguration {
     SenderRatchetConfiguration::new(config.out_of_order_tolerance, config.maximum_forward_distance)
 }
 
-/// For joining (rule: B2-3). `max_past_epochs` sizes the store of message secrets, so it is given here too.
+/// The live state has the message keys of its own epoch alone. Those of the epochs before it are in the retained
+/// states, where a late message is opened. Each message writes the live state, so it has to be small.
+const PAST_EPOCHS: usize = 0;
+
+/// For joining (rule: B2-3).
 pub(crate) fn join_config(config: &Config) -> MlsGroupJoinConfig {
     MlsGroupJoinConfig::builder()
         .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
-        .max_past_epochs(config.max_past_epochs as usize)
+        .max_past_epochs(PAST_EPOCHS)
         .use_ratchet_tree_extension(true)
         .sender_ratchet_configuration(ratchets(config))
         .build()
@@ -125,7 +129,7 @@ pub(crate) fn create_config(
 ) -> Result<MlsGroupCreateConfig> {
     Ok(MlsGroupCreateConfig::builder()
         .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
-        .max_past_epochs(config.max_past_epochs as usize)
+        .max_past_epochs(PAST_EPOCHS)
         .use_ratchet_tree_extension(true)
         .sender_ratchet_configuration(ratchets(config))
         .ciphersuite(CIPHERSUITE)

@@ -53,6 +53,7 @@ pub(crate) fn finish_epoch(
     let floor = retained_states::floor(&row.pass, row.epoch);
     if row.pass.opened == 0 || floor > row.pass.floor {
         row.pass.floor = floor;
+        records.gaps().report_skipped(row, floor)?;
         row.pass.contested = records.states().prune(row)?;
     }
     records.tx.update_group(row)?;

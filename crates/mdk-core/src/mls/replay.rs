@@ -48,10 +48,10 @@ pub(crate) enum Proposed {
 
 /// The content of a message in a state.
 pub(crate) enum Said {
-    /// It does not open there, and never will.
-    Nothing,
-    /// It does not open there as long as nothing else was said there.
-    NotYet,
+    /// The state is not at hand.
+    Missing,
+    /// The state does not open it.
+    Refused(Refusal),
     /// It claims to be our own.
     Own,
     /// The sender, and the bytes.
@@ -244,16 +244,11 @@ impl Copies<'_> {
         message: ProtocolMessage,
         node: &NodeRow,
     ) -> Result<Said, Halt> {
-        let Some(state) = self.state_of(id, node)? else { return Ok(Said::NotYet) };
+        let Some(state) = self.state_of(id, node)? else { return Ok(Said::Missing) };
         let mut at = self.replica(id, &state)?;
         let processed = match at.mls.process_message(&at.provider, message) {
             Ok(processed) => processed,
-            Err(error) => {
-                return Ok(match refusal(&error) {
-                    Refusal::Reject(_) | Refusal::Elsewhere => Said::Nothing,
-                    _ => Said::NotYet,
-                });
-            }
+            Err(error) => return Ok(Said::Refused(refusal(&error))),
         };
         let sender = sender_account(&processed);
         let ProcessedMessageContent::ApplicationMessage(content) = processed.into_content() else {

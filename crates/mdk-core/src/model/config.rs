@@ -4,11 +4,6 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Past epochs whose message keys the live state of a group has, 1 to 5. The states of the last five epochs are
-    /// retained in any case, with their keys, since branches are chosen among them (protocol/branches.md E2-2):
-    /// messages in them are read in any case. With a lower number the live state is smaller, and late messages take
-    /// longer to read.
-    pub max_past_epochs: u32,
     /// The generations that a message may be behind the newest one in its sender's ratchet.
     pub out_of_order_tolerance: u32,
     /// The generations that a message may be ahead in its sender's ratchet.
@@ -56,7 +51,6 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            max_past_epochs: 5,
             out_of_order_tolerance: 100,
             maximum_forward_distance: 1000,
             key_package_lifetime: 84 * 86_400,

@@ -339,7 +339,8 @@ pub struct EngineEvent {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum EventBody {
-    /// A message arrived (any kind but reaction, edit, delete).
+    /// A message arrived (any kind but reaction, edit, delete), as it was said: edits and reactions are events of their
+    /// own.
     MessageReceived {
         /// The message.
         message: Message,
@@ -444,6 +445,10 @@ pub enum EventBody {
     /// The third case: we could not follow the group, and an invite led us to the others (`Unrecoverable` for
     /// `left_behind`). Messages may be missing from the time we last heard of them to the invite, and the count is 0 as
     /// well.
+    ///
+    /// The fourth case: later messages of their senders show that messages of an epoch never came, and the epoch has
+    /// left those that can still be read. The times are those of the epoch. A sender may have given up a message after
+    /// it was encrypted; it is counted as well.
     HistoryGap {
         /// The number of events; 0 when that is not known.
         count: u64,

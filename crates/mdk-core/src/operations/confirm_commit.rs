@@ -13,6 +13,7 @@ use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::stored_event::stored_event;
 use crate::state_store::log_entry::Stored;
+use crate::state_store::retained_states;
 
 pub(crate) fn confirm_founding(work: &mut Work<'_>, pending: &PendingRow) -> Result<GroupId> {
     let mut group = work.take(&pending.group)?;
@@ -56,6 +57,8 @@ pub(crate) fn confirm(work: &mut Work<'_>, id: i64) -> Result<GroupId> {
     if came {
         touch(&mut group.row.pass, pending.source_epoch, work.records.call.now_millis);
     }
+    let floor = retained_states::floor(&group.row.pass, group.row.epoch.saturating_add(1));
+    work.records.gaps().report_skipped(&group.row, floor)?;
     work.records.states().retain(&group.row, &state)?;
     let left = self_removed(&commit, &group);
     group.mls.merge_pending_commit(&work.provider()).map_err(Error::bug("merging our commit"))?;

@@ -8,7 +8,7 @@
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow, Tx};
 use mdk_wire::{GroupId, PublicKey};
 
-use crate::fork_choice::removal_reach::{out_of_reach, sealing};
+use crate::fork_choice::sealing::{out_of_reach, sealing};
 use crate::mls::components::admin_policy;
 use crate::mls::invitees::without;
 use crate::mls::loaded_groups::leaves_of;

@@ -7,10 +7,8 @@ use mdk_wire::{EventId, GroupId, kind};
 
 use crate::model::error::Result;
 use crate::model::state_id::Auth;
-use crate::model::values::EventBody;
 use crate::state_store::event_log::EventLog;
 use crate::state_store::groups::Groups;
-use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::messages::Messages;
 
@@ -131,8 +129,7 @@ impl<'a> BranchMessages<'a> {
         }
         let Some(stored) = self.messages().apply_to_target(&row)? else { return Ok(()) };
         if let Stored::MessageReceived { .. } = stored {
-            let message = history::view(self.log.tx, row)?;
-            self.log.emit_known(&group, &stored, EventBody::MessageReceived { message })
+            self.log.emit_message(row)
         } else {
             self.log.emit(&group, &subject, &stored)
         }

@@ -3,7 +3,7 @@
 //! A row names its subject (a message's position, a commit's digest); the value that the user sees is read
 //! from the tables when it is asked for. The stable id makes a repeated emission after a crash a no-op.
 
-use mdk_store::Tx;
+use mdk_store::{MessageRow, Tx};
 use mdk_wire::budget::group::MAX_EPOCHS_TOLD;
 use mdk_wire::{GroupId, PublicKey};
 
@@ -12,6 +12,7 @@ use crate::model::error::{Error, Result};
 use crate::model::invites::Key;
 use crate::model::values::{EngineEvent, EventBody};
 use crate::state_store::declined_invites::is_declined;
+use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::log_rows::{decode, stable_id};
 use crate::state_store::read_events::materialize;
@@ -68,19 +69,20 @@ impl EventLog<'_> {
         Ok(())
     }
 
-    /// As [`EventLog::emit`], when the user's view is at hand.
-    pub(crate) fn emit_known(
-        &mut self,
-        group: &GroupId,
-        stored: &Stored,
-        body: EventBody,
-    ) -> Result<()> {
-        if let Some(cursor) = self.record(group, None, stored)?
-            && !is_declined(self.tx, group)?
+    /// Tells a message as it was said. An edit that came before its message follows as an event of its own, as it does
+    /// when it comes later.
+    pub(crate) fn emit_message(&mut self, row: MessageRow) -> Result<()> {
+        let (group, seq, edit) = (row.group.clone(), row.seq, history::edit_of(self.tx, &row)?);
+        if let Some(cursor) = self.record(&group, None, &Stored::MessageReceived { seq })?
+            && !is_declined(self.tx, &group)?
         {
+            let body = EventBody::MessageReceived { message: history::as_said(row) };
             self.effects.told.push(EngineEvent { cursor, group_id: Some(group.clone()), body });
         }
-        Ok(())
+        match edit {
+            Some(_) => self.emit_step(&group, &Stored::MessageEdited { seq }),
+            None => Ok(()),
+        }
     }
 
     fn record(

@@ -4,7 +4,7 @@ use mdk_store::{GroupRow, MessageRow, MessageStatus, Tx};
 use mdk_wire::budget::group::MAX_SHOWN_REACTIONS;
 use mdk_wire::{EventId, GroupId, PublicKey, kind};
 
-use crate::fork_choice::removal_reach;
+use crate::fork_choice::sealing;
 use crate::media::attachments;
 use crate::model::error::{Error, Result};
 use crate::model::membership::state;
@@ -33,8 +33,8 @@ pub(crate) fn group_info(tx: &Tx<'_>, me: PublicKey, row: &GroupRow) -> Result<G
         state: state(row.status).unwrap_or(GroupState::Pending),
         retention: (row.retention != 0).then_some(row.retention),
         has_image: row.has_image,
-        sealing: removal_reach::sealing(&removals, row.epoch),
-        contested: removal_reach::contested(&removals) || is_led_on(tx, me, row)?,
+        sealing: sealing::sealing(&removals, row.epoch),
+        contested: sealing::contested(&removals) || is_led_on(tx, me, row)?,
         unread_count: tx.unread(&row.id, row.last_read)?,
         last_message: last_message.map(Box::new),
     })
@@ -57,7 +57,7 @@ pub(crate) fn invite(row: &GroupRow) -> Option<Invite> {
 
 /// A message as a list of groups shows it: without its reactions, of which anybody may make any number.
 fn glance(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
-    let edit = edit_of(tx, &row)?;
+    let edit = edit_of(tx, &row)?.map(|edit| edit.content);
     Ok(view_with(row, edit, Vec::new()))
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
     if row.status == MessageStatus::Deleted || !tx.is_pointed_at(&row.group, &row.id)? {
         return Ok(view_with(row, None, Vec::new()));
     }
-    let edit = edit_of(tx, &row)?;
+    let edit = edit_of(tx, &row)?.map(|edit| edit.content);
     let reactions = tx.reactions(&row.group, &row.id, None, MAX_SHOWN_REACTIONS)?;
     let reactions = reactions.into_iter().map(|reaction| Reaction {
         message_id: row.id,
@@ -77,13 +77,18 @@ pub(crate) fn view(tx: &Tx<'_>, row: MessageRow) -> Result<Message> {
     Ok(view_with(row, edit, reactions))
 }
 
+/// A message as it was said: edits and reactions are events of their own.
+pub(crate) fn as_said(row: MessageRow) -> Message {
+    view_with(row, None, Vec::new())
+}
+
 // rule: 2.4-9 (an edit counts for its author's message only, the newest created_at wins)
-/// The text that a message is edited to.
-fn edit_of(tx: &Tx<'_>, row: &MessageRow) -> Result<Option<String>> {
+/// The edit whose text a message has.
+pub(crate) fn edit_of(tx: &Tx<'_>, row: &MessageRow) -> Result<Option<MessageRow>> {
     if row.status == MessageStatus::Deleted || !can_be_edited(row.kind) {
         return Ok(None);
     }
-    Ok(tx.newest_edit(&row.group, &row.id, &row.sender)?.map(|edit| edit.content))
+    Ok(tx.newest_edit(&row.group, &row.id, &row.sender)?)
 }
 
 /// As [`view`], when the edit and the reactions of the message are known.

@@ -1,6 +1,6 @@
 //! Losses of a group's history, told once.
 
-use mdk_store::{GroupRow, HeldRow, Loss, Tx};
+use mdk_store::{GroupRow, HeldRow, Loss, Tx, skipped_messages};
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 use sha2::{Digest as _, Sha256};
 
@@ -121,6 +121,29 @@ impl HistoryGaps<'_> {
             }
         }
         Ok(true)
+    }
+
+    // rule: F1-15 a message that its sender's ratchet has passed over is lost when its epoch is let go
+    /// Reports the messages that never came, of each epoch before `floor`. Others came that their senders encrypted
+    /// later in that epoch, which tells how many are missing.
+    pub(crate) fn report_skipped(&mut self, row: &GroupRow, floor: u64) -> Result<()> {
+        let states = self.log.tx.states(&row.id)?;
+        let followed = |epoch| states.iter().find(|n| n.canonical && n.epoch == epoch);
+        for node in states.iter().filter(|n| n.canonical && !n.removed && n.epoch < floor) {
+            let Some(state) = self.log.tx.node_state(&row.id, &node.authenticator)? else {
+                continue;
+            };
+            // (a count that cannot be read must not stop a commit)
+            let count = skipped_messages(state.expose()).unwrap_or(0);
+            if count > 0 {
+                let first = node.sent_at;
+                let last = followed(node.epoch + 1).map_or(first, |next| next.sent_at.max(first));
+                let subject = [&b"skipped"[..], &node.authenticator].concat();
+                let lost = Stored::HistoryGap { count, first, last };
+                self.log.emit(&row.id, &subject, &lost)?;
+            }
+        }
+        Ok(())
     }
 
     /// One event for all that was lost.

@@ -44,11 +44,10 @@ pub(crate) fn materialize(
             let Some(row) = row.filter(|row| membership::is_shown(row.status)) else {
                 return Ok(None);
             };
-            let message = history::view(tx, row)?;
             if matches!(stored, Stored::MessageEdited { .. }) {
-                EventBody::MessageEdited { message }
+                EventBody::MessageEdited { message: history::view(tx, row)? }
             } else {
-                EventBody::MessageReceived { message }
+                EventBody::MessageReceived { message: history::as_said(row) }
             }
         }
         Stored::Reacted { seq } => {

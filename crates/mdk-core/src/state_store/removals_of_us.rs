@@ -3,7 +3,7 @@
 use mdk_store::{GroupRow, NodeRow, Tx};
 use mdk_wire::GroupId;
 
-use crate::fork_choice::removals_of_us::{self as on_branches, is_invitation, led_on};
+use crate::fork_choice::own_removal::{self as on_branches, is_invitation, led_on};
 use crate::fork_choice::state_tree::Tree;
 use crate::model::error::Result;
 use crate::model::membership;

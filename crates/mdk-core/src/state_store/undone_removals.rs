@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use mdk_store::{GroupRow, GroupStatus, NodeRow, RemovalRow, Tx};
 use mdk_wire::{ContentId, GroupId, PublicKey};
 
-use crate::fork_choice::removal_reach::out_of_reach;
-use crate::fork_choice::removals_of_us::removes;
+use crate::fork_choice::own_removal::removes;
+use crate::fork_choice::sealing::out_of_reach;
 use crate::model::call::Call;
 use crate::model::commit_facts::Step;
 use crate::model::commit_purpose::PURPOSE_SEAL;

@@ -1,5 +1,6 @@
 //! What members say and send each other.
 
+mod as_said;
 mod crowding;
 mod deletions;
 mod lifetimes;
@@ -8,5 +9,6 @@ mod media;
 mod media_files;
 mod order;
 mod pace;
+mod skipped;
 mod talk;
 mod words;

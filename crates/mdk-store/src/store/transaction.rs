@@ -9,22 +9,9 @@ use crate::sqlcipher::{
     is_sound,
 };
 use crate::store::epoch_state_cache::KnownStates;
+use crate::store::secure_deletion::Erased;
 use crate::store::unread_counts::UnreadCounts;
 use crate::{Result, StoreError};
-
-/// The erased content that is still in the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Erased {
-    #[default]
-    Nothing,
-    /// States of epochs that are over; every commit leaves one. They wait for [`Store::forget_erased`], because a log
-    /// that was cut is slow until it has its length again.
-    ///
-    /// [`Store::forget_erased`]: crate::Store::forget_erased
-    Epochs,
-    /// Content that a user deleted, or that has expired. It is gone when the log is next begun anew.
-    Content,
-}
 
 /// An open transaction. Made by [`Store::write`](crate::Store::write) and [`Store::read`](crate::Store::read).
 pub struct Tx<'a> {

@@ -91,7 +91,6 @@ pub(super) fn enter_invited(
         _ => GroupStatus::Invited,
     };
     let signer = staged.welcome_sender_index().u32();
-    // rule: B4-11 the configuration is given again, since it sizes the store of past epochs
     let mls = staged.into_group(&work.provider()).map_err(|e| welcome_error(&e))?;
     // rule: B4-8 the invariants hold and we support all that is required
     // rule: B4-10 every admin has a leaf

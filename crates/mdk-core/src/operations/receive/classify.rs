@@ -13,7 +13,9 @@ use crate::model::halt::Halt;
 use crate::model::membership::is_out;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};
-use crate::operations::receive::{application_message, commit, locate_parent, proposal, refuse};
+use crate::operations::receive::{
+    apply_commit, apply_proposal, locate_parent, open_message, refuse,
+};
 
 pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, Halt> {
     let message = decode(&opened.bytes)?;
@@ -56,11 +58,13 @@ pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, H
     let on_tip = claimed == tip && !over;
     let sealed_here = opened.opener == opened.row.authenticator;
     match message.content_type() {
-        ContentType::Application => application_message::apply_application(work, opened, message),
+        ContentType::Application => open_message::open_message(work, opened, message),
         // A message that the key of another state opened is for that state.
-        ContentType::Commit if on_tip && sealed_here => commit::apply_commit(work, opened, message),
+        ContentType::Commit if on_tip && sealed_here => {
+            apply_commit::apply_commit(work, opened, message)
+        }
         ContentType::Proposal if on_tip && sealed_here => {
-            proposal::apply_proposal(work, opened, message)
+            apply_proposal::apply_proposal(work, opened, message)
         }
         // rule: D2-1 a message of an epoch to come waits for its commit
         _ if claimed > tip && !has_state(work.records.tx, &opened, claimed)? => {
@@ -72,7 +76,7 @@ pub(crate) fn classify(work: &mut Work<'_>, opened: Opened) -> Result<Verdict, H
         }
         // rule: D6-10 who is out keeps what is proposed in a retained state: a branch that keeps us may refer to it
         ContentType::Proposal => {
-            proposal::place_proposal(&mut work.records, work.crypto, &opened, &message)
+            apply_proposal::place_proposal(&mut work.records, work.crypto, &opened, &message)
         }
     }
 }

@@ -15,8 +15,6 @@ use crate::model::halt::Halt;
 use crate::model::message_kinds::{MAX_REACTION_CHARS, expiry, is_about, target_of};
 use crate::model::opened::Opened;
 use crate::model::outcome::{RejectCode, Rejection};
-use crate::model::values::EventBody;
-use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 
@@ -149,8 +147,7 @@ fn show_payload(records: &mut Records<'_>, row: MessageRow, copies: &[MessageRow
     let Some(stored) = records.messages().apply_to_target(&row)? else { return Ok(()) };
     let group = row.group.clone();
     if let Stored::MessageReceived { .. } = stored {
-        let message = history::view(records.tx, row)?;
-        records.log().emit_known(&group, &stored, EventBody::MessageReceived { message })
+        records.log().emit_message(row)
     } else {
         records.log().emit(&group, row.content_id.as_bytes(), &stored)
     }

@@ -1,14 +1,14 @@
 //! The group of an event, and the epoch key that opens it (protocol/events.md D1).
 
-pub(crate) mod application_message;
+pub(crate) mod apply_commit;
+pub(crate) mod apply_proposal;
 pub(crate) mod candidate;
 pub(crate) mod classify;
-pub(crate) mod commit;
 pub(crate) mod deliver;
 pub(crate) mod locate_parent;
+pub(crate) mod open_message;
 pub(crate) mod own_commit_returns;
 pub(crate) mod peek;
-pub(crate) mod proposal;
 pub(crate) mod refuse;
 pub(crate) mod refused_commit;
 pub(crate) mod retry_handshakes;

@@ -15,7 +15,7 @@ use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Rejection, Verdict};
 use crate::model::state_id::Auth;
 use crate::operations::receive::{
-    candidate, commit, locate_parent, own_commit_returns, proposal, refuse,
+    apply_commit, apply_proposal, candidate, locate_parent, own_commit_returns, refuse,
 };
 use crate::state_store::handshakes_tried;
 use crate::state_store::handshakes_tried::proposals_on;
@@ -100,16 +100,16 @@ pub(crate) fn receive_handshake(
 ) -> Result<Verdict, Halt> {
     let on_tip = node.authenticator == opened.row.authenticator;
     match input.class {
-        InputClass::Proposal if on_tip => proposal::apply_proposal(work, opened, message),
+        InputClass::Proposal if on_tip => apply_proposal::apply_proposal(work, opened, message),
         InputClass::Proposal => {
-            proposal::place_proposal(&mut work.records, work.crypto, &opened, &message)
+            apply_proposal::place_proposal(&mut work.records, work.crypto, &opened, &message)
         }
         InputClass::Commit => {
             match work.records.tx.pending_by_digest(&input.group, &input.content_id)? {
                 Some(own) if own.status == CommitStatus::Discarded => {
                     own_commit_returns::place_own(&mut work.records, work.crypto, &opened, &own)
                 }
-                _ if on_tip => commit::apply_commit(work, opened, message),
+                _ if on_tip => apply_commit::apply_commit(work, opened, message),
                 _ => match work.copies().try_edge(&opened, message, node)? {
                     Edge::Elsewhere => {
                         locate_parent::not_there(&mut work.records, &opened, node.authenticator);

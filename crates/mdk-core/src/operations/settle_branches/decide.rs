@@ -3,7 +3,7 @@
 use mdk_store::NodeRow;
 use mdk_wire::{GroupId, PublicKey};
 
-use crate::fork_choice::branches_of_removed::of_the_put_out;
+use crate::fork_choice::branches_by_removed_accounts::of_the_put_out;
 use crate::fork_choice::state_tree::Tree;
 use crate::fork_choice::untrusted_branches::of_one_word;
 use crate::mls::rebuild_state::Copies;

@@ -51,7 +51,9 @@ pub(crate) fn decide_pass(work: &mut Work<'_>, id: &GroupId) -> Result<()> {
 pub(crate) fn end_pass(records: &mut Records<'_>, id: &GroupId) -> Result<bool> {
     let mut row = records.groups().current_row(id)?;
     row.pass.floor = retained_states::horizon(row.epoch).max(row.pass.floor);
-    let (floor, contested) = (row.pass.floor, records.states().prune(&row)?);
+    let floor = row.pass.floor;
+    records.gaps().report_skipped(&row, floor)?;
+    let contested = records.states().prune(&row)?;
     if contested != 0 {
         records.effects.follow(FollowUp::LimitBranches(id.clone()));
     }

@@ -6,7 +6,7 @@
 //! is small and seldom written. The first byte of every value names its format.
 
 use postcard::ser_flavors::Flavor;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{Result, StoreError};
@@ -79,8 +79,8 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     }
 }
 
-/// The first field of the value in `bytes`.
-pub(super) fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+/// The first fields of the value in `bytes`.
+pub(super) fn decode_prefix<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T> {
     match bytes.split_first() {
         Some((&POSTCARD, body)) => postcard::take_from_bytes(body).map(|(field, _)| field).ok(),
         _ => None,

@@ -151,7 +151,7 @@ fn dump(rows: Vec<(u8, Vec<u8>, Value)>) -> Result<SecretVec> {
 }
 
 /// The rows of a blob, strictly: known version, ascending without repetition, nothing after the last.
-fn parse(blob: &[u8]) -> Result<Vec<RowRef<'_>>> {
+pub(super) fn parse(blob: &[u8]) -> Result<Vec<RowRef<'_>>> {
     fn part<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
         let length = u32::from_be_bytes(*rest.split_off(..4)?.first_chunk()?);
         rest.split_off(..usize::try_from(length).ok()?)

@@ -6,12 +6,14 @@
 mod codec;
 mod dump;
 mod rows;
+mod skipped;
 mod storage;
 
 use openmls_traits::storage::{CURRENT_VERSION as V, Entity};
 use serde::Serialize;
 
 use self::rows::{Label, Map, Rows, Table};
+pub use self::skipped::skipped_messages;
 use crate::{Result, StoreError};
 
 /// OpenMLS storage over some rows. Use it as [`MlsStorage`] or [`MlsMemory`].

@@ -5,8 +5,8 @@ use rusqlite::params;
 
 use crate::store::columns::{Columns, U64, encode_list};
 use crate::store::epoch_state_cache::States;
+use crate::store::secure_deletion::Erased;
 use crate::store::tables::epoch_state_row::NodeRow;
-use crate::store::transaction::Erased;
 use crate::{Result, Tx};
 
 /// The name of the row that [`Tx::retain_node`] leaves for [`Tx::put_tip_node`] within one transaction. No state has

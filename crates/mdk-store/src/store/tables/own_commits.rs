@@ -4,7 +4,7 @@ use mdk_wire::{ContentId, EventId, GroupId, SecretVec, Timestamp};
 use rusqlite::{Row, params};
 
 use crate::store::columns::{Columns, U64, encode_list, guarded_debug, stored_enum};
-use crate::store::transaction::Erased;
+use crate::store::secure_deletion::Erased;
 use crate::{Result, Tx};
 
 stored_enum! {

@@ -1,17 +1,14 @@
 //! A message, opened by the state it was said in.
 
 use mdk_store::{NodeRow, Tx};
-use mdk_wire::GroupId;
 use mdk_wire::budget::group::MAX_RIVALS;
 use openmls::prelude::{ProcessedMessageContent, ProtocolMessage};
 
 use crate::fork_choice::settling::undecided;
-use crate::fork_choice::state_tree::began;
-use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::refusal::{Refusal, refusal, sender_account};
 use crate::mls::replay::Said;
 use crate::mls::work::Work;
-use crate::model::error::{Error, Result};
+use crate::model::error::Result;
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
 use crate::model::membership;
@@ -22,21 +19,18 @@ use crate::operations::receive::{deliver, refuse};
 use crate::state_store::handshakes_tried::{Vain, heard_until};
 use crate::state_store::{branch_messages, candidates, seen};
 
-pub(crate) fn apply_application(
+pub(crate) fn open_message(
     work: &mut Work<'_>,
     opened: Opened,
     message: ProtocolMessage,
 ) -> Result<Verdict, Halt> {
     let epoch = message.epoch().as_u64();
     let row = &opened.row;
-    // The live group has the message keys of the last epochs on its branch; a pass may retain one before them.
-    let live = !membership::is_out(row.status)
-        && epoch <= row.epoch
-        && epoch >= row.epoch.saturating_sub(u64::from(work.records.call.config.max_past_epochs))
-        && (epoch == row.epoch || knows_of(work.records.tx, &row.id, epoch)?)
+    // rule: B4-11 the live group has the message keys of its own epoch, retained states those of the epochs before
+    let ours = !membership::is_out(row.status)
         && !candidates::is_candidate(work.records.tx, &opened, epoch)?;
-    if !live {
-        return hear_elsewhere(work, &opened, &message, DeferredReason::FutureEpoch);
+    if !ours || epoch != row.epoch {
+        return hear_elsewhere(work, &opened, &message, DeferredReason::FutureEpoch, ours);
     }
     let contested = row.pass.contested != 0 && epoch >= row.pass.contested;
     let copy = contested.then(|| message.clone());
@@ -49,7 +43,8 @@ pub(crate) fn apply_application(
             return match (copy, refusal) {
                 // rule: D2-10 while branches compete it may have been said on another one
                 (Some(message), refusal @ Refusal::Reject(_)) => {
-                    match hear_elsewhere(work, &opened, &message, DeferredReason::Undecryptable)? {
+                    let reason = DeferredReason::Undecryptable;
+                    match hear_elsewhere(work, &opened, &message, reason, false)? {
                         Verdict::Deferred(DeferredReason::Undecryptable) => {
                             refuse::refuse(&mut work.records, &opened, epoch, None, refusal)
                         }
@@ -72,25 +67,27 @@ pub(crate) fn apply_application(
         "D3-1",
         "the sender's credential is not an account",
     ))?;
-    let source = source(work.records.tx, &group, epoch)?;
+    let source = Source {
+        epoch,
+        authenticator: group.row.authenticator,
+        retention: group.row.retention,
+        followed: true,
+    };
     work.put(group);
     seen::done(work.records.tx, &opened)?;
     deliver::deliver(work, &opened, sender, &source, &content.into_bytes())?;
     Ok(Verdict::Applied)
 }
 
-/// Whether the live group has been in an epoch: it was not, where its branch had taken us out meanwhile.
-fn knows_of(tx: &Tx<'_>, id: &GroupId, epoch: u64) -> Result<bool> {
-    Ok(began(&tx.states(id)?).is_none_or(|began| epoch >= began))
-}
-
-/// Reads a message of a state that is not live: of another branch, or retained for an open pass. A message on a branch
-/// that has not won is kept out of sight and counted. `unheard` says why it waits if no state opens it.
+/// Reads a message of a retained state: of a past epoch, or of another branch. A message on a branch that has not won
+/// is kept out of sight and counted. `unheard` says why it waits if no state opens it. `ours`: the followed branch has
+/// the last word on a message that no state opens.
 fn hear_elsewhere(
     work: &mut Work<'_>,
     opened: &Opened,
     message: &ProtocolMessage,
-    unheard: DeferredReason,
+    mut unheard: DeferredReason,
+    ours: bool,
 ) -> Result<Verdict, Halt> {
     let (id, epoch) = (&opened.row.id, message.epoch().as_u64());
     let states = work.records.tx.states(id)?;
@@ -102,21 +99,30 @@ fn hear_elsewhere(
     let over = membership::is_out(opened.row.status);
     let deaf = over && !undecided(&opened.row.pass);
     nodes.retain(|n| !n.removed && n.authenticator != tip && !(deaf && n.canonical));
+    if ours && nodes.iter().any(|n| n.canonical) {
+        // (if it waits, then for earlier messages of its sender)
+        unheard = DeferredReason::FutureGeneration;
+    }
     // Each try loads the state, and peers may send many messages that none of the states opens.
     let heard = heard_until(work.records.tx.newest_message()?);
     nodes.retain(|n| !work.records.memory.tried.is_deaf(opened.content_id, n.authenticator, heard));
     nodes.sort_by_key(|n| n.authenticator != opened.opener);
     spare_sleepers(work.records.tx, opened, &mut nodes)?;
+    let mut refused = None;
     for node in nodes {
         let (sender, content) = match work.copies().hear(id, message.clone(), node)? {
-            Said::Nothing => {
-                let (message, state) = (opened.content_id, node.authenticator);
-                work.records.memory.tried.note(message, state, Vain::Elsewhere);
-                continue;
-            }
-            Said::NotYet => {
-                let (message, state) = (opened.content_id, node.authenticator);
-                work.records.memory.tried.note(message, state, Vain::Lacks(heard));
+            said @ (Said::Missing | Said::Refused(_)) => {
+                let vain = match said {
+                    Said::Refused(Refusal::Reject(_) | Refusal::Elsewhere) => Vain::Elsewhere,
+                    _ => Vain::Lacks(heard),
+                };
+                work.records.memory.tried.note(opened.content_id, node.authenticator, vain);
+                if let Said::Refused(refusal) = said
+                    && ours
+                    && node.canonical
+                {
+                    refused = Some(refusal);
+                }
                 continue;
             }
             Said::Own => return Ok(Verdict::Duplicate),
@@ -131,11 +137,16 @@ fn hear_elsewhere(
         };
         seen::done(work.records.tx, opened)?;
         deliver::deliver(work, opened, sender, &source, &content)?;
-        // The message may have woken the state. Another state may sleep for it.
-        work.records.effects.follow(FollowUp::LimitBranches(id.clone()));
+        if !node.canonical {
+            // The message may have woken the state. Another state may sleep for it.
+            work.records.effects.follow(FollowUp::LimitBranches(id.clone()));
+        }
         let shown = source.followed
             || node.canonical && !branch_messages::is_to_choose(work.records.groups(), id)?;
         return Ok(if shown { Verdict::Applied } else { Verdict::Deferred(DeferredReason::Rival) });
+    }
+    if let Some(refusal) = refused {
+        return refuse::refuse(&mut work.records, opened, epoch, None, refusal);
     }
     match unheard {
         DeferredReason::Undecryptable => Ok(Verdict::Deferred(unheard)),
@@ -145,28 +156,6 @@ fn hear_elsewhere(
         }
         _ => refuse::hold_opened(&mut work.records, opened, unheard),
     }
-}
-
-/// The retained facts of the epoch a message was sent in.
-fn source(tx: &Tx<'_>, group: &LoadedGroup, epoch: u64) -> Result<Source> {
-    let row = &group.row;
-    if epoch == row.epoch {
-        return Ok(Source {
-            epoch,
-            authenticator: row.authenticator,
-            retention: row.retention,
-            followed: true,
-        });
-    }
-    let states = tx.states(&row.id)?;
-    let node = states.iter().find(|n| n.canonical && n.epoch == epoch);
-    let node = node.ok_or(Error::EpochUnavailable)?;
-    Ok(Source {
-        epoch,
-        authenticator: node.authenticator,
-        retention: node.retention,
-        followed: true,
-    })
 }
 
 /// Limits the sleeping states that are made again for one message, other than the state that sealed it. A member with

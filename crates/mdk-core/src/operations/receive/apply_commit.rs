@@ -19,7 +19,7 @@ use crate::model::opened::Opened;
 use crate::model::outcome::Verdict;
 use crate::operations::receive::refused_commit;
 use crate::policy;
-use crate::state_store::seen;
+use crate::state_store::{retained_states, seen};
 
 /// A commit on the tip applies at once; the state it leaves is retained.
 pub(crate) fn apply_commit(
@@ -72,6 +72,8 @@ pub(crate) fn apply_commit(
     // rule: E5-8 a commit on the tip applies at once, and opens a pass for what may compete with it: before anything
     // is let go, since the oldest of the states is one that a rival may start from
     touch(&mut group.row.pass, epoch, work.records.call.now_millis);
+    let floor = retained_states::floor(&group.row.pass, group.row.epoch.saturating_add(1));
+    work.records.gaps().report_skipped(&group.row, floor)?;
     work.records.states().retain(&group.row, &state)?;
     group
         .mls
