@@ -68,7 +68,7 @@ quick: lint $(VENV)/.unit-tested ## what a change needs while you work: build, u
 	@$(PY) -m pytest -q $(TEST_JOBS) -m "not slow" $(QUICK_PYTHON)
 
 # The fast Python tests: the engine's facade without its slowest files, and the rules of the house.
-QUICK_PYTHON := tests/api tests/house $(addprefix --ignore=tests/api/test_,fork_commits.py forks.py pages_written.py)
+QUICK_PYTHON := tests/api tests/house $(addprefix --ignore=tests/api/test_,forks.py pages_written.py)
 
 lint: $(VENV)/.tools
 	@cargo fmt --all --check

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import sampling
 
 from mdk import Mdk, Rejected, SignedEvent, errors
 
 RELAYS = ["wss://relay.example"]
+EXAMPLES = sampling.count("bad_inputs")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -44,13 +46,13 @@ def rejected(account: Mdk, raw: str | bytes) -> None:
         SignedEvent.from_json(raw)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(raw=st.binary(max_size=200) | st.text(st.characters(), max_size=200))
 def test_noise(account: Mdk, raw: str | bytes) -> None:
     rejected(account, raw)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(data=st.data())
 def test_an_event_with_one_member_changed(
     account: Mdk, event: SignedEvent, data: st.DataObject

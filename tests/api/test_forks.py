@@ -75,7 +75,7 @@ print(f"{n + 1} forks, {stuck} stuck, the last child ended with {status}")
 
 
 def test_a_child_that_is_forked_beside_threads_is_refused_at_once(tmp_path: Path) -> None:
-    forks = 30
+    forks = 15
     shown = printed(BESIDE_THREADS, str(tmp_path), str(forks))
     assert shown == f"{forks} forks, 0 stuck, the last child ended with 0\n"
 
@@ -85,6 +85,8 @@ import os, sys, threading
 from mdk import DatabaseKey, Keys, Mdk, errors
 key = DatabaseKey.raw(b"k" * 32)
 account = Mdk.open(f"{sys.argv[1]}/a/mdk.db", keys=Keys.generate(), key=key)
+with account.create_group("Lunch", relays=["wss://relay.example"]) as pending:
+    group = pending.confirm()
 ended = []
 
 def step(progress):
@@ -92,27 +94,35 @@ def step(progress):
         return
     child = os.fork()
     if child == 0:
-        code = 1
-        try:
-            Mdk.in_memory()
-        except errors.Forked:
-            code = 0
-        finally:
-            os._exit(code)
-    ended.append(os.waitpid(child, 0)[1])
+        refused = 0
+        for call in (
+            Mdk.in_memory,
+            lambda: account.create_message(group.id, "from the child"),
+            account.__enter__,
+            pending.__enter__,
+        ):
+            try:
+                call()
+            except errors.Forked:
+                refused += 1
+        account.close()
+        os._exit(refused)
+    ended.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 assert account.verify(progress=step).ok
-assert ended == [0], ended
-# The call and the fork have left nothing to wait for.
+assert ended == [4], ended
+# The call, the fork and what the child did have left nothing to wait for, and harmed nothing.
 thread = threading.Thread(target=account.groups)
 thread.start()
 thread.join()
+account.create_message(group.id, "from the parent")
+assert [m.text for m in account.messages(group.id)] == ["from the parent"]
 account.close()
 print("done")
 """
 
 
-def test_a_fork_from_within_a_call_is_refused_in_the_child_and_harmless(tmp_path: Path) -> None:
+def test_a_forked_child_is_refused_and_harmless_also_from_within_a_call(tmp_path: Path) -> None:
     assert printed(IN_A_CALLBACK, str(tmp_path)) == "done\n"
 
 
@@ -148,3 +158,35 @@ assert ended == 41, ended
 
 def test_a_child_does_not_wait_for_the_turn_of_a_thread_that_it_lacks() -> None:
     assert printed(SHARED) == "Rejected\n"
+
+
+# The parent walks the path of a commit before it forks, so that whatever does that is there to be missed.
+COMMITS = """
+import os, signal
+from mdk import Keys, Mdk
+
+RELAYS = ["wss://relay.example"]
+
+def commit(count):
+    members = [Mdk.in_memory(Keys.generate()) for _ in range(count)]
+    packages = [member.new_key_package(relays=RELAYS) for member in members]
+    account = Mdk.in_memory(Keys.generate())
+    with account.create_group("Lunch", members=packages, relays=RELAYS) as pending:
+        group = pending.confirm()
+    with account.self_update(group.id) as pending:
+        pending.confirm()
+    return account.group(group.id).epoch
+
+# A large group is worked on by all cores, a small one by its thread.
+assert commit(3) == commit(30) == 2
+child = os.fork()
+if child == 0:
+    signal.alarm(90)  # ends a child that hangs
+    os._exit(40 + commit(3) + commit(30))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_child_makes_commits_of_its_own() -> None:
+    """Nothing in it waits for a thread that only the parent has."""
+    assert printed(COMMITS) == "44\n"

@@ -15,9 +15,7 @@ from typing import TypeVar
 import pytest
 
 from mdk import (
-    Applied,
     DatabaseKey,
-    Event,
     GroupId,
     Keys,
     Mdk,
@@ -50,25 +48,19 @@ def texts(outcomes: list[Outcome]) -> list[str]:
     return [event.message.text for event in events if isinstance(event, MessageReceived)]
 
 
-def test_threads_share_the_outcomes_of_many_events(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
-    # Several batches, and an iterable that is Python's own and no thread's.
-    said = [str(n) for n in range(1200)]
+def test_threads_share_the_outcomes_of_many_events_and_the_log(
+    alice: Mdk, bob: Mdk, pair: GroupId
+) -> None:
+    # Two batches, and an iterable that is Python's own and no thread's.
+    said = [str(n) for n in range(560)]
     events = (alice.create_message(pair, text).event for text in said)
     parts = taken(bob.process_many(events))
     assert sorted(itertools.chain.from_iterable(map(texts, parts)), key=int) == said
     assert all(texts(part) == sorted(texts(part), key=int) for part in parts), "in their order"
-
-
-def test_threads_share_the_log(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
-    events = [alice.create_message(pair, str(n)).event for n in range(1200)]
-    assert all(isinstance(outcome, Applied) for outcome in bob.process_many(events))
-    log = list(bob.events())
-    for _ in range(5):
-        parts = taken(bob.events())
-        cursors = [event.cursor for event in itertools.chain.from_iterable(parts)]
-        assert sorted(cursors, key=int) == [event.cursor for event in log]
-    limited: list[Event] = list(itertools.chain.from_iterable(taken(bob.events(limit=700))))
-    assert sorted((event.cursor for event in limited), key=int) == [e.cursor for e in log[:700]]
+    log = [event.cursor for event in bob.events()]
+    for limit in (None, None, None, 300):
+        read = itertools.chain.from_iterable(taken(bob.events(limit=limit)))
+        assert sorted((event.cursor for event in read), key=int) == log[:limit]
 
 
 def test_an_iterable_that_asks_for_its_own_outcome_is_refused(
@@ -115,29 +107,22 @@ def test_what_an_abandoned_iterator_had_to_publish_comes_again(
     alice.self_update(group).discard()
 
 
-def test_what_was_settled_meanwhile_does_not_come_again(
+def test_what_was_settled_or_handed_out_does_not_come_again(
     alice: Mdk, bob: Mdk, carol: Mdk, meet: Callable[..., GroupId]
 ) -> None:
-    group = meet(alice, bob, carol)
-    said = carol.create_message(group, "said").event
-    outcomes = alice.process_many([said, bob.leave(group)])
+    group, other = meet(alice, bob, carol), meet(alice, bob, carol)
+    alice.tick()
+    outcomes = alice.process_many([carol.create_message(group, "said").event, bob.leave(group)])
     next(outcomes)
     (pending,) = alice.pending()
     del outcomes
     pending.confirm()
     assert pending.event not in alice.tick().reply
-
-
-def test_an_iterator_that_was_read_hands_out_nothing_again(
-    alice: Mdk, bob: Mdk, carol: Mdk, meet: Callable[..., GroupId]
-) -> None:
-    group = meet(alice, bob, carol)
-    alice.tick()
-    said = [carol.create_message(group, "said").event, bob.leave(group)]
+    said = [carol.create_message(other, "said").event, bob.leave(other)]
     replies = [outcome.reply for outcome in alice.process_many(said)]
     assert [len(reply) for reply in replies] == [0, 1]
     # What was given up had nothing to publish.
-    next(alice.process_many([carol.create_message(group, str(n)).event for n in range(3)]))
+    next(alice.process_many([carol.create_message(other, str(n)).event for n in range(3)]))
     assert alice.tick().reply == ()
 
 
@@ -155,27 +140,45 @@ def test_messages_of_an_abandoned_iterator_are_in_the_log(
     assert [e.message.text for e in log if isinstance(e, MessageReceived)] == ["2", "3", "4"]
 
 
-def test_closing_takes_away_what_was_not_read(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
-    events = [alice.create_message(pair, str(n)).event for n in range(5)]
-    outcomes, log, limited = bob.process_many(events), bob.events(), bob.events(limit=2)
-    assert texts([next(outcomes)]) == ["0"]
-    next(log)
-    next(limited)
-    bob.close()
-    for unread in (outcomes, log, limited):
+@pytest.mark.parametrize("end", ["closed", "failed"])
+def test_what_was_not_read_goes_with_the_engine(
+    alice: Mdk, bob: Mdk, pair: GroupId, capfd: pytest.CaptureFixture[str], end: str
+) -> None:
+    said = alice.create_message(pair, "said").event
+    over, ended = bob.process_many([said]), bob.events(limit=1)
+    assert texts(list(over)) == ["said"]
+    assert len(list(ended)) == 1
+    # One batch holds 500; what comes behind it was never processed.
+    wrong = ["{"] * 501
+    outcomes, last, log, limited = (
+        bob.process_many(wrong[:5]),
+        bob.process_many(wrong),
+        bob.events(),
+        bob.events(limit=2),
+    )
+    for begun in (outcomes, log, limited):
+        next(begun)
+    for _ in range(500):
+        next(last)
+    if end == "closed":
+        bob.close()
+    else:
+        with pytest.raises(errors.InternalError):
+            _mdk._panic(bob)
+    unread: list[Iterator[object]] = [outcomes, last, log, limited]
+    for one in unread:
         for _ in range(2):  # an end would look as if all had been read
-            with pytest.raises(errors.Closed):
-                next(unread)
-
-
-def test_what_was_read_to_its_end_has_ended(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
-    outcomes = bob.process_many([alice.create_message(pair, "said").event])
-    limited = bob.events(limit=1)
-    assert texts(list(outcomes)) == ["said"]
-    assert len(list(limited)) == 1
-    bob.close()
-    assert list(outcomes) == []
-    assert list(limited) == []
+            if end == "closed":
+                with pytest.raises(errors.Closed):
+                    next(one)
+            else:
+                with pytest.raises(errors.InternalError, match="open it again"):
+                    next(one)
+    if end == "closed":
+        # What was read to its end has ended.
+        assert list(over) == []
+        assert list(ended) == []
+    capfd.readouterr()
 
 
 def test_an_iterable_may_close_the_account(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
@@ -185,9 +188,8 @@ def test_an_iterable_may_close_the_account(alice: Mdk, bob: Mdk, pair: GroupId) 
         yield event
         bob.close()
 
-    outcomes = bob.process_many(closes())
     with pytest.raises(errors.Closed):
-        next(outcomes)
+        next(bob.process_many(closes()))
 
 
 def test_closing_does_not_wait_for_who_reads(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
@@ -209,18 +211,6 @@ def test_closing_does_not_wait_for_who_reads(alice: Mdk, bob: Mdk, pair: GroupId
             read.result(30)
 
 
-def test_closed_it_stays_closed(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
-    """What comes after the first batch was never processed: that is no end either."""
-    events = [alice.create_message(pair, str(n)).event for n in range(501)]
-    outcomes = bob.process_many(events)
-    for _ in range(500):
-        next(outcomes)
-    bob.close()
-    for _ in range(3):
-        with pytest.raises(errors.Closed):
-            next(outcomes)
-
-
 def test_a_call_that_failed_is_made_again(
     alice: Mdk, tmp_path: Path, meet: Callable[..., GroupId]
 ) -> None:
@@ -229,7 +219,7 @@ def test_a_call_that_failed_is_made_again(
     folder = tmp_path / "dave"
     with Mdk.open(folder / "m.db", keys=Keys.generate(), key=DatabaseKey.raw(bytes(32))) as dave:
         group = meet(alice, dave)
-        said = [str(n) for n in range(600)]
+        said = [str(n) for n in range(20)]
         events = iter([alice.create_message(group, text).event for text in said])
         outcomes = dave.process_many(events)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -284,25 +274,10 @@ def test_an_iterable_that_has_its_iterator_is_collected(
     Mdk.open(path, keys=keys, key=key).close()
 
 
-def test_what_was_read_goes_with_an_engine_that_failed(
-    alice: Mdk, bob: Mdk, pair: GroupId, capfd: pytest.CaptureFixture[str]
-) -> None:
-    events = [alice.create_message(pair, str(n)).event for n in range(3)]
-    outcomes, log = bob.process_many(events), bob.events()
-    next(outcomes)
-    next(log)
-    with pytest.raises(errors.InternalError):
-        _mdk._panic(bob)
-    for unread in (outcomes, log):
-        with pytest.raises(errors.InternalError, match="open it again"):
-            next(unread)
-    capfd.readouterr()
-
-
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer of the process")
 def test_an_interrupt_takes_no_outcome_with_it(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
     """One that comes while a batch is taken in is raised before any outcome of it is given."""
-    said = [str(n) for n in range(400)]
+    said = [str(n) for n in range(120)]
     events = [alice.create_message(pair, text).event for text in said]
 
     def interrupt(*_: object) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +35,11 @@ def test_state_is_on_disk(open_: Callable[[], Mdk], keys: Keys) -> None:
         assert account.info.path is not None
         assert account.info.path.endswith("mdk.db")
         assert account.info.size_bytes > 0
+        assert account.info.sqlcipher_version
+        assert len(digest) == 32
+        account.new_key_package(relays=RELAYS)
+        digest, before = account.digest(), digest
+        assert digest != before
     with open_() as account:
         assert account.digest() == digest
         assert account.public_key == keys.public_key
@@ -96,26 +98,6 @@ def test_a_group_that_is_not_confirmed_is_not_there_for_any_call(open_: Callable
         assert alice.messages(pending.group_id) == []
 
 
-def test_a_second_owner_is_refused(open_: Callable[[], Mdk]) -> None:
-    with open_():
-        with pytest.raises(errors.DatabaseBusy) as caught:
-            open_()
-        assert caught.value.pid in {None, os.getpid()}
-    open_().close()
-
-
-def test_the_wrong_key_and_the_wrong_account(tmp_path: Path, keys: Keys) -> None:
-    path = tmp_path / "account" / "mdk.db"
-    key = DatabaseKey.raw(b"a" * 32)
-    Mdk.open(path, keys=keys, key=key).close()
-    with pytest.raises(errors.WrongKey):
-        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"b" * 32))
-    with pytest.raises(errors.WrongAccount):
-        Mdk.open(path, keys=Keys.generate(), key=key)
-    with pytest.raises(OSError, match="key"):
-        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"b" * 32))
-
-
 def test_a_file_is_not_called_memory(
     tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,35 +106,6 @@ def test_a_file_is_not_called_memory(
         Mdk.open(":memory:", keys=keys, key=DatabaseKey.raw(b"a" * 32))
     assert caught.value.field == "path"
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-def test_a_key_file_is_made_and_guarded(tmp_path: Path, keys: Keys) -> None:
-    path, file = tmp_path / "account" / "mdk.db", tmp_path / "account" / "key"
-    key = DatabaseKey.from_file(file)
-    with Mdk.open(path, keys=keys, key=key) as account:
-        assert account.info.key_source == "file"
-    assert file.stat().st_mode & 0o777 == 0o600
-    file.chmod(0o644)
-    with pytest.raises(errors.InsecureFile):
-        Mdk.open(path, keys=keys, key=key)
-    file.unlink()
-    with pytest.raises(errors.KeyMissing):
-        Mdk.open(path, keys=keys, key=key)
-
-
-def test_a_plain_database_is_refused(tmp_path: Path, keys: Keys) -> None:
-    import sqlite3  # noqa: PLC0415
-
-    path = tmp_path / "plain.db"
-    tmp_path.chmod(0o700)
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE t (x)")
-    connection.commit()
-    connection.close()
-    path.chmod(0o600)
-    with pytest.raises(errors.EncryptionMissing):
-        Mdk.open(path, keys=keys, key=DatabaseKey.raw(b"a" * 32))
 
 
 def test_after_close_every_method_says_so(pair: GroupId, alice: Mdk) -> None:
@@ -256,16 +209,6 @@ def test_leaving_the_block_after_another_object_resolved_it(alice: Mdk, pair: Gr
         same.confirm()
 
 
-def test_a_pending_commit_survives_a_restart(open_: Callable[[], Mdk]) -> None:
-    with open_() as account:
-        founding = account.create_group("Lunch", relays=RELAYS)
-    with open_() as account:
-        (left,) = account.pending()
-        assert left.group_id == founding.group_id
-        assert left.event is None
-        assert left.confirm().name == "Lunch"
-
-
 def test_a_panic_is_an_error_and_the_process_lives(
     open_: Callable[[], Mdk], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,47 +222,6 @@ def test_a_panic_is_an_error_and_the_process_lives(
     account.close()
     captured = capfd.readouterr()
     assert "must not be printed" not in captured.out + captured.err
-
-
-FORK = """
-import os, sys, warnings
-from mdk import DatabaseKey, Keys, Mdk, errors
-warnings.simplefilter("ignore", DeprecationWarning)
-account = Mdk.open(sys.argv[1], keys=Keys.generate(), key=DatabaseKey.raw(b"k" * 32))
-with account.create_group("Lunch", relays=["wss://relay.example"]) as pending:
-    group = pending.confirm()
-child = os.fork()
-if child == 0:
-    code = 1
-    try:
-        account.create_message(group.id, "from the child")
-    except errors.Forked:
-        code = 41
-    for block in (account, pending):
-        try:
-            block.__enter__()
-        except errors.Forked:
-            code += 1
-    account.close()
-    del account, pending, block
-    os._exit(code)
-_, status = os.waitpid(child, 0)
-assert os.waitstatus_to_exitcode(status) == 43, status
-account.create_message(group.id, "from the parent")
-assert [m.text for m in account.messages(group.id)] == ["from the parent"]
-account.close()
-print("both lived")
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_is_refused_and_harmless(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FORK, str(tmp_path / "account" / "mdk.db")],
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stdout) == (0, "both lived\n"), done.stderr
 
 
 def test_an_unclosed_database_is_reported(open_: Callable[[], Mdk]) -> None:

@@ -7,7 +7,6 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,8 @@ from mdk import (
     Applied,
     Attachment,
     Config,
-    DatabaseKey,
     EncryptedMedia,
     GroupId,
-    Keys,
     Mdk,
     MessageReceived,
     errors,
@@ -97,34 +94,6 @@ def test_a_picture_says_nothing_of_its_maker(alice: Mdk, bob: Mdk, pair: GroupId
     assert (caught.value.limit, caught.value.value) == (50_000_000, 2**34)
 
 
-def test_old_files_open_after_a_restart(tmp_path: Path, bob: Mdk) -> None:
-    keys, key = Keys.generate(), DatabaseKey.raw(b"k" * 32)
-    path = tmp_path / "account" / "mdk.db"
-    with Mdk.open(path, keys=keys, key=key) as alice:
-        package = bob.new_key_package(relays=RELAYS)
-        with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
-            bob.process(pending.welcomes[0])
-            group = pending.confirm().id
-        bob.accept(bob.invites()[0].id)
-        media = alice.encrypt_media(group, b"kept", filename="a.bin")
-        sent = alice.create_message(group, "", attachments=[stored(media)])
-        bob.process(sent.event)
-        for _ in range(8):
-            with alice.self_update(group) as pending:
-                assert pending.event
-                bob.process(pending.event)
-                pending.confirm()
-    with Mdk.open(path, keys=keys, key=key) as alice:
-        (file,) = alice.message(group, sent.message.id).attachments
-        for mdk in (alice, bob):
-            assert mdk.message(group, sent.message.id).attachments == (file,)
-            assert mdk.decrypt_media(group, file, media.data) == b"kept"
-        alice.delete(group, sent.message.id)
-        assert alice.message(group, sent.message.id).attachments == ()
-        with pytest.raises(errors.MediaError, match="no message"):
-            alice.decrypt_media(group, file, media.data)
-
-
 def test_a_file_belongs_to_its_epoch(alice: Mdk, pair: GroupId) -> None:
     attachment = stored(alice.encrypt_media(pair, b"x", filename="a.bin"))
     with alice.self_update(pair) as pending:
@@ -136,6 +105,16 @@ def test_a_file_belongs_to_its_epoch(alice: Mdk, pair: GroupId) -> None:
     assert isinstance(caught.value, errors.MediaError)
     again = stored(alice.encrypt_media(pair, b"x", filename="a.bin"))
     assert alice.create_message(pair, "", attachments=[again]).message.attachments
+
+
+def test_a_deleted_message_has_no_file(alice: Mdk, pair: GroupId) -> None:
+    media = alice.encrypt_media(pair, b"kept", filename="a.bin")
+    sent = alice.create_message(pair, "", attachments=[stored(media)]).message
+    (file,) = alice.message(pair, sent.id).attachments
+    alice.delete(pair, sent.id)
+    assert alice.message(pair, sent.id).attachments == ()
+    with pytest.raises(errors.MediaError, match="no message"):
+        alice.decrypt_media(pair, file, media.data)
 
 
 def test_corrupt_data(alice: Mdk, pair: GroupId) -> None:
@@ -150,7 +129,7 @@ def test_corrupt_data(alice: Mdk, pair: GroupId) -> None:
         alice.decrypt_media(GroupId("00"), media.attachment, media.data)
 
 
-def test_limits() -> None:
+def test_the_largest_file() -> None:
     with Mdk.in_memory(config=Config(max_media_bytes=1000)) as mdk:
         with mdk.create_group("Mine", relays=RELAYS) as pending:
             group = pending.confirm().id
@@ -161,41 +140,21 @@ def test_limits() -> None:
         assert (caught.value.limit, caught.value.value) == (1000, 1001)
         with pytest.raises(errors.MediaTooLarge):
             mdk.decrypt_media(group, at_limit.attachment, bytes(1017))
-        mdk.encrypt_media(group, b"", filename="é" * 127 + "a")
-        with pytest.raises(errors.InvalidInput) as wrong:
-            mdk.encrypt_media(group, b"", filename="é" * 128)
-        assert (wrong.value.field, wrong.value.limit, wrong.value.value) == ("filename", 255, 256)
-        good = stored(at_limit)
-        mdk.create_message(group, "", attachments=[good] * 64)
-        with pytest.raises(errors.InvalidInput) as many:
-            mdk.create_message(group, "", attachments=[good] * 65)
-        assert (many.value.field, many.value.limit, many.value.value) == ("attachments", 64, 65)
-    for size, fine in ((1, True), (1_073_741_824, True), (0, False), (1_073_741_825, False)):
-        if fine:
-            Config(max_media_bytes=size)
-        else:
-            with pytest.raises(errors.InvalidInput):
-                Config(max_media_bytes=size)
-    with pytest.raises(TypeError, match="strip_image_metadata"):
-        Config(strip_image_metadata=1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("change", "part"),
-    [
-        ({"locators": ()}, "locator"),
+def test_wrong_attachments(alice: Mdk, pair: GroupId) -> None:
+    good = stored(alice.encrypt_media(pair, b"x", filename="a.bin"))
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"mime_type": "image/jpg"}, "not allowed"),
         ({"filename": "a\0"}, "not allowed"),
         ({"sha256": "AB" * 32}, "sha256"),
         ({"nonce": "00"}, "nonce"),
         ({"locators": (("blossom-v1",),)}, "type"),
         ({"size": "x"}, "type"),
-    ],
-)
-def test_wrong_attachments(alice: Mdk, pair: GroupId, change: dict[str, Any], part: str) -> None:
-    good = stored(alice.encrypt_media(pair, b"x", filename="a.bin"))
-    with pytest.raises(errors.InvalidInput, match=part):
-        alice.create_message(pair, "", attachments=[replace(good, **change)])
+    ]
+    for change, part in changes:
+        with pytest.raises(errors.InvalidInput, match=part):
+            alice.create_message(pair, "", attachments=[replace(good, **change)])
     alice.create_message(pair, "", attachments=[good])
 
 
@@ -212,9 +171,6 @@ def test_wrong_arguments(alice: Mdk, pair: GroupId) -> None:
     for call in calls:
         with pytest.raises(TypeError):
             call()
-    for kind in ("picture", "", "a/b/c"):
-        with pytest.raises(errors.InvalidInput, match="mime_type"):
-            alice.encrypt_media(pair, b"x", filename="a", mime_type=kind)
     with pytest.raises(errors.InvalidInput, match="kind 9"):
         alice.create_message(pair, "", kind=1068, attachments=[good])
     assert (

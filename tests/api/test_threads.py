@@ -1,4 +1,4 @@
-"""One object, many threads: calls take turns, and nobody waits while holding the GIL."""
+"""One object, many threads: calls take turns, nobody waits while holding the GIL; and what others may cost."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
-from mdk import Applied, GroupId, Keys, Mdk, MessageReceived, SignedEvent, errors
-
-
-def test_four_threads_send_on_one_object(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
-    barrier = threading.Barrier(4)
-
-    def send(thread: int) -> list[str]:
-        barrier.wait()
-        return [alice.create_message(pair, f"{thread}:{n}").event.to_json() for n in range(25)]
-
-    with ThreadPoolExecutor(4) as pool:
-        events = [event for part in pool.map(send, range(4)) for event in part]
-    outcomes = list(bob.process_many(events))
-    assert {type(o) for o in outcomes} == {Applied}
-    texts = {e.message.text for o in outcomes for e in o.events if isinstance(e, MessageReceived)}
-    assert texts == {f"{thread}:{n}" for thread in range(4) for n in range(25)}
-    assert len(alice.messages(pair, limit=1000)) == 100
+from mdk import (
+    Applied,
+    Config,
+    Event,
+    GroupId,
+    HistoryTrimmed,
+    Keys,
+    Mdk,
+    Rejected,
+    SignedEvent,
+    errors,
+)
+from mdk.testing import Clock
 
 
 def test_the_gil_is_free_while_the_engine_works(alice: Mdk, bob: Mdk, pair: GroupId) -> None:
@@ -31,7 +27,7 @@ def test_the_gil_is_free_while_the_engine_works(alice: Mdk, bob: Mdk, pair: Grou
     # so one good attempt is enough.
     stops = []
     for _ in range(5):
-        events = [alice.create_message(pair, "x").event for _ in range(500)]
+        events = [alice.create_message(pair, "x").event for _ in range(250)]
         duration, stop = longest_stop(bob, events)
         stops.append((duration, stop))
         if stop < duration / 2:
@@ -45,7 +41,7 @@ def longest_stop(bob: Mdk, events: list[SignedEvent]) -> tuple[float, float]:
 
     def work() -> float:
         start = perf_counter()
-        # One call of the engine: 500 events are one transaction.
+        # One call of the engine: all of them are one transaction.
         assert isinstance(next(bob.process_many(events)), Applied)
         taken = perf_counter() - start
         done.set()
@@ -85,3 +81,38 @@ def test_opening_and_closing_race_safely(meet: Callable[..., GroupId]) -> None:
             barrier.wait()
             account.close()
             assert all(s.result() in {"closed", "done"} for s in senders)
+
+
+RELAYS = ["wss://relay.example"]
+
+
+def test_a_member_who_says_too_much_loses_the_oldest(
+    bob: Mdk, clock: Clock, meet: Callable[..., GroupId]
+) -> None:
+    with Mdk.in_memory(clock=clock, config=Config(max_sender_messages=100)) as alice:
+        group = meet(bob, alice)
+        told: list[Event] = []
+        for n in range(120):
+            said = bob.create_message(group, f"message {n}")
+            told += alice.process(said.event).events
+        trimmed = [event for event in told if isinstance(event, HistoryTrimmed)]
+        assert [event.sender for event in trimmed] == [bob.public_key]
+        assert trimmed == [e for e in alice.events() if isinstance(e, HistoryTrimmed)]
+        texts = [message.text for message in alice.messages(group, limit=200)]
+        assert texts[-1] == "message 119"
+        assert 90 < len(texts) <= 100
+
+
+def test_a_stranger_whose_invites_are_not_taken_is_rejected(alice: Mdk, bob: Mdk) -> None:
+    bob._set_inviters([Keys.generate().public_key], strangers=False)
+    package = bob.new_key_package(relays=RELAYS)
+    with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
+        (welcome,) = pending.welcomes
+        pending.confirm()
+    outcome = bob.process(welcome)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.code, outcome.rule) == ("authorization_failed", "B4-40")
+    assert bob.invites() == []
+    bob._set_inviters([alice.public_key], strangers=False)
+    bob.process(welcome)
+    assert [invite.inviter for invite in bob.invites()] == [alice.public_key]

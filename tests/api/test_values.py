@@ -1,12 +1,13 @@
-"""Keys, keys of databases, events, times: values that keep their secrets and their types."""
+"""Keys, keys of databases, events, times: they keep their secrets and their types; and what is refused of keys."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 import os
 import pickle
-from collections.abc import Callable
+import subprocess
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 import mdk
 from mdk import Config, DatabaseKey, GroupId, Keys, Mdk, PublicKey, SignedEvent, errors
+from mdk.cli import hints
 from mdk.testing import Clock
 
 RELAYS = ["wss://relay.example"]
@@ -69,64 +71,40 @@ def test_keys() -> None:
 
 
 def test_keys_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What each error says to do is what helps."""
     monkeypatch.setenv("MDK_NSEC", NSEC)
     assert Keys.from_env().public_key.hex == HEX
     for name in ("MDK_NOT_SET", "", "A=B", "A\0B"):
         with pytest.raises(errors.InvalidKey):
             Keys.from_env(name)
     file = tmp_path / "nsec"
+    with pytest.raises(errors.FileMissing) as missing:
+        Keys.from_file(file)
+    assert isinstance(missing.value, FileNotFoundError)
+    assert missing.value.hint == "Check the path."
+    assert str(tmp_path) not in str(missing.value)
+    file.touch(mode=0o600)
     file.write_text(NSEC + "\n")
-    file.chmod(0o600)
     assert Keys.from_file(file).public_key.hex == HEX
     assert Keys.from_file(str(file)).public_key.hex == HEX
     # Windows has no such modes.
     for mode in (0o640, 0o604, 0o660) if os.name != "nt" else ():
         file.chmod(mode)
-        with pytest.raises(errors.InsecureFile):
+        with pytest.raises(errors.KeyFileTooWide) as wide:
             Keys.from_file(file)
-    with pytest.raises(errors.StorageError):
-        Keys.from_file(tmp_path / "missing")
+        assert "chmod 600" in str(wide.value)
+        assert wide.value.hint is not None
+        assert "rekey" not in wide.value.hint, "that changes the key of a database"
     with pytest.raises(errors.InsecureFile):
         Keys.from_file(tmp_path)
-    file.write_text("0" * 5000)
     file.chmod(0o600)
-    with pytest.raises(errors.InvalidKey) as large:
+    file.write_text(NCRYPTSEC)
+    with pytest.raises(errors.InvalidKey) as encrypted:
         Keys.from_file(file)
-    assert (large.value.field, large.value.limit, large.value.value) == ("path", 4096, 5000)
-
-
-def test_raw_database_keys() -> None:
-    raw = os.urandom(32)
-    for key in (raw, bytearray(raw), memoryview(raw)):
-        DatabaseKey.raw(key)
-    for size in (0, 31, 33):
-        with pytest.raises(errors.WrongKeyLength) as caught:
-            DatabaseKey.raw(bytes(size))
-        assert (caught.value.field, caught.value.limit, caught.value.value) == ("key", 32, size)
-    with pytest.raises(TypeError):
-        DatabaseKey.raw("0" * 32)  # type: ignore[arg-type]
-
-
-def test_a_key_can_be_wiped_where_it_came_from() -> None:
-    key = bytearray(os.urandom(32))
-    DatabaseKey.raw(key, wipe=True)
-    assert key == bytes(32)
-    key = bytearray(os.urandom(64))
-    DatabaseKey.raw(memoryview(key)[16:48], wipe=True)
-    assert key[16:48] == bytes(32)
-    assert key[:16] != bytes(16)
-    phrase = bytearray(b"correct horse")
-    DatabaseKey.passphrase(phrase, wipe=True)
-    assert phrase == bytes(13)
-    calls: list[Callable[[], object]] = [
-        lambda: DatabaseKey.raw(b"k" * 32, wipe=True),
-        lambda: DatabaseKey.raw(memoryview(b"k" * 32), wipe=True),
-        lambda: DatabaseKey.passphrase("text", wipe=True),
-        lambda: DatabaseKey.passphrase(b"text", wipe=True),
-    ]
-    for made in calls:
-        with pytest.raises(errors.InvalidInput, match="bytearray"):
-            made()
+    assert "Keys.parse(text, password)" in (encrypted.value.hint or "")
+    assert hints.told(encrypted.value, "init")[1] == (
+        "Decrypt it first: an nsec or 64 hex digits are taken here."
+    ), "at a shell there is no such call"
 
 
 def test_every_source_is_named_and_shows_nothing_else(tmp_path: Path) -> None:
@@ -144,52 +122,6 @@ def test_every_source_is_named_and_shows_nothing_else(tmp_path: Path) -> None:
         assert repr(key) == f"<DatabaseKey {source}>"
         with pytest.raises(TypeError, match="pickled"):
             pickle.dumps(key)
-
-
-@pytest.mark.parametrize("value", ["", "a\0b", "x" * 513, "é" * 257])
-def test_identifiers_are_judged_at_once(value: str) -> None:
-    calls: dict[str, Callable[[], object]] = {
-        "service": lambda: DatabaseKey.keyring(value),
-        "key_id": lambda: DatabaseKey.keyring(key_id=value),
-        "name": lambda: DatabaseKey.from_secret(value),
-    }
-    for field, made in calls.items():
-        with pytest.raises(errors.InvalidIdentifier) as caught:
-            made()
-        assert caught.value.field == field
-        assert caught.value.hint
-    DatabaseKey.keyring("x" * 512, key_id="y" * 512)
-
-
-def test_arguments_of_the_other_sources() -> None:
-    calls: list[Callable[[], object]] = [
-        lambda: DatabaseKey.keyring(store="drawer"),  # type: ignore[arg-type]
-        lambda: DatabaseKey.keyring(timeout=0),
-        lambda: DatabaseKey.keyring(timeout=float("nan")),
-        lambda: DatabaseKey.keyring(timeout=1e300),
-        lambda: DatabaseKey.from_fd(-1),
-        lambda: DatabaseKey.from_fd(1 << 70),
-        lambda: DatabaseKey.from_secret("../etc/passwd"),
-        lambda: DatabaseKey.from_secret(".."),
-    ]
-    for made in calls:
-        with pytest.raises(errors.InvalidInput):
-            made()
-    for length in (0, 1025):
-        with pytest.raises(errors.InvalidPassphrase) as caught:
-            DatabaseKey.passphrase(b"x" * length)
-        assert caught.value.value == length
-    with pytest.raises(TypeError):
-        DatabaseKey.callback("not callable")  # type: ignore[arg-type]
-
-
-def test_the_environment_is_named_as_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MDK_DB_KEY", "ab" * 32)
-    path = tmp_path / "account" / "mdk.db"
-    with Mdk.open(path, keys=Keys.generate(), key=DatabaseKey.from_env()) as account:
-        assert account.info.key_source == "env"
 
 
 def test_signed_event(alice: Mdk) -> None:
@@ -210,37 +142,6 @@ def test_signed_event(alice: Mdk) -> None:
         SignedEvent.from_json(17)  # type: ignore[arg-type]
     with pytest.raises(AttributeError):
         event.kind = 1  # type: ignore[misc]
-
-
-def secrets_of(keys: Keys) -> list[str]:
-    return [keys.reveal_nsec(), SECRET]
-
-
-def test_no_public_object_shows_a_secret(tmp_path: Path) -> None:
-    keys = Keys.parse(SECRET)
-    raw = bytes(range(100, 132))
-    key = DatabaseKey.raw(raw)
-    path = tmp_path / "secretplace" / "mdk.db"
-    shown: list[object] = [keys, key, DatabaseKey.from_file(path), Config(), keys.public_key]
-    with Mdk.open(path, keys=keys, key=key) as account, Mdk.in_memory() as peer:
-        event = peer.new_key_package(relays=RELAYS)
-        with account.create_group("Lunch", members=[event], relays=RELAYS) as pending:
-            shown += [pending, *pending.welcomes]
-            group = pending.confirm()
-            welcome = pending.welcomes[0]
-        shown += [group, *account.members(group.id), account, *account.interests(), event]
-        shown += [peer.process(welcome), *peer.invites(), *peer.key_packages()]
-        shown.append(peer.accept(peer.invites()[0].id))
-        sent = account.create_message(group.id, "hello")
-        shown += [sent, peer.process(sent.event), *peer.messages(group.id), *peer.events()]
-        shown += [account.events(), account.process_many([]), peer.check_key_package(event)]
-        shown += [peer.process(b"{"), account.leave, Clock(datetime.now(UTC))]
-    hidden = [*secrets_of(keys), raw.hex(), str(raw), "secretplace"]
-    assert len(shown) > 25
-    for value in shown:
-        for text in (repr(value), str(value), f"{value}"):
-            for secret in hidden:
-                assert secret not in text, type(value)
 
 
 def test_a_value_shows_ids_cut_short_and_nothing_that_was_said(
@@ -326,37 +227,6 @@ def test_a_hostile_time_is_clamped(alice: Mdk) -> None:
         assert not alice.check_key_package(event).usable
 
 
-def test_config_checks_itself() -> None:
-    assert Config() == Config(max_held_events=8_192)
-    for name, good, bad in (
-        ("max_held_events", 1, 0),
-        ("max_held_events", 65_536, 65_537),
-        ("max_event_bytes", 1_048_576, 1_048_577),
-        ("max_message_bytes", 1024, 1023),
-        ("cached_groups", 1, 0),
-    ):
-        Config(**{name: good})  # type: ignore[arg-type]
-        with pytest.raises(errors.InvalidInput) as caught:
-            Config(**{name: bad})  # type: ignore[arg-type]
-        assert (caught.value.field, caught.value.limit, caught.value.value) == (name, good, bad)
-    Config(key_package_lifetime=timedelta(days=84))
-    for lifetime in (timedelta(days=85), timedelta(0), timedelta(milliseconds=1500)):
-        with pytest.raises(errors.InvalidInput):
-            Config(key_package_lifetime=lifetime)
-    wrong: tuple[tuple[str, object], ...] = (
-        ("key_package_lifetime", 5),
-        ("self_update_every", 7.0),
-        ("max_held_events", "5"),
-        ("max_media_bytes", 1.5),
-        ("cached_groups", True),
-        ("allow_loopback", 1),
-        ("allow_plaintext", 1),
-    )
-    for name, value in wrong:
-        with pytest.raises(TypeError, match=name):
-            Config(**{name: value})  # type: ignore[arg-type]
-
-
 def test_help_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
     help(mdk.Mdk)
     text = capsys.readouterr().out
@@ -382,15 +252,104 @@ def test_help_is_readable(capsys: pytest.CaptureFixture[str]) -> None:
     assert undocumented == []
 
 
-def test_arguments_of_the_wrong_type_are_type_errors(alice: Mdk, pair: GroupId) -> None:
-    calls: list[Callable[[], object]] = [
-        lambda: alice.process(17),  # type: ignore[arg-type]
-        lambda: list(alice.process_many([17])),  # type: ignore[list-item]
-        lambda: alice.create_group("x", members=["y"], relays=RELAYS),  # type: ignore[list-item]
-        lambda: alice.create_group(None, relays=RELAYS),  # type: ignore[arg-type]
-        lambda: alice.update_group(pair, retention=5),  # type: ignore[arg-type]
-        lambda: alice.promote(pair, [5]),  # type: ignore[list-item]
-    ]
-    for call in calls:
-        with pytest.raises(TypeError):
-            call()
+KEYS = Keys.generate()
+posix = pytest.mark.skipif(os.name != "posix", reason="modes of files")
+
+
+def opened(path: Path, key: DatabaseKey) -> None:
+    Mdk.open(path, keys=KEYS, key=key).close()
+
+
+def test_the_labels_of_the_protocol_give_no_secret(alice: Mdk, pair: GroupId) -> None:
+    """Its keys of messages and files would be in the hands of whoever chooses the label."""
+    for context in (b"group-event", b"encrypted-media", b""):
+        with pytest.raises(errors.InvalidInput) as caught:
+            alice.export_secret(pair, "marmot", context, 32)
+        assert caught.value.field == "label"
+    assert len(alice.export_secret(pair, "marmot-bot", b"group-event", 32)) == 32
+
+
+@pytest.mark.parametrize("words", ["seven77", "éééééé7"])
+def test_a_short_passphrase_guards_no_new_key(tmp_path: Path, words: str) -> None:
+    path, short = tmp_path / "a" / "mdk.db", DatabaseKey.passphrase(words)
+    with pytest.raises(errors.InvalidPassphrase) as caught:
+        opened(path, short)
+    assert (caught.value.limit, caught.value.value) == (8, len(words))
+    assert not path.parent.exists() or not any(path.parent.iterdir())
+    file = DatabaseKey.from_file(tmp_path / "a" / "key")
+    with Mdk.open(path, keys=KEYS, key=file) as account:
+        with pytest.raises(errors.InvalidPassphrase):
+            account.rekey(short)
+        # Eight characters are enough.
+        account.rekey(DatabaseKey.passphrase("éight888"))
+    opened(path, DatabaseKey.passphrase("éight888"))
+
+
+def test_a_variable_is_removed_when_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def others_see(name: str) -> bool:
+        return subprocess.run(["printenv", name], capture_output=True, check=False).returncode == 0
+
+    monkeypatch.setenv("MDK_NSEC", KEYS.reveal_nsec())
+    monkeypatch.setenv("MDK_DB_KEY", "ab" * 32)
+    assert Keys.from_env().public_key == KEYS.public_key
+    DatabaseKey.from_env()
+    assert others_see("MDK_NSEC")
+    assert others_see("MDK_DB_KEY")
+    assert Keys.from_env(remove=True).public_key == KEYS.public_key
+    key = DatabaseKey.from_env(remove=True)
+    for name in ("MDK_NSEC", "MDK_DB_KEY"):
+        assert name not in os.environ
+        assert not others_see(name)
+    path = tmp_path / "a" / "mdk.db"
+    opened(path, key)
+    opened(path, key)
+    assert repr(key) == "<DatabaseKey env>"
+    # The record names the variable, as otherwise.
+    monkeypatch.setenv("MDK_DB_KEY", "ab" * 32)
+    opened(path, DatabaseKey.from_env())
+    with pytest.raises(errors.KeyMissing):
+        DatabaseKey.from_env("MDK_NOT_SET", remove=True)
+    monkeypatch.setenv("MDK_DB_KEY", "no key")
+    with pytest.raises(errors.KeyMalformed):
+        DatabaseKey.from_env(remove=True)
+    monkeypatch.setenv("MDK_NSEC", "no key")
+    with pytest.raises(errors.InvalidKey):
+        Keys.from_env(remove=True)
+    # What could not be read is left.
+    assert {"MDK_DB_KEY", "MDK_NSEC"} <= os.environ.keys()
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o775, 0o1777])
+def test_no_key_file_is_made_where_others_can_write(tmp_path: Path, mode: int) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(mode)
+    path, key = tmp_path / "a" / "mdk.db", DatabaseKey.from_file(shared / "key")
+    with pytest.raises(errors.DirectoryTooWide) as caught:
+        opened(path, key)
+    assert caught.value.mode == mode
+    assert not any(shared.iterdir())
+    assert not path.exists()
+    shared.chmod(0o755)
+    opened(path, key)
+
+
+@posix
+def test_a_key_file_where_others_can_write_is_read_and_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Containers mount what they mount; and what is put in the file's place has another owner, and is refused."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o700)
+    path, key = tmp_path / "a" / "mdk.db", DatabaseKey.from_file(shared / "key")
+    opened(path, key)
+    assert "others can write" not in caplog.text
+    shared.chmod(0o777)
+    opened(path, key)
+    said = [record for record in caplog.records if "others can write" in record.getMessage()]
+    assert said
+    assert all(record.levelno == logging.WARNING for record in said)
+    assert str(shared) not in caplog.text

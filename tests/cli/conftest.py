@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cli.kit import Home
+from tests.cli.kit import Home, served
+
+from mdk.testing import LocalRelay
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +31,10 @@ def relay_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def home(tmp_path: Path, relay_url: str) -> Home:
     """A user without a keyring."""
     return Home(tmp_path, relay_url)
+
+
+@pytest.fixture
+def local() -> Iterator[LocalRelay]:
+    """A relay of this test alone."""
+    with served(LocalRelay()) as relay:
+        yield relay

@@ -1,14 +1,15 @@
-"""`mdk` in processes of its own, against a relay in another process."""
+"""`mdk` as users of a shell call it, against a relay in another process."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from mdk.cli.app import run
+from mdk.testing import LocalRelay
 
 NOWHERE = "ws://127.0.0.1:9"  # the port of `discard`: nobody listens there
 
@@ -72,28 +74,44 @@ class Home:
         return [sys.executable, "-W", "error", "-m", "mdk", *map(str, arguments)]
 
     def mdk(self, *arguments: str | Path, text: str = "", **environment: str) -> Done:
-        """Run one command to its end."""
+        """Run one command to its end, in this process: most of its time would be the start of Python."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as here:
+            here.chdir(self.folder)
+            for name in [name for name in os.environ if name.startswith("MDK_")]:
+                here.delenv(name)
+            for name, value in {**self.own, **environment}.items():
+                here.setenv(name, value)
+            here.setattr(sys, "stdin", io.StringIO(text))
+            with redirect_stdout(out), redirect_stderr(err):
+                code = run([*map(str, arguments)])
+        return Done(int(code), out.getvalue(), err.getvalue())
+
+    def done(self, *arguments: str | Path, **options: str) -> Done:
+        """Run one command that is to end well."""
+        return self.fails(0, *arguments, **options)
+
+    def fails(self, code: int, *arguments: str | Path, **options: str) -> Done:
+        """Run one command that is to end with this code."""
+        done = self.mdk(*arguments, **options)
+        assert done.code == code, (arguments, done.out, done.err)
+        return done
+
+    def process(self, *arguments: str | Path, how: str = "", **options: Any) -> Done:
+        """Run one command to its end in a process of its own, in a shell that redirects its streams as `how` says."""
         done = subprocess.run(
-            self.command(*arguments),
-            capture_output=True,
+            ["/bin/sh", "-c", f'"$@" {how}', "sh", *self.command(*arguments)],
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, **options},
+            stderr=subprocess.PIPE,
             text=True,
-            input=text,
             timeout=120,
             cwd=self.folder,
-            env={**self.environment, **environment},
+            env=self.environment,
+            check=False,
         )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
-
-    def prepare(self, *arguments: str | Path) -> Done:
-        """Run one command in this process, for what has to be there: most of its time would be the start of Python."""
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as here, redirect_stdout(out), redirect_stderr(err):
-            here.chdir(self.folder)
-            for name, value in self.own.items():
-                here.setenv(name, value)
-            code = run([*map(str, arguments)])
-        return Done(int(code), out.getvalue(), err.getvalue())
+        for fault in ("Traceback", "Exception ignored"):
+            assert fault not in done.stderr, done.stderr
+        return Done(done.returncode, done.stdout or "", done.stderr)
 
     def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
         """Start a command that has no end of its own."""
@@ -112,11 +130,10 @@ class Home:
 
     def account(self, name: str, *options: str, relay: str | None = None) -> str:
         """Make an account; its npub."""
-        done = self.prepare(
+        done = self.done(
             *("init", "--json", "--account", name, "--key", self.key(name)),
             *("--relay", relay or self.relay, *options),
         )
-        assert done.code == 0, done.err
         assert (done.document["new"], done.document["account"]) == (True, name)
         npub = done.document["npub"]
         assert isinstance(npub, str)
@@ -125,12 +142,20 @@ class Home:
     def pair(self, group: str = "Lunch") -> tuple[str, str]:
         """Alice and Bob in one group; their npubs."""
         alice, bob = self.account("alice"), self.account("bob")
-        done = self.prepare("invite", "-a", "alice", "--new", group, bob, "--json")
-        assert done.code == 0, done.err
-        done = self.prepare("accept", "-a", "bob", "--all", "--json")
-        assert done.code == 0, done.err
+        self.done("invite", "-a", "alice", "--new", group, bob, "--json")
+        done = self.done("accept", "-a", "bob", "--all", "--json")
         assert [one["name"] for one in done.document["joined"]] == [group]
         return alice, bob
+
+
+@contextmanager
+def served(relay: LocalRelay) -> Iterator[LocalRelay]:
+    """A relay whose faults a test switches on. It needs no event loop to run."""
+    asyncio.run(relay.__aenter__())
+    try:
+        yield relay
+    finally:
+        asyncio.run(relay.__aexit__(None, None, None))
 
 
 def texts(lines: list[Mapping[str, Any]] | list[dict[str, Any]]) -> list[str]:

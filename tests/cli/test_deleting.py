@@ -9,22 +9,20 @@ from tests.cli.test_roles import at_a_terminal
 def left(home: Home) -> str:
     """Bob has left Lunch, and alice's app is about to know it; the group's id."""
     home.pair()
-    assert home.prepare("send", "-a", "alice", "Lunch", "soup").code == 0
+    home.done("send", "-a", "alice", "Lunch", "soup")
     # It keeps a cursor for the group.
-    done = home.prepare(
+    done = home.done(
         *("listen", "-a", "bob", "--json", "--from-start", "--group", "Lunch"),
         *("--count", "1", "--for", "30"),
     )
-    assert done.code == 0, done.err
-    done = home.prepare("leave", "-a", "bob", "Lunch", "--yes", "--json")
-    assert done.code == 0, done.err
+    done = home.done("leave", "-a", "bob", "Lunch", "--yes", "--json")
     group = done.document["group"]
     assert isinstance(group, str)
     return group
 
 
 def answered(home: Home) -> None:
-    assert home.prepare("groups", "-a", "alice", "--sync").code == 0
+    home.done("groups", "-a", "alice", "--sync")
 
 
 def test_a_group_that_was_left_is_deleted_and_not_before(home: Home) -> None:
@@ -33,8 +31,7 @@ def test_a_group_that_was_left_is_deleted_and_not_before(home: Home) -> None:
     assert (done.code, done.document["error"]["code"]) == (79, "not_allowed")
     assert "not completed your leave" in done.document["error"]["message"]
     answered(home)
-    done = home.mdk("delete", "-a", "bob", "Lunch", "--sync", "--yes", "--json")
-    assert done.code == 0, done.err
+    done = home.done("delete", "-a", "bob", "Lunch", "--sync", "--yes", "--json")
     assert done.document == {"command": "delete", "exit_code": 0, "group": group}
     done = home.mdk("groups", "-a", "bob", "--all", "--json")
     assert done.document["groups"] == []
@@ -51,10 +48,9 @@ def test_a_group_that_was_left_is_deleted_and_not_before(home: Home) -> None:
 def test_it_asks_and_has_to_be_told_without_a_terminal(home: Home) -> None:
     left(home)
     answered(home)
-    assert home.mdk("groups", "-a", "bob", "--sync").code == 0
+    home.done("groups", "-a", "bob", "--sync")
     for more in ((), ("--json",)):
-        done = home.mdk("delete", "-a", "bob", "Lunch", *more)
-        assert done.code == 64
+        done = home.fails(64, "delete", "-a", "bob", "Lunch", *more)
         assert "--yes" in done.out + done.err
     done = at_a_terminal(home, "delete", "-a", "bob", "Lunch", press=b"n\n")
     assert (done.code, "Delete 'Lunch'" in done.err) == (130, True)
@@ -68,11 +64,10 @@ def test_a_group_of_the_same_name_that_goes_on_is_left_alone(home: Home) -> None
     left(home)
     answered(home)
     npub = home.mdk("whoami", "-a", "bob", "--json").document["npub"]
-    assert home.mdk("invite", "-a", "alice", "--new", "Lunch", npub).code == 0
-    done = home.mdk("accept", "-a", "bob", "--all", "--json")
-    assert done.code == 0, done.err
+    home.done("invite", "-a", "alice", "--new", "Lunch", npub)
+    done = home.done("accept", "-a", "bob", "--all", "--json")
     (fresh,) = done.document["joined"]
-    assert home.mdk("delete", "-a", "bob", "Lunch", "--yes").code == 0
+    home.done("delete", "-a", "bob", "Lunch", "--yes")
     done = home.mdk("groups", "-a", "bob", "--all", "--json")
     assert [(one["id"], one["state"]) for one in done.document["groups"]] == [
         (fresh["id"], "active")

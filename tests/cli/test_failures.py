@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import re
-import socket
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.cli.kit import NOWHERE, Home, texts
 
 from mdk import Config, DatabaseKey, Keys, Mdk, errors
 from mdk.cli import exit_codes
+from mdk.testing import LocalRelay
 
 
 @pytest.mark.parametrize(
@@ -40,74 +40,62 @@ def test_exit_codes_of_errors(error: errors.MdkError, code: int) -> None:
 
 
 def test_an_account_that_is_not_there(home: Home) -> None:
-    for command in (["whoami"], ["groups"], ["send", "Lunch", "x"], ["listen"], ["export"]):
-        done = home.mdk(*command, "--json")
-        assert done.code == 66, command
+    for command in (
+        ["whoami"],
+        ["groups"],
+        ["send", "Lunch", "x"],
+        ["listen"],
+        ["history", "Lunch"],
+        ["export"],
+    ):
+        done = home.fails(66, *command, "--json")
         assert "mdk init" in done.document["error"]["hint"]
         assert "mdk init" in done.err
+        # (among documents of one line an error is one, too)
+        one_line = command[0] in {"listen", "history", "export"}
+        assert (len(done.out.splitlines()) == 1) is one_line
     assert not (home.folder / "data").exists()
 
 
 def test_the_network_is_away(home: Home) -> None:
     """An account can be made and looked at; what needs a relay says so."""
-    done = home.mdk(
-        "init", "-a", "lonely", "--key", home.key("lonely"), "--relay", NOWHERE, "--timeout", "0.5"
-    )
-    assert done.code == 68
+    brief = ("-a", "lonely", "--timeout", "0.5")
+    done = home.fails(68, "init", *brief, "--key", home.key("lonely"), "--relay", NOWHERE)
     assert "made" in done.out
+    assert "No relay of yours was reached" in done.out
     # Which relay, why, and what can be done.
     assert re.search(rf"relay +{NOWHERE}/?  backing-off: \w", done.out), done.out
     assert "mdk init --account lonely --relay URL" in done.out
-    done = home.mdk("whoami", "-a", "lonely", "--check", "--timeout", "0.5", "--json")
+    done = home.mdk("whoami", "--check", "--json", *brief)
     assert (done.code, done.document["exit_code"]) == (68, 68)
     assert done.document["relays"] == [NOWHERE]
     assert done.document["status"][0]["state"] != "connected"
-    done = home.mdk("groups", "-a", "lonely", "--sync", "--timeout", "0.5")
-    assert (done.code, done.out) == (68, "")
-    assert "relay" in done.err
-    assert home.mdk("groups", "-a", "lonely").code == 0
+    somebody = Keys.generate().public_key.npub
+    for command in (
+        ["invite", "--new", "Lunch", somebody],
+        ["accept"],
+        ["groups", "--sync"],
+        ["export", "--sync"],
+    ):
+        done = home.mdk(*command, *brief)
+        assert (done.code, done.out) == (68, ""), command
+        assert "mdk whoami --check" in done.err, command
+    home.done("groups", "-a", "lonely")
 
 
-def test_what_no_relay_took_goes_out_later(home: Home, tmp_path: Path) -> None:
-    with socket.socket() as held:
-        # Held while the relay is away, or somebody else may get it. (on Linux two can bind what nobody listens on)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        port = str(held.getsockname()[1])
-        relay = home.start("relay", "--port", port, "--json")
-        assert relay.stdout is not None
-        url = json.loads(relay.stdout.readline())["url"]
-        own = Home(tmp_path, url)
-        own.pair()
-        relay.terminate()
-        relay.communicate()
-        done = own.mdk(
-            "send", "-a", "alice", "Lunch", "into the void", "--timeout", "0.5", "--json"
-        )
-        assert (done.code, done.document["delivery"]) == (68, "queued")
-        shown = own.mdk("history", "-a", "alice", "Lunch").out
-        assert "into the void  [queued]" in shown
-        again = home.start("relay", "--port", port, "--json")
-        assert again.stdout is not None
-        assert again.stdout.readline()
-        assert own.mdk("groups", "-a", "alice", "--sync").code == 0
-        done = own.mdk("history", "-a", "bob", "Lunch", "--sync", "--json")
-        assert texts(done.lines) == ["into the void"]
-        again.terminate()
-        again.communicate(timeout=20)
-        assert again.returncode == 0
-
-
-def test_nobody_is_invited_who_cannot_be(home: Home) -> None:
-    home.account("alice")
-    stranger = Keys.generate().public_key.npub
-    done = home.mdk("invite", "-a", "alice", "--new", "Lunch", stranger, "--json")
-    assert (done.code, done.document["error"]["code"]) == (67, "key_package_not_found")
-    assert stranger in done.err
-    assert home.mdk("groups", "-a", "alice").out == "no groups yet\n"
-    done = home.mdk("invite", "-a", "alice", "--new", "Lunch", "npub1nonsense")
-    assert done.code == 64
-    assert "nonsense" not in done.err
+def test_what_no_relay_took_goes_out_later(tmp_path: Path, local: LocalRelay) -> None:
+    own = Home(tmp_path, local.url)
+    own.pair()
+    asyncio.run(local.pause())
+    send = ("send", "-a", "alice", "Lunch", "into the void")
+    done = own.mdk(*send, "--timeout", "0.5", "--json")
+    assert (done.code, done.document["delivery"]) == (68, "queued")
+    shown = own.mdk("history", "-a", "alice", "Lunch").out
+    assert "into the void  [queued]" in shown
+    asyncio.run(local.resume())
+    own.done("groups", "-a", "alice", "--sync")
+    done = own.mdk("history", "-a", "bob", "Lunch", "--sync", "--json")
+    assert texts(done.lines) == ["into the void"]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +127,7 @@ def test_nobody_is_invited_who_cannot_be(home: Home) -> None:
     ids=" ".join,
 )
 def test_wrong_usage(arguments: list[str], home: Home) -> None:
-    done = home.mdk(*arguments)
-    assert done.code == 64, done.err
+    done = home.fails(64, *arguments)
     assert done.out == ""
     assert "mdk" in done.err
     assert not (home.folder / "data").exists()
@@ -152,41 +139,39 @@ def test_an_account_that_is_open(home: Home) -> None:
     key = DatabaseKey.from_file(home.folder / "alice.key")
     with Mdk._open_account(path, keys=None, key=key, config=Config(), clock=None):
         for command in (["groups"], ["send", "Lunch", "x"], ["listen"], ["whoami"]):
-            done = home.mdk(*command, "-a", "alice")
-            assert done.code == 75, command
-            assert str(os.getpid()) in done.err
+            assert home.mdk(*command, "-a", "alice").code == 75, command
+        done = home.process("groups", "-a", "alice")
+        assert done.code == 75
+        assert str(os.getpid()) in done.err
 
 
 def test_an_identity_from_outside(home: Home) -> None:
     keys = Keys.generate()
+    nsec, npub = keys.reveal_nsec(), keys.public_key.npub
     secret = home.folder / "nsec"
-    secret.write_text(keys.reveal_nsec())
+    secret.write_text(nsec)
     secret.chmod(0o644)
-    done = home.mdk(
-        *("init", "--key", home.key("x"), "--relay", home.relay, "--identity-file", secret)
-    )
-    assert done.code in {64, 77}, "others may read it"
+    init = ("init", "--key", home.key("x"), "--relay", home.relay, "--identity-file", secret)
+    done = home.fails(77, *init)
+    # (it is no key of a database)
+    assert "rekey" not in done.err
+    assert "chmod 600" in done.err
+    assert "another identity" in done.err
     secret.chmod(0o600)
-    done = home.mdk(
-        *("init", "--key", home.key("x"), "--relay", home.relay, "--identity-file", secret)
-    )
-    assert done.code == 0, done.err
-    assert home.mdk("whoami", "--npub").out.strip() == keys.public_key.npub
-    nsec = keys.reveal_nsec()
-    by_env = home.mdk(
+    done = home.done(*init)
+    by_env = home.done(
         *("init", "-a", "env", "--key", home.key("e"), "--relay", home.relay, "--offline"),
         *("--identity-env", "PLANTED"),
         PLANTED=nsec,
     )
-    assert by_env.code == 0, by_env.err
-    assert home.mdk("whoami", "-a", "env", "--npub").out.strip() == keys.public_key.npub
+    for options in ((), ("-a", "env")):
+        assert home.mdk("whoami", "--npub", *options).out.strip() == npub
     assert nsec not in done.out + done.err + by_env.out + by_env.err
 
 
 def test_the_port_is_taken(home: Home) -> None:
     port = home.relay.rpartition(":")[2]
-    done = home.mdk("relay", "--port", port)
-    assert done.code == 75
+    done = home.fails(75, "relay", "--port", port)
     assert done.err.startswith("mdk: ")
 
 

@@ -34,11 +34,10 @@ def blobs() -> Iterator[LocalBlossom]:
 def test_a_file_from_one_shell_to_the_other(home: Home, blobs: LocalBlossom) -> None:
     home.pair()
     (home.folder / "letter.txt").write_bytes(LETTER)
-    done = home.mdk(
+    done = home.done(
         *("send", "-a", "alice", "Lunch", "--file", "letter.txt", "--caption", "For you."),
         *("--server", blobs.url, "--json"),
     )
-    assert done.code == 0, done.err
     message = done.document["message"]
     assert (message["text"], message["attachments"][0]["filename"]) == ("For you.", "letter.txt")
     shown = home.mdk("history", "-a", "bob", "Lunch", "--sync", "--ids").out
@@ -51,10 +50,9 @@ def test_a_file_from_one_shell_to_the_other(home: Home, blobs: LocalBlossom) -> 
     assert not (home.folder / "in").exists()
     # Who has named it once has named it.
     (home.folder / "answer.txt").write_bytes(b"Dear Alice")
-    done = home.mdk(
+    done = home.done(
         "send", "-a", "bob", "Lunch", "--file", "answer.txt", "--server", blobs.url, "--json"
     )
-    assert done.code == 0, done.err
     done = home.mdk("download", "-a", "bob", message["id"][:10], "--to", "in/box")
     assert (done.code, done.err) == (0, "")
     assert done.out == "in/box/letter.txt  1.0 kB\n"
@@ -72,7 +70,7 @@ def test_a_file_from_one_shell_to_the_other(home: Home, blobs: LocalBlossom) -> 
     place.write_bytes(b"mine")
     assert home.mdk(*download, "--json").document["error"]["code"] == "destination_exists"
     assert place.read_bytes() == b"mine"
-    assert home.mdk(*download, "--overwrite").code == 0
+    home.done(*download, "--overwrite")
     assert place.read_bytes() == LETTER
 
 
@@ -86,13 +84,11 @@ def test_what_cannot_be_sent_says_so(home: Home, blobs: LocalBlossom) -> None:
     home.pair()
     (home.folder / "letter.txt").write_bytes(LETTER)
     base = ("send", "-a", "alice", "Lunch", "--file")
-    done = home.mdk(*base, "letter.txt", "--server", "ftp://x")
-    assert done.code == 64
+    done = home.fails(64, *base, "letter.txt", "--server", "ftp://x")
     assert "invalid server URL" in done.err
     assert home.mdk(*base, "nothing", "--server", blobs.url).code == 66
     blobs.faults(BlobFaults(refuse="the disk is full"))
-    done = home.mdk(*base, "letter.txt")
-    assert done.code == 68
+    done = home.fails(68, *base, "letter.txt")
     assert f"{blobs.url}: HTTP 403: the disk is full" in done.err
     assert home.mdk("history", "-a", "alice", "Lunch").out == ""
     assert home.mdk("download", "-a", "alice", "ffffffff").code == 66

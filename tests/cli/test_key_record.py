@@ -14,24 +14,19 @@ from tests.cli.kit import Home
 @pytest.fixture
 def database(home: Home) -> Path:
     """A database whose key is in a file that is nowhere else named."""
-    home.prepare(
-        "init", "-a", "a/mdk.db", "--offline", "--key", "file:x.key", "--relay", home.relay
-    )
+    home.mdk("init", "-a", "a/mdk.db", "--offline", "--key", "file:x.key", "--relay", home.relay)
     return home.folder / "a" / "mdk.db"
 
 
 def test_without_a_key_the_recorded_one_is_used(home: Home, database: Path) -> None:
     for command in ("verify", "doctor", "rekey"):
-        done = home.mdk(command, database)
-        assert done.code == 0, (command, done.out, done.err)
+        home.done(command, database)
     assert "the key that was given opens the database" in home.mdk("doctor", database).out
     home.mdk("rekey", database, "--to", "file:y.key")
-    assert home.mdk("verify", database).code == 0
-    assert home.mdk("groups", "-a", database).code == 0
-    done = home.mdk("salvage", database, "b/mdk.db", "--to-key", "file:b.key")
-    assert done.code == 0, done.err
-    done = home.mdk("verify", "b/mdk.db")
-    assert done.code == 0, done.err
+    home.done("verify", database)
+    home.done("groups", "-a", database)
+    home.done("salvage", database, "b/mdk.db", "--to-key", "file:b.key")
+    home.done("verify", "b/mdk.db")
 
 
 def test_a_moved_account_opens_or_says_where_its_key_was(home: Home, database: Path) -> None:
@@ -39,43 +34,29 @@ def test_a_moved_account_opens_or_says_where_its_key_was(home: Home, database: P
     home.mdk("rekey", database, "--to", f"file:{home.folder / 'a' / 'own.key'}")
     (home.folder / "a").rename(home.folder / "b")
     moved = home.folder / "b" / "mdk.db"
-    assert home.mdk("verify", moved).code == 0
-    assert home.mdk("rekey", moved, "--to", "file:x.key").code == 0
+    home.done("verify", moved)
+    home.done("rekey", moved, "--to", "file:x.key")
     (home.folder / "x.key").rename(home.folder / "y.key")
-    done = home.mdk("verify", moved)
-    assert done.code == 78
+    done = home.fails(78, "verify", moved)
     assert str(home.folder / "x.key") in done.err
     assert "--key file:PATH" in done.err
-    assert home.mdk("groups", "-a", moved, "--key", "file:y.key").code == 0
-    assert home.mdk("verify", moved).code == 0
+    home.done("groups", "-a", moved, "--key", "file:y.key")
+    home.done("verify", moved)
 
 
 def test_a_copy_keeps_its_hands_off_the_key_of_the_original(home: Home, database: Path) -> None:
     shutil.copytree(home.folder / "a", home.folder / "c")
-    done = home.mdk("rekey", home.folder / "c" / "mdk.db")
-    assert done.code == 0, done.err
+    done = home.done("rekey", home.folder / "c" / "mdk.db")
     assert "another one may need it" in done.out
     for each in (database, home.folder / "c" / "mdk.db"):
-        assert home.mdk("verify", each).code == 0
+        home.done("verify", each)
 
 
 def test_a_backup_without_a_key(home: Home, database: Path) -> None:
-    secret = home.folder / "phrase"
-    secret.write_text("correct horse")
-    arguments = [str(part) for part in home.command("backup", database, "copy")]
-    line = " ".join(arguments) + " --backup-passphrase-fd 3 3<phrase"
-    import subprocess  # noqa: PLC0415
-
-    done = subprocess.run(
-        ["bash", "-c", line],
-        capture_output=True,
-        text=True,
-        env=home.environment,
-        cwd=home.folder,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    (home.folder / "phrase").write_text("correct horse")
+    arguments = ("backup", database, "copy", "--backup-passphrase-fd", "3")
+    done = home.process(*arguments, how="3<phrase")
+    assert done.code == 0, done.err
     assert (home.folder / "copy").exists()
 
 

@@ -23,8 +23,7 @@ def listen(home: Home, *options: str, count: int) -> list[str]:
 
 
 def say(home: Home, text: str, group: str = "Lunch") -> None:
-    done = home.prepare("send", "-a", "alice", group, text)
-    assert done.code == 0, done.err
+    home.done("send", "-a", "alice", group, text)
 
 
 def test_it_goes_on_where_it_ended_also_behind_what_other_commands_fetched(home: Home) -> None:
@@ -32,7 +31,7 @@ def test_it_goes_on_where_it_ended_also_behind_what_other_commands_fetched(home:
     say(home, "one")
     assert listen(home, count=1) == ["one"]
     say(home, "two")
-    assert home.mdk("groups", "-a", "bob", "--sync").code == 0
+    home.done("groups", "-a", "bob", "--sync")
     assert "two" in home.mdk("history", "-a", "bob", "Lunch").out
     say(home, "three")
     assert listen(home, count=2) == ["two", "three"]
@@ -54,15 +53,15 @@ def test_what_is_no_chat_is_shown_and_not_counted(home: Home) -> None:
             await alice._session.change(lambda mdk: mdk.create_message(group.id, begin, kind=1200))
 
     asyncio.run(begin_a_stream())
-    assert home.prepare("groups", "-a", "bob", "--sync").code == 0
+    home.done("groups", "-a", "bob", "--sync")
     say(home, "the answer")
     assert listen(home, "--from-start", count=1) == ["a stream begins", "the answer"]
 
 
 def test_a_group_has_a_place_of_its_own(home: Home) -> None:
     _, bob = home.pair()
-    assert home.mdk("invite", "-a", "alice", "--new", "Dinner", bob).code == 0
-    assert home.mdk("accept", "-a", "bob", "--all").code == 0
+    home.done("invite", "-a", "alice", "--new", "Dinner", bob)
+    home.done("accept", "-a", "bob", "--all")
     say(home, "soup")
     say(home, "wine", "Dinner")
     assert listen(home, count=2) in (["soup", "wine"], ["wine", "soup"])
@@ -74,8 +73,7 @@ def test_a_group_has_a_place_of_its_own(home: Home) -> None:
 
 def unread(home: Home) -> int:
     """What `mdk groups` says that Bob has not read."""
-    done = home.mdk("groups", "-a", "bob", "--sync", "--json")
-    assert done.code == 0, done.err
+    done = home.done("groups", "-a", "bob", "--sync", "--json")
     (group,) = done.document["groups"]
     return int(group["unread_count"])
 
@@ -106,8 +104,7 @@ def test_what_was_shown_is_read(home: Home) -> None:
 @pytest.fixture
 def lonely(home: Home) -> Home:
     """An account whose relay is away."""
-    done = home.mdk("init", "--offline", "--key", home.key("lonely"), "--relay", NOWHERE)
-    assert done.code == 0, done.err
+    home.done("init", "--offline", "--key", home.key("lonely"), "--relay", NOWHERE)
     return home
 
 
@@ -123,8 +120,7 @@ def test_groups_says_which_one_relay_carries_alone(lonely: Home) -> None:
         await client.close()
 
     asyncio.run(found())
-    done = lonely.mdk("groups")
-    assert done.code == 0, done.err
+    done = lonely.done("groups")
     (said,) = [line for line in done.out.splitlines() if "one relay alone carries it" in line]
     assert "(wss://one.example)" in said
     assert NOWHERE in said
@@ -138,8 +134,7 @@ def test_when_no_relay_was_reached_it_says_so(lonely: Home) -> None:
         # Each relay is named, with what it is at.
         assert said.startswith(f"mdk: no relay was reached within 0.2 s: {NOWHERE} (")
         assert "). Look at your network" in said
-    done = lonely.mdk("listen", "--for", "0.2", "--json")
-    assert done.code == 68
+    done = lonely.fails(68, "listen", "--for", "0.2", "--json")
     (line,) = done.lines
     assert (line["error"]["code"], line["exit_code"]) == ("not_connected", 68)
 
@@ -151,15 +146,13 @@ def test_when_no_relay_was_reached_it_says_so(lonely: Home) -> None:
 def test_a_cursor_that_is_none_of_this_account(lonely: Home, written: str, said: str) -> None:
     file = lonely.folder / "cursor"
     file.write_text(f"{written}\n")
-    done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", "cursor", "--json")
-    assert done.code == 64, done.err
+    done = lonely.fails(64, "listen", "--for", "0.1", "--cursor-file", "cursor", "--json")
     assert said in json.loads(done.out)["error"]["message"]
     assert "Remove the file to begin anew: cursor" in done.err
     assert "smaller" not in done.err
     # It was not replaced: it may be another account's.
     assert file.read_text() == f"{written}\n"
-    done = lonely.mdk("listen", "--for", "0.1", "--after", written)
-    assert done.code == 64
+    done = lonely.fails(64, "listen", "--for", "0.1", "--after", written)
     assert said in done.err
     assert "smaller" not in done.err
 
@@ -168,16 +161,14 @@ def test_a_cursor_file_that_is_no_file_is_not_waited_for(lonely: Home) -> None:
     os.mkfifo(lonely.folder / "cursor")
     (lonely.folder / "folder").mkdir()
     for place in ("cursor", "folder"):
-        done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", place, "--json")
-        assert done.code == 77, done.err
+        done = lonely.fails(77, "listen", "--for", "0.1", "--cursor-file", place, "--json")
         assert json.loads(done.out)["error"]["code"] == "not_a_regular_file"
         assert "the cursor file is not a regular file" in done.err
 
 
 def test_a_cursor_file_that_cannot_be_written_is_named_as_it_was_given(lonely: Home) -> None:
     place = lonely.folder / "nowhere" / "c"
-    done = lonely.mdk("listen", "--for", "0.1", "--cursor-file", place)
-    assert done.code == 66
+    done = lonely.fails(66, "listen", "--for", "0.1", "--cursor-file", place)
     assert str(place) in done.err
     assert not Path(f"{place}.part").exists()
     assert ".part" not in done.err

@@ -9,102 +9,76 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.kit import Done, Home
+from tests.cli.kit import Home
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX closes them")
 
 
-def closed(home: Home, how: str, *arguments: str) -> Done:
-    """Run a command in a shell that closes one of its streams."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", f'"$@" {how}', "sh", *home.command(*arguments)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=60,
-        cwd=home.folder,
-        env=home.environment,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert "Exception ignored" not in done.stderr, done.stderr
-    return Done(done.returncode, done.stdout, done.stderr)
-
-
 def test_nothing_comes_from_a_closed_stdin(home: Home) -> None:
     home.pair()
-    done = closed(home, "<&-", "send", "-a", "alice", "Lunch")
-    assert (done.code, done.out) == (64, "")
-    assert "there is no text to send" in done.err
-    done = closed(home, "<&-", "leave", "-a", "alice", "Lunch")
-    assert (done.code, done.out) == (64, "")
-    assert "--yes" in done.err
+    for command, said in (("send", "there is no text to send"), ("leave", "--yes")):
+        done = home.process(command, "-a", "alice", "Lunch", how="<&-")
+        assert (done.code, done.out) == (64, "")
+        assert said in done.err
 
 
 def test_what_a_closed_stdout_did_not_show_is_shown_the_next_time(home: Home) -> None:
     home.pair()
     # What needs no stdin goes on without one.
-    assert closed(home, "<&-", "send", "-a", "alice", "Lunch", "hello").code == 0
-    done = closed(home, ">&-", "listen", "-a", "bob", "--count", "1")
+    assert home.process("send", "-a", "alice", "Lunch", "hello", how="<&-").code == 0
+    done = home.process("listen", "-a", "bob", "--count", "1", how=">&-")
     assert done.code == 74
     assert done.err.startswith("mdk: "), done.err
-    done = home.mdk("listen", "-a", "bob", "--count", "1", "--json")
-    assert done.code == 0, done.err
+    done = home.done("listen", "-a", "bob", "--count", "1", "--json")
     assert "hello" in done.out
 
 
-def test_writing_to_a_closed_stdout_fails_as_on_a_full_disk(home: Home) -> None:
-    home.account("alice")
-    for command in ("groups -a alice", "whoami -a alice --json", "--help"):
-        for how in (">&-", "> /dev/full"):
-            done = closed(home, how, *command.split())
-            assert done.code == 74, (command, how)
-            assert done.err.startswith("mdk: "), (command, how)
+@pytest.mark.parametrize(
+    ("command", "how", "code", "said"),
+    [
+        # Writing fails as on a full disk.
+        ("groups -a alice", ">&-", 74, "mdk: "),
+        ("whoami -a alice --json", "> /dev/full", 74, "mdk: "),
+        ("--help", ">&-", 74, "mdk: "),
+        ("--help", "> /dev/full", 74, "mdk: "),
+        # An error that stdout does not take is told on stderr.
+        ("whoami --json", ">&-", 66, "mdk init"),
+        ("whoami --json", "> /dev/full", 66, "mdk init"),
+        # Nobody reads errors that go nowhere.
+        ("groups", "2>&-", 66, ""),
+        ("groups", "<&- >&- 2>&-", 66, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full(
+    home: Home, command: str, how: str, code: int, said: str
+) -> None:
+    if "alice" in command:
+        home.account("alice", "--offline")
+    done = home.process(*command.split(), how=how)
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+    assert bool(done.err) is ("2>&-" not in how)
 
 
 def test_a_pipe_that_nobody_reads_takes_nothing(home: Home) -> None:
     home.pair()
-    home.prepare("send", "-a", "alice", "Lunch", "hello")
+    home.done("send", "-a", "alice", "Lunch", "hello")
     database = str(home.folder / "data" / "mdk" / "alice" / "mdk.db")
     for arguments in (
         ("verify", database),
         ("doctor", "--json", database),
         ("groups", "-a", "alice"),
-        ("whoami", "-a", "alice", "--json"),
         ("history", "-a", "alice", "Lunch", "--json"),
-        ("--help",),
         ("send", "--help"),
         ("--version",),
     ):
         reading, writing = os.pipe()
         os.close(reading)
         try:
-            done = subprocess.run(
-                home.command(*arguments),
-                stdin=subprocess.DEVNULL,
-                stdout=writing,
-                stderr=subprocess.PIPE,
-                text=True,
-                timeout=60,
-                cwd=home.folder,
-                env=home.environment,
-            )
+            done = home.process(*arguments, stdout=writing)
         finally:
             os.close(writing)
-        assert (done.returncode, done.stderr) == (74, ""), arguments
-
-
-def test_an_error_that_stdout_does_not_take_is_told_on_stderr(home: Home) -> None:
-    for how in (">&-", "> /dev/full"):
-        done = closed(home, how, "whoami", "--json")
-        assert done.code == 66, how
-        assert "mdk init" in done.err, how
-
-
-def test_nobody_reads_errors_that_go_nowhere(home: Home) -> None:
-    done = closed(home, "2>&-", "groups")
-    assert (done.code, done.out, done.err) == (66, "", "")
-    done = closed(home, "<&- >&- 2>&-", "groups")
-    assert (done.code, done.out, done.err) == (66, "", "")
+        assert (done.code, done.err) == (74, ""), arguments
 
 
 # Imported by Python before anything of ours: it presses Ctrl-C when a certain module is about to be imported.
@@ -121,9 +95,16 @@ sys.meta_path.insert(0, Press())
 """
 
 
-@pytest.mark.parametrize("at", ["mdk.errors", "mdk._mdk", "mdk.cli", "click", "mdk.cli.listen"])
-@pytest.mark.parametrize("as_json", [False, True])
-@pytest.mark.parametrize("script", [False, True])
+@pytest.mark.parametrize(
+    ("at", "as_json", "script"),
+    [
+        ("mdk.errors", False, False),
+        ("mdk._mdk", True, False),
+        ("mdk.cli", False, True),
+        ("click", True, True),
+        ("mdk.cli.listen", False, False),
+    ],
+)
 def test_ctrl_c_while_it_starts(
     home: Home, tmp_path: Path, at: str, as_json: bool, script: bool
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -10,35 +11,20 @@ from pathlib import Path
 
 import pytest
 from tests.cli.kit import NOWHERE, Home
+from tests.cli.patience import make_patient
 
+from mdk.testing import LocalRelay
+
+ROOT = str(Path(__file__).parent.parent.parent)
 TIMEOUT = 0.5
 PATIENCE = 120.0
-# In a program that begins with this, --timeout is an hour where it is not given, and so are the times that closing and
-# requests get. What ends all the same was ended by what the test is about, however slow the machine is.
-PATIENT = """
-from mdk.cli.app import app
-from mdk.client.opening import Settings
-
-for command in app.commands.values():
-    for option in command.params:
-        if "--timeout" in option.opts:
-            option.default = 3600.0
-made = Settings.__init__
+# How a process begins in which nothing but Ctrl-C ends a command.
+BEGIN = f"import sys\nsys.path.append({ROOT!r})\nfrom tests.cli.patience import make_patient\nmake_patient()\n"
 
 
-def patient(self, *arguments, **named):
-    made(self, *arguments, **named)
-    self.drain = self.ask = self.timing["request_timeout"] = 3600.0
-
-
-Settings.__init__ = patient
-"""
-
-
-def make_patient(home: Home) -> None:
-    """Begin every program of this home with it."""
-    (home.folder / "sitecustomize.py").write_text(PATIENT)
-    home.more["PYTHONPATH"] = str(home.folder)
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_patient(monkeypatch.setattr)
 
 
 @pytest.fixture
@@ -53,15 +39,12 @@ def url_of(server: socket.socket) -> str:
     return f"ws://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_no_command_outlasts_its_timeout(home: Home, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("patient")
+def test_no_command_outlasts_its_timeout(tmp_path: Path, local: LocalRelay) -> None:
     """The relay has died, and something waits to be published."""
-    relay = home.start("relay", "--json")
-    assert relay.stdout is not None
-    own = Home(tmp_path, json.loads(relay.stdout.readline())["url"])
+    own = Home(tmp_path, local.url)
     _, bob = own.pair()
-    relay.terminate()
-    relay.communicate()
-    make_patient(own)
+    asyncio.run(local.pause())
     for command in (
         ["send", "Lunch", "into the void"],
         ["groups", "--sync"],
@@ -74,17 +57,16 @@ def test_no_command_outlasts_its_timeout(home: Home, tmp_path: Path) -> None:
         ["init", "--name", "Alice"],
         ["listen", "--for", "0.1"],
     ):
-        done = own.mdk(*command, "-a", "alice", "--timeout", str(TIMEOUT))
-        assert done.code == 68, (command, done.err)
+        own.fails(68, *command, "-a", "alice", "--timeout", str(TIMEOUT))
     assert "into the void  [queued]" in own.mdk("history", "-a", "alice", "Lunch").out
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("relays", ["refused", "silent", "both"])
 def test_making_an_account_without_a_relay_keeps_to_the_timeout(
     home: Home, silent: socket.socket, relays: str
 ) -> None:
     urls = {"refused": [NOWHERE], "silent": [url_of(silent)], "both": [NOWHERE, url_of(silent)]}
-    make_patient(home)
     options = [word for url in urls[relays] for word in ("--relay", url)]
     done = home.mdk("init", "--key", home.key("x"), *options, "--timeout", str(TIMEOUT))
     assert (done.code, "made" in done.out) == (68, True), done.err
@@ -93,7 +75,8 @@ def test_making_an_account_without_a_relay_keeps_to_the_timeout(
 def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
     home: Home, silent: socket.socket
 ) -> None:
-    make_patient(home)
+    (home.folder / "sitecustomize.py").write_text(BEGIN)
+    home.more["PYTHONPATH"] = str(home.folder)
     name = err = ""
     for name in ("alice", "bob", "carol"):
         process = home.start(
@@ -110,11 +93,10 @@ def test_control_c_in_init_ends_at_once_and_leaves_a_whole_account(
         if "the account is made" in err:
             break
     assert "the account is made" in err
-    del home.more["PYTHONPATH"]
     # What is there is an account like any other.
     document = home.mdk("whoami", "-a", name, "--json").document
     assert document["relays"] == [url_of(silent)]
-    assert home.mdk("verify", document["database"]).code == 0
+    home.done("verify", document["database"])
     done = home.mdk("init", "-a", name, "--relay", home.relay)
     assert (done.code, done.out.split()[0]) == (0, "opened"), done.err
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.client.people import KEY, PATIENCE
+from tests.client.people import KEY, PATIENCE, hear
 
-from mdk import Bot, Client, DatabaseKey
+from mdk import Bot, Client, Context, DatabaseKey, Group, GroupId
 from mdk.testing import LocalRelay
 from mdk.testing.clients import impatient
 
@@ -32,6 +32,18 @@ def bot_on_disk(relay: LocalRelay, folder: Path, **options: object) -> Bot:
     impatient(bot.client)
     bot._first_pause = 0.01
     return bot
+
+
+def answering(bot: Bot) -> list[str]:
+    """It answers what it hears: `done TEXT`. What it has heard."""
+    heard: list[str] = []
+
+    @bot.on_message
+    async def answer(ctx: Context) -> None:
+        heard.append(ctx.text)
+        await ctx.reply(f"done {ctx.text}")
+
+    return heard
 
 
 async def going(bot: Bot) -> asyncio.Task[None]:
@@ -61,3 +73,33 @@ async def at_work(bot: Bot) -> AsyncIterator[None]:
         yield
     finally:
         await end(bot, serving)
+
+
+@asynccontextmanager
+async def in_a_chat(bot: Bot, user: Client) -> AsyncIterator[Group]:
+    """A bot at work, in a group that this user made with it: the user's handle."""
+    async with at_work(bot):
+        yield await user.groups.create("chat", [bot.client.public_key])
+
+
+async def comes_again(relay: LocalRelay, folder: Path, group: Group, *texts: str) -> None:
+    """The account on disk is closed, and another bot that opens it gets these messages."""
+    again = bot_on_disk(relay, folder)
+    heard = answering(again)
+    async with at_work(again):
+        assert await hear(group, len(texts)) == [f"done {text}" for text in texts]
+    assert heard == list(texts)
+
+
+async def has(bot: Bot, group_id: GroupId, text: str) -> None:
+    """Wait until a message is stored."""
+    await bot.client._session.until(
+        lambda mdk: any(one.text == text for one in mdk.messages(group_id)) or None, PATIENCE
+    )
+
+
+async def answered(bot: Bot) -> None:
+    """Wait until no invite waits, and no handler is at work."""
+    await bot.client._session.until(lambda mdk: not mdk.invites() or None, PATIENCE)
+    while tasks := bot._lanes.tasks:
+        await asyncio.wait(tasks, timeout=PATIENCE)

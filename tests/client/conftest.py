@@ -1,7 +1,6 @@
-"""The relays that the tests of this directory run on.
+"""The relays that the tests of this directory run on, and who is there.
 
-`relay` is the embedded one, with its faults; `independent` is PyPI's nostr-relay, another program by other people;
-`any_relay` is one after the other.
+`relay` is the embedded one, with its faults; `independent` is PyPI's nostr-relay, another program by other people.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from tests.client.independent_relay import IndependentRelay, Process
+from tests.client.people import Two, join
 
-from mdk.testing import LocalRelay
-from mdk.testing.fixtures import blobs, make_client, relay
+from mdk import Client
+from mdk.testing.fixtures import MakeClient, blobs, make_client, relay
 
 __all__ = ["blobs", "make_client", "relay"]
 
@@ -36,13 +36,14 @@ async def independent(relay_process: Process) -> AsyncIterator[IndependentRelay]
         yield running
 
 
-@pytest_asyncio.fixture(params=["embedded", "independent"])
-async def any_relay(request: pytest.FixtureRequest) -> AsyncIterator[LocalRelay]:
-    """Each of the two, empty."""
-    if request.param == "embedded":
-        async with LocalRelay() as running:
-            yield running
-    else:
-        process: Process = request.getfixturevalue("relay_process")
-        async with IndependentRelay(process) as running:
-            yield running
+@pytest_asyncio.fixture
+async def alice(make_client: MakeClient) -> Client:
+    return await make_client("alice")
+
+
+@pytest_asyncio.fixture
+async def two(make_client: MakeClient) -> Two:
+    """Alice and Bob in one group."""
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    return alice, bob, group, room

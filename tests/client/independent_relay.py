@@ -17,12 +17,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Never, Self
-
-import pytest
+from typing import Self
 
 from mdk import SignedEvent
-from mdk.testing import Faults, LocalRelay
+from mdk.testing import LocalRelay
 
 MAX_EVENT_SIZE = 1_048_576
 """Characters of `content`; its own default is 4,096."""
@@ -149,7 +147,7 @@ def _end(running: subprocess.Popen[bytes]) -> None:
 
 
 class IndependentRelay(LocalRelay):
-    """The other relay with the methods of ours, so that one test serves both. Its faults are its own."""
+    """The other relay with the methods of ours, as far as the tests use them."""
 
     def __init__(self, process: Process) -> None:
         super().__init__()
@@ -174,10 +172,6 @@ class IndependentRelay(LocalRelay):
     @property
     def url(self) -> str:
         return self.process.url
-
-    @property
-    def connections(self) -> int:
-        self._cannot("tell its connections")
 
     async def pause(self) -> None:
         await asyncio.to_thread(self.process.stop)
@@ -230,15 +224,3 @@ class IndependentRelay(LocalRelay):
             # It tells nobody when something is stored.
             while not condition(self):  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_EVERY)
-
-    def refuse(self, *, kinds: set[int] | None = None, reason: str = "") -> None:  # noqa: ARG002
-        self._cannot("refuse at will")
-
-    def accept(self) -> None:
-        self._cannot("refuse at will")
-
-    def faults(self, faults: Faults | None = None) -> None:  # noqa: ARG002
-        self._cannot("be made faulty")
-
-    def _cannot(self, what: str) -> Never:
-        pytest.skip(f"the independent relay cannot {what}")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from mdk import Client, DatabaseKey, Event, Group, Keys, Message
 from mdk.testing import Clock, LocalBlossom, LocalRelay, client
@@ -19,6 +19,8 @@ PATIENCE = 90.0
 """Longest wait for anything, seconds: far beyond what it takes, also on a busy machine."""
 LOOK_AGAIN = 0.05
 KEY = bytes(range(32))
+Two: TypeAlias = tuple[Client, Client, Group, Group]
+"""Alice, Bob, and the handle of each of the group that they are in."""
 
 
 async def hear(group: Group, count: int) -> list[str]:

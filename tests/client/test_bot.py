@@ -1,4 +1,4 @@
-"""Bots: who may talk to them, commands, and that no message is skipped."""
+"""Bots: commands, signals, that no message is skipped, and which are left out with `backlog=False`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.client.bots import at_work, bot_of, going
-from tests.client.people import PATIENCE, hear
+from tests.client.bots import at_work, bot_of, bot_on_disk, in_a_chat
+from tests.client.people import KEY, PATIENCE, hear, texts
 
-from mdk import Bot, Client, Context, Event, Joined, Keys, MessageReceived, errors
-from mdk.testing import Chat, LocalRelay, client
+from mdk import Bot, Client, Context, DatabaseKey, Event, MessageReceived, errors
+from mdk.testing import Chat, Clock, LocalRelay
+from mdk.testing.clients import impatient
 from mdk.testing.fixtures import MakeClient
 
 PROGRAMS = Path(__file__).parent / "programs"
-signals = pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to other programs")
 
 
 async def test_commands_and_messages(relay: LocalRelay) -> None:
@@ -47,30 +48,6 @@ async def test_commands_and_messages(relay: LocalRelay) -> None:
             await chat.expect("y")
 
 
-async def test_a_bot_is_closed_by_default(relay: LocalRelay, make_client: MakeClient) -> None:
-    friend, stranger = await make_client("friend"), await make_client("stranger")
-    bot = bot_of(relay, allow=[friend.npub])
-    heard: list[str] = []
-
-    @bot.on_message
-    async def note(ctx: Context) -> None:
-        heard.append(ctx.text)
-        await ctx.reply("yes")
-
-    async with at_work(bot):
-        # An invite by a stranger is not taken: its group never answers.
-        unwanted = await stranger.groups.create("come", [bot.client.public_key])
-        await unwanted.send("hello?")
-        group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])
-        theirs = await stranger.invites.accept(await stranger.invites.next(PATIENCE))
-        await theirs.send("let me in")
-        await group.send("it is me")
-        assert await hear(group, 2) in (["let me in", "yes"], ["yes", "let me in"])
-        assert heard == ["it is me"]
-        assert [g.name for g in bot.client.groups] == ["ours"]
-        assert await bot.client.invites.pending() == []
-
-
 def test_allow_has_to_be_said() -> None:
     with pytest.raises(TypeError):
         Bot(":memory:", relays=["ws://127.0.0.1:1"])  # type: ignore[call-arg]
@@ -78,61 +55,6 @@ def test_allow_has_to_be_said() -> None:
         Bot(":memory:", allow="everyone", relays=["ws://127.0.0.1:1"])
     with pytest.raises(errors.InvalidKey):
         Bot(":memory:", allow=["npub1nobody"], relays=["ws://127.0.0.1:1"])
-
-
-async def test_a_handler_that_fails_gets_the_message_again_and_others_go_on(
-    relay: LocalRelay, make_client: MakeClient, caplog: pytest.LogCaptureFixture
-) -> None:
-    alice = await make_client("alice")
-    bot = bot_of(relay)
-    attempts: list[str] = []
-    mended, thrice = asyncio.Event(), asyncio.Event()
-
-    @bot.on_message
-    async def handle(ctx: Context) -> None:
-        attempts.append(ctx.text)
-        if attempts.count("trouble") == 3:
-            thrice.set()
-        if ctx.text == "trouble" and not mended.is_set():
-            raise ValueError(ctx.text)
-        await ctx.reply(f"done {ctx.text}")
-
-    async with at_work(bot):
-        bad = await alice.groups.create("bad", [bot.client.public_key])
-        good = await alice.groups.create("good", [bot.client.public_key])
-        await bad.send("trouble")
-        await good.send("one")
-        assert await hear(good, 1) == ["done one"]
-        await asyncio.wait_for(thrice.wait(), PATIENCE)
-        await good.send("two")
-        assert await hear(good, 1) == ["done two"]
-        mended.set()
-        assert await hear(bad, 1) == ["done trouble"]
-    said = "\n".join(r.getMessage() for r in caplog.records if r.name == "mdk.bot")
-    assert "ValueError" in said
-    assert "trouble" not in said
-
-
-async def test_a_cancelled_task_in_a_handler_is_a_failure_like_others(relay: LocalRelay) -> None:
-    bot = bot_of(relay)
-    attempts = 0
-
-    @bot.on_message
-    async def echo(ctx: Context) -> None:
-        nonlocal attempts
-        attempts += 1
-        if attempts == 1:
-            task = asyncio.create_task(asyncio.sleep(PATIENCE))
-            task.cancel()
-            await task
-        await ctx.reply(ctx.text)
-
-    async with Chat(bot, relay) as chat:
-        await chat.say("one")
-        await chat.expect("one")
-        await chat.say("two")
-        await chat.expect("two")
-    assert attempts == 3
 
 
 async def test_an_error_handler_may_give_a_message_up(relay: LocalRelay) -> None:
@@ -161,38 +83,6 @@ async def test_an_error_handler_may_give_a_message_up(relay: LocalRelay) -> None
     assert seen == [(MessageReceived, "as always", 1), (MessageReceived, "as always", 2)]
 
 
-async def test_events_timers_and_conversations(relay: LocalRelay) -> None:
-    bot = bot_of(relay)
-    joined: list[str] = []
-    ticks = asyncio.Event()
-
-    @bot.on(Joined)
-    async def note(event: Joined) -> None:
-        joined.append(event.group.name)
-
-    @bot.every(timedelta(milliseconds=10))
-    async def tick(one: Client) -> None:
-        assert one is bot.client
-        if ticks.is_set():
-            return
-        ticks.set()
-        raise ValueError("a timer goes on all the same")
-
-    @bot.command("ask")
-    async def ask(ctx: Context) -> None:
-        await ctx.send("what?")
-        answer = await ctx.group.next_message(PATIENCE)
-        await ctx.send(f"so {answer.text}")
-
-    async with Chat(bot, relay) as chat:
-        await chat.say("/ask")
-        await chat.expect("what?")
-        await chat.say("this")
-        await chat.expect("so this")
-        await asyncio.wait_for(ticks.wait(), PATIENCE)
-        assert joined == ["chat"]
-
-
 async def test_a_bot_that_cannot_start_says_so(tmp_path: Path) -> None:
     bot = Bot(tmp_path / "x" / "mdk.db", allow=[], key=None, relays=["http://no"])
     with pytest.raises(errors.MdkError):
@@ -215,86 +105,121 @@ async def line(process: subprocess.Popen[str]) -> str:
     return (await asyncio.to_thread(process.stdout.readline)).strip()
 
 
-@signals
-async def test_killed_in_a_handler_and_away_for_a_while(relay: LocalRelay, tmp_path: Path) -> None:
+async def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    await asyncio.to_thread(process.communicate)
+
+
+async def ends_in_good_order(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    process.send_signal(number)
+    _, said = await asyncio.to_thread(process.communicate)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert said.startswith("Slow is npub1")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signals to other programs")
+async def test_killed_in_a_handler_and_away_for_a_while(
+    relay: LocalRelay, alice: Client, tmp_path: Path
+) -> None:
     """kill -9 in a handler, then messages while it is down: each is handled, that one again."""
-    user = await client(relay, "user")
     process = run_bot(tmp_path, relay, kill_at="two")
     try:
         npub = await line(process)
         await relay.until(lambda r: r.count(30443) == 2, PATIENCE)
-        group = await user.groups.create("chat", [npub])
+        group = await alice.groups.create("chat", [npub])
         await group.send("one")
         assert await hear(group, 1) == ["done one"]
         await group.send("two")
         assert await line(process) == "in the handler"
-        process.kill()
-        await asyncio.to_thread(process.communicate)
+        await kill(process)
         await group.send("three")
         process = run_bot(tmp_path, relay)
         assert await line(process) == npub
         assert await hear(group, 2) == ["done two", "done three"]
         assert (tmp_path / "begun").read_text().split() == ["one", "two", "two", "three"]
         assert (tmp_path / "done").read_text().split() == ["one", "two", "three"]
-        # And in good order: SIGTERM.
-        process.send_signal(signal.SIGTERM)
-        _, said = await asyncio.to_thread(process.communicate)
-        assert process.returncode == 0, said
+        await ends_in_good_order(process, signal.SIGTERM)
         process = run_bot(tmp_path, relay)
         assert await line(process) == npub
         await group.send("four")
         assert await hear(group, 1) == ["done four"]
         assert (tmp_path / "done").read_text().split() == ["one", "two", "three", "four"]
+        await ends_in_good_order(process, signal.SIGINT)
     finally:
-        process.kill()
-        await asyncio.to_thread(process.communicate)
-        await user.close()
+        await kill(process)
 
 
-@signals
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_it_in_good_order(
-    relay: LocalRelay, tmp_path: Path, number: signal.Signals
+async def second_over() -> None:
+    """Messages say in whole seconds when they were sent: wait until those so far are older than a start now."""
+    await asyncio.sleep(1.01 - time.time() % 1)
+
+
+async def test_what_a_killed_bot_was_handling_comes_again_and_what_it_passed_over_does_not(
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    process = run_bot(tmp_path, relay)
+    clock = Clock(datetime.now(UTC))
+    user = await make_client("user", clock=clock)
+    process = run_bot(tmp_path, relay, "two", "--no-backlog")
     try:
-        assert (await line(process)).startswith("npub1")
-        process.send_signal(number)
-        _, said = await asyncio.to_thread(process.communicate)
-        assert process.returncode == 0, said
-        assert "Traceback" not in said
-        assert said.startswith("Slow is npub1")
+        npub = await line(process)
+        await relay.until(lambda r: r.count(30443) == 2, PATIENCE)
+        group = await user.groups.create("chat", [npub])
+        clock.set(datetime.now(UTC))
+        await group.send("one")
+        assert await hear(group, 1) == ["done one"]
+        await group.send("two")
+        assert await line(process) == "in the handler"
+        await kill(process)
+        await second_over()
+        # Before the next start in any case, and so far back that it does not follow the last message.
+        clock.set(datetime.now(UTC) - timedelta(minutes=20))
+        await (await group.send("away")).delivered(PATIENCE)
+        process = run_bot(tmp_path, relay, "", "--no-backlog")
+        assert await line(process) == npub
+        assert await hear(group, 1) == ["done two"]
+        clock.set(datetime.now(UTC))
+        await group.send("three")
+        assert await hear(group, 1) == ["done three"]
+        assert (tmp_path / "begun").read_text().split() == ["one", "two", "two", "three"]
     finally:
-        process.kill()
-        await asyncio.to_thread(process.communicate)
+        await kill(process)
 
 
-async def test_what_a_handler_sent_is_out_when_the_bot_has_ended(
-    relay: LocalRelay, make_client: MakeClient
+async def test_what_waits_for_its_next_attempt_outlives_a_restart(
+    relay: LocalRelay, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    bot = bot_of(relay)
-    bot.client._settings.drain = PATIENCE
+    """Also when another program has fetched, between two runs, what was sent while there was no bot."""
+    clock = Clock(datetime.now(UTC))
+    user = await make_client("user", clock=clock)
+    mended = False
+    tried = asyncio.Event()
 
-    @bot.on_message
-    async def handle(ctx: Context) -> None:
-        await ctx.reply("last words")
-        bot.stop()
+    def handling(bot: Bot) -> Bot:
+        @bot.on_message
+        async def handle(ctx: Context) -> None:
+            if not mended:
+                tried.set()
+                raise ValueError
+            await ctx.reply(f"done {ctx.text}")
 
-    user = await make_client("user")
-    serving = await going(bot)
-    group = await user.groups.create("chat", [bot.client.public_key])
-    await group.send("end")
-    await serving
-    assert await hear(group, 1) == ["last words"]
+        return bot
 
-
-async def test_backlog_can_be_left_out(relay: LocalRelay) -> None:
-    bot = bot_of(relay, backlog=False)
-
-    @bot.on_message
-    async def echo(ctx: Context) -> None:
-        await ctx.reply(ctx.text)
-
-    async with Chat(bot, relay, keys=Keys.generate()) as chat:
-        await chat.say("live")
-        await chat.expect("live")
+    async with in_a_chat(handling(bot_on_disk(relay, tmp_path, backlog=False)), user) as group:
+        clock.set(datetime.now(UTC))
+        await group.send("payment")
+        await asyncio.wait_for(tried.wait(), PATIENCE)
+    await second_over()
+    clock.set(datetime.now(UTC) - timedelta(minutes=1))  # before the next start in any case
+    await (await group.send("away")).delivered(PATIENCE)
+    path = tmp_path / "bot" / "mdk.db"
+    async with impatient(Client.open(path, key=DatabaseKey.raw(KEY))) as fetching:
+        await fetching.ready(PATIENCE)
+        assert await texts(fetching.groups[group.id]) == ["payment", "away"]
+    # A message follows the one before it by a second: "away" may be dated in this one.
+    await second_over()
+    mended = True
+    async with at_work(handling(bot_on_disk(relay, tmp_path, backlog=False))):
+        clock.set(datetime.now(UTC))
+        await group.send("live")
+        assert await hear(group, 2) == ["done payment", "done live"]

@@ -6,48 +6,56 @@ import asyncio
 import logging
 
 import pytest
-from tests.client.bots import at_work, bot_of
+from tests.client.bots import at_work, bot_of, in_a_chat
 from tests.client.people import PATIENCE, hear
 
-from mdk import Bot, Config, Context, Event, GroupId, MessageReceived, errors
+from mdk import Bot, Client, Config, Context, Event, GroupId, MessageReceived, errors
 from mdk.config import MESSAGES_A_MINUTE, TRIES
-from mdk.handlers import is_passing
+from mdk.handlers import is_lasting, is_passing
 from mdk.pace import BOT_MARK, Pace
-from mdk.testing import LocalBlossom, LocalRelay
-from mdk.testing.fixtures import MakeClient
+from mdk.testing import Chat, LocalBlossom, LocalRelay
+
+ERRORS: list[tuple[Exception, str]] = [
+    (errors.InvalidInput(), "lasting"),
+    (errors.InvalidKey(), "lasting"),
+    (errors.MessageNotFound(), "lasting"),
+    (errors.KeyPackageNotFound(), "lasting"),
+    (errors.NotAllowed(), "lasting"),
+    (errors.NotMember(), "lasting"),
+    (errors.GroupTooLarge(), "lasting"),
+    (errors.MediaCorrupt(), "lasting"),
+    (ExceptionGroup("two", [errors.InvalidInput(), errors.NotAllowed()]), "lasting"),
+    (errors.MediaStale(), "passing"),
+    (errors.CommitPending(), "passing"),
+    (errors.NotConnected(), "passing"),
+    (errors.NoAnswer(), "passing"),
+    (errors.OutboxFull(), "passing"),
+    (errors.DiskFull(), "passing"),
+    (errors.StorageError(), "passing"),
+    (OSError(28, "No space left on device"), "passing"),
+    (errors.Closed(), "passing"),
+    (ExceptionGroup("two", [errors.DiskFull(), errors.NotConnected()]), "passing"),
+    # Whoever writes to the bot chooses the server, the path and the words.
+    (errors.MediaUnavailable(), ""),
+    (FileNotFoundError(2, "No such file"), ""),
+    (TimeoutError(), ""),
+    (ConnectionRefusedError(), ""),
+    (ValueError(), ""),
+    (ExceptionGroup("two", [errors.InvalidInput(), errors.DiskFull()]), ""),
+    (ExceptionGroup("two", [errors.DiskFull(), ValueError()]), ""),
+]
 
 
-@pytest.mark.parametrize(
-    ("error", "passing"),
-    [
-        (errors.NotConnected(), True),
-        (errors.NoAnswer(), True),
-        (errors.OutboxFull(), True),
-        (errors.DiskFull(), True),
-        (errors.StorageError(), True),
-        (OSError(28, "No space left on device"), True),
-        (errors.CommitPending(), True),
-        (errors.MediaStale(), True),
-        (errors.Closed(), True),
-        # Whoever writes to the bot chooses the server, the path and the words.
-        (errors.MediaUnavailable(), False),
-        (errors.FileMissing(), False),
-        (FileNotFoundError(2, "No such file"), False),
-        (TimeoutError(), False),
-        (ConnectionRefusedError(), False),
-        (ValueError(), False),
-        (ExceptionGroup("two", [errors.DiskFull(), ValueError()]), False),
-        (ExceptionGroup("two", [errors.DiskFull(), errors.NotConnected()]), True),
-    ],
-)
-def test_which_errors_are_tried_for_as_long_as_it_takes(error: Exception, passing: bool) -> None:
-    assert is_passing(error) is passing
+def test_which_errors_waiting_does_not_mend_and_which_are_tried_for_as_long_as_it_takes() -> None:
+    for error, what in ERRORS:
+        found = (is_lasting(error), is_passing(error))
+        assert found == (what == "lasting", what == "passing"), repr(error)
+    assert not is_passing(errors.FileMissing())
 
 
 async def test_a_handler_that_always_raises_does_not_silence_the_bot(
-    relay: LocalRelay, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+    relay: LocalRelay, alice: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alice = await make_client("alice")
     bot = bot_of(relay)
     told: list[tuple[str, int, bool]] = []
     plainly: list[int] = []
@@ -64,8 +72,7 @@ async def test_a_handler_that_always_raises_does_not_silence_the_bot(
     async def count(_event: Event, _error: Exception, attempts: int) -> None:
         plainly.append(attempts)
 
-    async with at_work(bot):
-        group = await alice.groups.create("chat", [bot.client.public_key])
+    async with in_a_chat(bot, alice) as group:
         await group.send("hello")
         await group.send("1")
         assert await hear(group, 1) == ["2"]
@@ -81,9 +88,8 @@ async def test_a_handler_that_always_raises_does_not_silence_the_bot(
 
 @pytest.mark.parametrize(("tries", "calls"), [(1, 1), (2, 2), (None, TRIES + 2)])
 async def test_the_tries_are_a_setting(
-    relay: LocalRelay, make_client: MakeClient, tries: int | None, calls: int
+    relay: LocalRelay, alice: Client, tries: int | None, calls: int
 ) -> None:
-    alice = await make_client("alice")
     bot = bot_of(relay, tries=tries)
     heard: list[str] = []
 
@@ -94,19 +100,11 @@ async def test_the_tries_are_a_setting(
             raise ValueError
         await ctx.reply("done")
 
-    async with at_work(bot):
-        group = await alice.groups.create("chat", [bot.client.public_key])
+    async with in_a_chat(bot, alice) as group:
         await group.send("hello")
         await group.send("next")
         await hear(group, 1)
         assert heard.count("hello") == calls
-
-
-@pytest.mark.parametrize("setting", ["tries", "messages_a_minute"])
-def test_nought_is_no_setting(relay: LocalRelay, setting: str) -> None:
-    with pytest.raises(errors.InvalidInput) as caught:
-        bot_of(relay, **{setting: 0})
-    assert (caught.value.field, caught.value.limit) == (setting, 1)
 
 
 def echoing(bot: Bot) -> list[str]:
@@ -122,10 +120,9 @@ def echoing(bot: Bot) -> list[str]:
 
 
 async def test_two_bots_that_allow_each_other_do_not_answer_each_other(
-    relay: LocalRelay, make_client: MakeClient, caplog: pytest.LogCaptureFixture
+    relay: LocalRelay, alice: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "mdk.bot")
-    alice = await make_client("alice")
     bots = [bot_of(relay), bot_of(relay)]
     heard = [echoing(bot) for bot in bots]
     seen: list[str] = []
@@ -150,10 +147,7 @@ async def test_two_bots_that_allow_each_other_do_not_answer_each_other(
     assert 1 <= sum("hears_bots=" in text for text in told) <= 2
 
 
-async def test_bots_that_hear_each_other_keep_a_pace(
-    relay: LocalRelay, make_client: MakeClient
-) -> None:
-    alice = await make_client("alice")
+async def test_bots_that_hear_each_other_keep_a_pace(relay: LocalRelay, alice: Client) -> None:
     most = 4
     bots = [bot_of(relay, hears_bots=True, messages_a_minute=most) for _ in range(2)]
     heard = [echoing(bot) for bot in bots]
@@ -182,10 +176,7 @@ async def test_bots_that_hear_each_other_keep_a_pace(
         done.set()
 
 
-async def test_a_question_is_not_answered_by_another_bot(
-    relay: LocalRelay, make_client: MakeClient
-) -> None:
-    alice = await make_client("alice")
+async def test_a_question_is_not_answered_by_another_bot(relay: LocalRelay, alice: Client) -> None:
     asking, echo = bot_of(relay), bot_of(relay)
     echoing(echo)
     answers: list[str] = []
@@ -205,21 +196,18 @@ async def test_a_question_is_not_answered_by_another_bot(
     assert answers == ["blue"]
 
 
-async def test_a_file_of_a_bot_is_marked(relay: LocalRelay, make_client: MakeClient) -> None:
-    alice = await make_client("alice")
-    async with LocalBlossom() as blobs:
-        bot = bot_of(relay, blossom=[blobs.url], config=Config(allow_loopback=True))
+async def test_a_file_of_a_bot_is_marked(relay: LocalRelay, blobs: LocalBlossom) -> None:
+    bot = bot_of(relay, blossom=[blobs.url], config=Config(allow_loopback=True))
 
-        @bot.on_message
-        async def send(ctx: Context) -> None:
-            await ctx.send_file(b"a file", caption="here")
+    @bot.command("letter")
+    async def send(ctx: Context) -> None:
+        await ctx.send_file(b"a file", caption="Here.", filename="letter.txt")
 
-        async with at_work(bot):
-            group = await alice.groups.create("chat", [bot.client.public_key])
-            await group.send("hello")
-            message = await group.next_message(PATIENCE)
-            assert message.attachments
-            assert BOT_MARK in message.tags
+    async with Chat(bot, relay) as chat:
+        await chat.say("/letter")
+        answer = await chat.expect("Here.")
+        assert [one.filename for one in answer.attachments] == ["letter.txt"]
+        assert BOT_MARK in answer.tags
 
 
 async def test_the_pace_is_so_many_messages_to_one_group_within_any_minute(

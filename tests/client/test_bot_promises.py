@@ -8,8 +8,17 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from tests.client.bots import at_work, bot_of, bot_on_disk, going
-from tests.client.people import PATIENCE, hear, texts, until
+from tests.client.bots import (
+    answered,
+    at_work,
+    bot_of,
+    bot_on_disk,
+    comes_again,
+    going,
+    has,
+    in_a_chat,
+)
+from tests.client.people import PATIENCE, event_of, hear, texts, until
 
 from mdk import (
     Bot,
@@ -17,7 +26,11 @@ from mdk import (
     Context,
     Event,
     GroupId,
+    GroupUpdated,
+    Invited,
     Joined,
+    MembersChanged,
+    MessageDeleted,
     MessageEdited,
     MessageReceived,
     ReactionAdded,
@@ -27,20 +40,6 @@ from mdk import bot as bots
 from mdk.client import runtime
 from mdk.testing import Clock, LocalRelay
 from mdk.testing.fixtures import MakeClient
-
-
-async def has(bot: Bot, group_id: GroupId, text: str) -> None:
-    """Wait until a message is stored."""
-    await bot.client._session.until(
-        lambda mdk: any(one.text == text for one in mdk.messages(group_id)) or None, PATIENCE
-    )
-
-
-async def answered(bot: Bot) -> None:
-    """Wait until no invite waits, and no handler is at work."""
-    await bot.client._session.until(lambda mdk: not mdk.invites() or None, PATIENCE)
-    while tasks := bot._lanes.tasks:
-        await asyncio.wait(tasks, timeout=PATIENCE)
 
 
 async def test_a_conversation_hears_only_who_is_allowed_and_takes_nothing_from_others(
@@ -81,88 +80,9 @@ async def test_a_conversation_hears_only_who_is_allowed_and_takes_nothing_from_o
         assert await texts(mine) == ["/ask", "what?", "me!", "me", "so me", "handled me"]
 
 
-async def test_handlers_of_events_hear_only_who_is_allowed(
-    relay: LocalRelay, make_client: MakeClient
+async def test_a_message_that_fails_comes_again_and_holds_up_its_own_group_only(
+    relay: LocalRelay, alice: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    friend, stranger = await make_client("friend"), await make_client("stranger")
-    bot = bot_of(relay, allow=[friend.npub])
-    heard: list[tuple[str, str]] = []
-    done = asyncio.Event()
-
-    @bot.on(ReactionAdded)
-    async def reaction(event: ReactionAdded) -> None:
-        heard.append((event.reaction.sender.npub, event.reaction.emoji))
-        done.set()
-
-    @bot.on(MessageEdited)
-    async def edited(event: MessageEdited) -> None:
-        heard.append((event.message.sender.npub, event.message.text))
-
-    @bot.on(MessageReceived)
-    async def received(event: MessageReceived) -> None:
-        heard.append((event.message.sender.npub, event.message.text))
-
-    async with at_work(bot):
-        group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])
-        room = await stranger.invites.accept(await stranger.invites.next(PATIENCE))
-        said = (await room.send("hello")).message
-        # A message that is read after its edit arrived has the edited text.
-        assert await hear(group, 1) == ["hello"]
-        await room.edit(said, "hello!")
-        await room.react(said, "👎")
-        mine = (await group.send("mine")).message
-        await group.react(mine, "👍")
-        await asyncio.wait_for(done.wait(), PATIENCE)
-        assert heard == [(friend.npub, "mine"), (friend.npub, "👍")]
-
-
-async def test_an_empty_list_refuses_everybody(relay: LocalRelay, make_client: MakeClient) -> None:
-    alice = await make_client("alice")
-    bot = bot_of(relay, allow=[])
-    heard: list[Event] = []
-
-    @bot.on(Event)
-    async def note(event: Event) -> None:
-        heard.append(event)
-
-    async with at_work(bot):
-        await alice.groups.create("come", [bot.client.public_key])
-        # It is not even opened, so no event tells of it.
-        await until(lambda: bot.client.stats().events_rejected > 0, bot.client)
-        await answered(bot)
-        assert await bot.client.invites.pending() == []
-        assert list(bot.client.groups) == []
-        assert heard == []
-
-
-async def test_its_own_messages_reach_no_handler(
-    relay: LocalRelay, make_client: MakeClient
-) -> None:
-    alice = await make_client("alice")
-    bot = bot_of(relay)
-    heard: list[str] = []
-
-    @bot.on_message
-    async def answer(ctx: Context) -> None:
-        heard.append(ctx.text)
-        await ctx.send(f"re: {ctx.text}")
-
-    @bot.on(MessageReceived)
-    async def note(event: MessageReceived) -> None:
-        heard.append(event.message.text)
-
-    async with at_work(bot):
-        group = await alice.groups.create("chat", [bot.client.public_key])
-        for text in ("one", "two"):
-            await group.send(text)
-            assert await hear(group, 1) == [f"re: {text}"]
-    assert heard == ["one", "one", "two", "two"]
-
-
-async def test_what_is_behind_a_message_that_fails_waits_for_it(
-    relay: LocalRelay, make_client: MakeClient
-) -> None:
-    alice = await make_client("alice")
     bot = bot_of(relay)
     attempts: list[str] = []
     mended, tried = asyncio.Event(), asyncio.Event()
@@ -173,11 +93,10 @@ async def test_what_is_behind_a_message_that_fails_waits_for_it(
         if ctx.text == "trouble" and not mended.is_set():
             if len(attempts) >= 3:
                 tried.set()
-            raise ValueError
+            raise errors.NotConnected(ctx.text)
         await ctx.reply(f"done {ctx.text}")
 
-    async with at_work(bot):
-        group = await alice.groups.create("chat", [bot.client.public_key])
+    async with in_a_chat(bot, alice) as group:
         await group.send("trouble")
         await group.send("behind")
         await until(lambda: bot.client.groups.get(group.id) is not None, bot.client)
@@ -186,30 +105,33 @@ async def test_what_is_behind_a_message_that_fails_waits_for_it(
         attempts.clear()
         await asyncio.wait_for(tried.wait(), PATIENCE)
         assert set(attempts) == {"trouble"}
+        good = await alice.groups.create("good", [bot.client.public_key])
+        await good.send("elsewhere")
+        assert await hear(good, 1) == ["done elsewhere"]
         mended.set()
         assert await hear(group, 2) == ["done trouble", "done behind"]
+    said = [r.getMessage() for r in caplog.records if r.name == "mdk.bot"]
+    assert said
+    assert not any("trouble" in line for line in said)
 
 
 async def test_an_event_is_given_again_until_its_handler_returns(
-    relay: LocalRelay, make_client: MakeClient
+    relay: LocalRelay, alice: Client
 ) -> None:
-    alice = await make_client("alice")
     bot = bot_of(relay)
-    attempts = 0
+    attempts: list[str] = []
     done = asyncio.Event()
 
     @bot.on(Joined)
-    async def joined(_event: Joined) -> None:
-        nonlocal attempts
-        attempts += 1
-        if attempts < 3:
+    async def joined(event: Joined) -> None:
+        attempts.append(event.group.name)
+        if len(attempts) < 3:
             raise ValueError
         done.set()
 
-    async with at_work(bot):
-        await alice.groups.create("chat", [bot.client.public_key])
+    async with in_a_chat(bot, alice):
         await asyncio.wait_for(done.wait(), PATIENCE)
-    assert attempts == 3
+    assert attempts == ["chat"] * 3
 
 
 def test_the_pauses_between_attempts() -> None:
@@ -240,9 +162,7 @@ async def test_what_was_sent_while_it_was_down(
 
         return bot
 
-    first = handling(bot_on_disk(relay, tmp_path))
-    async with at_work(first):
-        group = await user.groups.create("chat", [first.client.public_key])
+    async with in_a_chat(handling(bot_on_disk(relay, tmp_path)), user) as group:
         await group.send("up")
         assert await hear(group, 1) == ["done up"]
     order.clear()
@@ -259,10 +179,9 @@ async def test_what_was_sent_while_it_was_down(
 
 
 async def test_a_handler_that_does_not_end_in_time_gets_the_message_again(
-    relay: LocalRelay, make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    relay: LocalRelay, alice: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bots, "_GRACE", 0.05)
-    user = await make_client("user")
     begun, cancelled = asyncio.Event(), asyncio.Event()
     slow = bot_on_disk(relay, tmp_path)
 
@@ -275,25 +194,17 @@ async def test_a_handler_that_does_not_end_in_time_gets_the_message_again(
             cancelled.set()
             raise
 
-    async with at_work(slow):
-        group = await user.groups.create("chat", [slow.client.public_key])
+    async with in_a_chat(slow, alice) as group:
         await group.send("long")
         await asyncio.wait_for(begun.wait(), PATIENCE)
     assert cancelled.is_set()
-    quick = bot_on_disk(relay, tmp_path)
-
-    @quick.on_message
-    async def answer(ctx: Context) -> None:
-        await ctx.reply(f"done {ctx.text}")
-
-    async with at_work(quick):
-        assert await hear(group, 1) == ["done long"]
+    await comes_again(relay, tmp_path, group, "long")
 
 
-async def test_cancelling_serve_ends_it_in_good_order_and_it_runs_once(
-    relay: LocalRelay, make_client: MakeClient
+@pytest.mark.parametrize("how", ["stopped by its handler", "cancelled"])
+async def test_what_a_handler_sent_is_out_when_the_bot_has_ended_and_it_runs_once(
+    relay: LocalRelay, alice: Client, how: str
 ) -> None:
-    alice = await make_client("alice")
     bot = bot_of(relay)
     bot.client._settings.drain = PATIENCE
     sent = asyncio.Event()
@@ -302,17 +213,129 @@ async def test_cancelling_serve_ends_it_in_good_order_and_it_runs_once(
     async def handle(ctx: Context) -> None:
         await ctx.reply("last words")
         sent.set()
+        if how != "cancelled":
+            bot.stop()
 
     serving = await going(bot)
     group = await alice.groups.create("chat", [bot.client.public_key])
     await group.send("hello")
     await asyncio.wait_for(sent.wait(), PATIENCE)
-    serving.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    if how == "cancelled":
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+    else:
         await serving
-    # What was in the outbox is out, and the account is closed.
     assert await hear(group, 1) == ["last words"]
-    with pytest.raises(errors.Closed):
-        await bot.client.outbox.pending()
-    with pytest.raises(errors.Closed):
-        await bot.serve()
+    for call in (bot.client.outbox.pending, bot.serve):
+        with pytest.raises(errors.Closed):
+            await call()
+
+
+async def test_handlers_hear_only_who_is_allowed(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    friend, stranger = await make_client("friend"), await make_client("stranger")
+    bot = bot_of(relay, allow=[friend.npub])
+    heard: list[object] = []
+    done = asyncio.Event()
+
+    @bot.on(Event)
+    async def note(event: Event) -> None:
+        match event:
+            case Invited(invite):
+                # Handlers of an invite are called when it has been answered.
+                heard.append((invite.group_name, await bot.client.invites.pending()))
+            case Joined(group):
+                heard.append(group.name)
+            case MessageReceived(message) | MessageEdited(message):
+                heard.append(message.text)
+            case ReactionAdded(reaction):
+                heard.append(reaction.emoji)
+            case MessageDeleted():
+                heard.append(event.message_id)
+            case MembersChanged() | GroupUpdated():
+                heard.append(type(event))
+        if isinstance(event, GroupUpdated):
+            done.set()
+
+    async with at_work(bot):
+        await stranger.groups.create("theirs", [bot.client.public_key])
+        # It is not even opened, so no event tells of it.
+        await until(lambda: bot.client.stats().events_rejected > 0, bot.client)
+        group = await friend.groups.create("ours", [bot.client.public_key, stranger.public_key])
+        room = await stranger.invites.accept(await stranger.invites.next(PATIENCE))
+        theirs = (await room.send("theirs")).message
+        assert await hear(group, 1) == ["theirs"]
+        # A message that is read after its edit arrived has the edited text.
+        await room.edit(theirs, "theirs!")
+        await room.react(theirs, "👎")
+        ours = (await group.send("ours")).message
+        await group.react(ours, "👍")
+        await event_of(bot.client, ReactionAdded, "0", lambda e: e.reaction.emoji == "👍")
+        await event_of(bot.client, ReactionAdded, "0", lambda e: e.reaction.emoji == "👎")
+        await room.delete(theirs)
+        await event_of(bot.client, MessageDeleted, "0", lambda e: e.message_id == theirs.id)
+        await group.delete(ours)
+        await event_of(bot.client, MessageDeleted, "0", lambda e: e.message_id == ours.id)
+        # Somebody who is not allowed, in a group that the bot is in: what is told is what the group is.
+        await group.remove(stranger.public_key)
+        await group.update(name="renamed")
+        await asyncio.wait_for(done.wait(), PATIENCE)
+        assert heard[:2] == [("ours", []), "ours"]
+        assert heard[2:] == ["ours", "👍", ours.id, MembersChanged, GroupUpdated]
+        assert [one.name for one in bot.client.groups] == ["renamed"]
+        assert await bot.client.invites.pending() == []
+        elsewhere = GroupUpdated(
+            GroupId("ff" * 16), bot.client.cursor, frozenset({"name"}), None, None
+        )
+        assert await bot._handlers.calls(elsewhere) == []
+
+
+async def test_an_empty_list_refuses_everybody(relay: LocalRelay, alice: Client) -> None:
+    bot = bot_of(relay, allow=[])
+    heard: list[Event] = []
+
+    @bot.on(Event)
+    async def note(event: Event) -> None:
+        heard.append(event)
+
+    async with at_work(bot):
+        await alice.groups.create("come", [bot.client.public_key])
+        await until(lambda: bot.client.stats().events_rejected > 0, bot.client)
+        await answered(bot)
+        assert await bot.client.invites.pending() == []
+        assert list(bot.client.groups) == []
+        assert heard == []
+
+
+async def test_an_expired_message_has_no_author_any_more(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    """Nobody can say whose it was: with a list in allow= it reaches no handler, with anyone it does."""
+    clock = Clock(datetime.now(UTC))
+    friend = await make_client("friend", clock=clock)
+    bots = {
+        name: bot_of(relay, allow=who)
+        for name, who in (("list", [friend.npub]), ("anyone", "anyone"))
+    }
+    heard: list[str] = []
+    for name, bot in bots.items():
+        bot.client._settings.clock = clock
+
+        @bot.on(MessageDeleted)
+        async def deleted(_event: MessageDeleted, name: str = name) -> None:
+            heard.append(name)
+
+    async with at_work(bots["list"]), at_work(bots["anyone"]):
+        group = await friend.groups.create(
+            "short", [bot.client.public_key for bot in bots.values()], retention=timedelta(hours=1)
+        )
+        said = (await group.send("gone soon")).message
+        for bot in bots.values():
+            await event_of(bot.client, MessageReceived, "0", lambda e: e.message.id == said.id)
+        clock.advance(timedelta(hours=2))
+        for bot in bots.values():
+            await event_of(bot.client, MessageDeleted, "0", lambda e: e.message_id == said.id)
+            await answered(bot)
+    assert heard == ["anyone"]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
 
 import pytest
-from tests.client.people import PATIENCE, Metronome, all_messages, event_of, hear, join, texts
+from tests.client.people import PATIENCE, Metronome, Two, all_messages, event_of, join, texts
 
 from mdk import (
-    Client,
     Delivery,
     DeliveryChanged,
     EventId,
-    Group,
     GroupUpdated,
-    Message,
     MessageDeleted,
     MessageEdited,
     MessageReceived,
@@ -25,7 +19,7 @@ from mdk import (
     ReactionRemoved,
     errors,
 )
-from mdk.testing import Clock, LocalRelay, pair
+from mdk.testing import Clock, LocalRelay
 from mdk.testing.fixtures import MakeClient
 
 UNKNOWN = EventId("ab" * 32)
@@ -47,28 +41,6 @@ async def test_two_people_talk(relay: LocalRelay, make_client: MakeClient) -> No
     assert relay.count(445) >= 2
 
 
-async def test_many_messages_arrive_once_and_in_order(make_client: MakeClient) -> None:
-    metronome = Metronome()
-    alice, bob = await make_client("alice", clock=metronome.clock), await make_client("bob")
-    group, room = await join(alice, bob)
-    said = [f"message {n}" for n in range(50)]
-    await metronome.say(group, *said)
-    assert await hear(room, 50) == said
-    with pytest.raises(TimeoutError):
-        await room.next_message(0.05)
-
-
-async def test_three_people_talk_at_once(make_client: MakeClient) -> None:
-    people = [await make_client(name) for name in ("a", "b", "c")]
-    rooms = await join(*people)
-    await asyncio.gather(
-        *(room.send(f"{who} {n}") for who, room in enumerate(rooms) for n in range(10))
-    )
-    for who, room in enumerate(rooms):
-        heard = await hear(room, 20)
-        assert sorted(heard) == sorted(f"{o} {n}" for o in range(3) if o != who for n in range(10))
-
-
 async def test_messages_and_next_message_share_a_position(make_client: MakeClient) -> None:
     metronome = Metronome()
     alice, bob = await make_client("alice", clock=metronome.clock), await make_client("bob")
@@ -86,28 +58,16 @@ async def test_messages_and_next_message_share_a_position(make_client: MakeClien
     assert bob.groups[group.id] is room
 
 
-Two: TypeAlias = tuple[Client, Client, Group, Group]
-
-
-@pytest.fixture
-async def two(relay: LocalRelay) -> AsyncIterator[Two]:
-    alice, bob, group = await pair(relay)
-    try:
-        yield alice, bob, group, bob.groups[group.id]
-    finally:
-        await asyncio.gather(alice.close(), bob.close())
-
-
-async def heard(two: Two) -> Message:
-    _, _, group, room = two
-    await group.send("first")
-    return await room.next_message(PATIENCE)
-
-
-async def test_reactions_come_and_go(two: Two) -> None:
+async def test_what_becomes_of_a_message(two: Two) -> None:
     alice, bob, group, room = two
-    message = await heard(two)
-    begin = alice.cursor
+    await group.send("a needle")
+    message = await room.next_message(PATIENCE)
+    begin, his = alice.cursor, bob.cursor
+    assert room.info.unread_count == 1
+    await room.mark_read()
+    assert room.info.unread_count == 0
+    for found in (await room.search("Needle"), await bob.search("needle")):
+        assert [one.id for one in found] == [message.id]
     await room.react(message, "🥣")
     added = await event_of(alice, ReactionAdded, begin)
     assert (added.reaction.emoji, added.reaction.sender) == ("🥣", bob.public_key)
@@ -120,76 +80,32 @@ async def test_reactions_come_and_go(two: Two) -> None:
     await room.unreact(message)
     with pytest.raises(errors.MessageNotFound):
         await room.unreact(message)
-
-
-async def test_edit_and_delete(two: Two) -> None:
-    _, bob, group, room = two
-    message = await heard(two)
-    begin = bob.cursor
     await group.edit(message.id, "better")
-    edited = await event_of(bob, MessageEdited, begin)
+    edited = await event_of(bob, MessageEdited, his)
     assert (edited.message.text, edited.message.edited) == ("better", True)
+    assert room.info.last_message is not None
+    assert room.info.last_message.text == "better"
     with pytest.raises(errors.NotAllowed):
         await room.edit(message, "not mine")
     await group.delete(message.id)
-    deleted = await event_of(bob, MessageDeleted, begin)
-    assert deleted.message_id == message.id
+    assert (await event_of(bob, MessageDeleted, his)).message_id == message.id
 
 
-async def test_history_in_both_directions_and_in_pages(make_client: MakeClient) -> None:
-    metronome = Metronome()
-    alice, bob = await make_client("alice", clock=metronome.clock), await make_client("bob")
-    group, room = await join(alice, bob)
-    said = [str(n) for n in range(230)]
-    await metronome.say(group, *said)
-    await hear(room, 230)
-    assert await texts(room) == said
-    newest = [m.text async for m in room.history(limit=150)]
-    assert newest == said[:-151:-1]
-    oldest_of_newest = [m async for m in room.history(limit=3, newest_first=False)]
-    assert [m.text for m in oldest_of_newest] == ["227", "228", "229"]
-    before = [m.text async for m in room.history(before=oldest_of_newest[0].id, limit=2)]
-    assert before == ["226", "225"]
-    up_to = [m.text async for m in room.history(before=oldest_of_newest[0].id, newest_first=False)]
-    assert up_to == said[:227]
-    for newest_first in (True, False):
-        with pytest.raises(errors.MessageNotFound):
-            _ = [m async for m in room.history(before=UNKNOWN, newest_first=newest_first)]
-
-
-async def test_search_and_unread(make_client: MakeClient) -> None:
-    metronome = Metronome()
-    alice, bob = await make_client("alice", clock=metronome.clock), await make_client("bob")
-    group, room = await join(alice, bob)
-    await metronome.say(group, "a needle", "hay", "another Needle")
-    await hear(room, 3)
-    assert [m.text for m in await room.search("needle")] == ["another Needle", "a needle"]
-    assert [m.text for m in await bob.search("hay")] == ["hay"]
-    assert room.info.unread_count == 3
-    await room.mark_read()
-    assert room.info.unread_count == 0
-    assert room.info.last_message is not None
-    assert room.info.last_message.text == "another Needle"
-
-
-async def test_settings_change_for_everybody(two: Two) -> None:
-    _, bob, group, room = two
-    begin = bob.cursor
-    info = await group.update(name="New name", retention=timedelta(days=1))
-    assert (info.name, info.retention) == ("New name", timedelta(days=1))
-    changed = await event_of(bob, GroupUpdated, begin)
-    assert {"name", "retention"} <= changed.changed
-    # Whoever sees the event finds the group as it is then.
-    assert room.name == "New name"
-
-
-async def test_delivery_is_an_event_too(two: Two) -> None:
-    alice, _, group, _ = two
-    begin = alice.cursor
+async def test_what_others_do_is_an_event_when_it_is_so(two: Two) -> None:
+    alice, bob, group, room = two
+    begin, his = alice.cursor, bob.cursor
     sent = await group.send("hello")
     changed = await event_of(alice, DeliveryChanged, begin)
     assert (changed.message_id, changed.delivery) == (sent.message.id, Delivery.ACCEPTED)
     assert changed.errors == {}
+    received = await event_of(bob, MessageReceived, his)
+    assert not received.backlog
+    info = await group.update(name="New name", retention=timedelta(days=1))
+    assert (info.name, info.retention) == ("New name", timedelta(days=1))
+    updated = await event_of(bob, GroupUpdated, his)
+    assert {"name", "retention"} <= updated.changed
+    # Whoever sees the event finds the group as it is then.
+    assert room.name == "New name"
 
 
 async def test_what_is_no_cursor_is_refused(two: Two) -> None:
@@ -200,22 +116,6 @@ async def test_what_is_no_cursor_is_refused(two: Two) -> None:
         assert raised.value.field == "after"
     with pytest.raises(TypeError, match="after: int"):
         alice.events(after=5)  # type: ignore[arg-type]
-
-
-async def test_too_large_a_message_is_refused_before_anything(two: Two) -> None:
-    _, _, group, _ = two
-    with pytest.raises(errors.InvalidInput) as raised:
-        await group.send("x" * 70_000)
-    assert raised.value.field == "text"
-    assert await texts(group) == []
-
-
-async def test_what_is_live_is_no_backlog(two: Two) -> None:
-    _, bob, group, _ = two
-    begin = bob.cursor
-    await group.send("now")
-    received = await event_of(bob, MessageReceived, begin)
-    assert not received.backlog
 
 
 async def test_what_became_of_a_message_that_is_not_there_any_more(

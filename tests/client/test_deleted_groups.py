@@ -1,30 +1,30 @@
-"""Groups that are over, and are deleted: what the client forgets, and what goes on."""
+"""Groups that are over: what is forgotten of one that is deleted, and of an invite that is declined."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
 
 import pytest
-from tests.client.people import PATIENCE, event_of, hear, join, texts, until
+from tests.client.bots import answering, bot_of, in_a_chat
+from tests.client.people import PATIENCE, Account, Two, event_of, hear, join, texts, until
 
 from mdk import (
-    Bot,
     Client,
     Delivery,
     Event,
     Group,
+    GroupId,
     GroupInfo,
     GroupState,
+    MembersChanged,
     MessageReceived,
     Removed,
     errors,
 )
-from mdk.client.feed import Feed
-from mdk.testing import LocalRelay
-from mdk.testing.clients import impatient
+from mdk.client import invites
+from mdk.testing import LocalRelay, client
 from mdk.testing.fixtures import MakeClient
 
 
@@ -52,7 +52,12 @@ async def test_a_group_that_is_over_is_deleted(relay: LocalRelay, make_client: M
     listening = asyncio.create_task(anext(his.messages(), None))
     await asyncio.sleep(0)
     route = his.info.nostr_group_id
-    await bob.groups.delete(his.id)
+    # A call that is cancelled deletes all the same.
+    deleting = asyncio.create_task(bob.groups.delete(his.id))
+    await asyncio.sleep(0)
+    deleting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await deleting
 
     assert his.id not in bob.groups
     assert bob.groups.get(his.id) is None
@@ -88,34 +93,13 @@ async def test_a_group_that_is_over_is_deleted(relay: LocalRelay, make_client: M
     assert relay.count(445) > 0
 
 
-async def test_a_call_that_is_cancelled_deletes_all_the_same(make_client: MakeClient) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    hers, his = await join(alice, bob)
-    await ended(bob, hers, his)
-    deleting = asyncio.create_task(bob.groups.delete(his.id))
-    await asyncio.sleep(0)
-    deleting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await deleting
-    assert his.id not in bob.groups
-
-
 async def test_a_handler_deletes_the_group_that_its_bot_was_put_out_of(
-    relay: LocalRelay, make_client: MakeClient
+    relay: LocalRelay, alice: Client
 ) -> None:
     """How far it is stands on disk by group: not of one that is gone."""
-    alice = await make_client("alice")
-    bot = Bot(":memory:", relays=[relay.url], allow="anyone")
-    started, gone = asyncio.Event(), asyncio.Event()
-    impatient(bot.client)
-
-    @bot.on_start
-    async def start(_client: Client) -> None:
-        started.set()
-
-    @bot.on(MessageReceived)
-    async def answer(event: MessageReceived) -> None:
-        await bot.client.groups[event.message.group_id].send("yes")
+    bot = bot_of(relay)
+    answering(bot)
+    gone = asyncio.Event()
 
     @bot.on(Removed)
     async def removed(event: Removed) -> None:
@@ -123,34 +107,25 @@ async def test_a_handler_deletes_the_group_that_its_bot_was_put_out_of(
         await bot.client.groups.delete(event.group_id)
         gone.set()
 
-    serving = asyncio.create_task(bot.serve())
-    try:
-        await asyncio.wait_for(started.wait(), PATIENCE)
-        await bot.client.ready(PATIENCE)
-        group = await alice.groups.create("ours", [bot.client.public_key])
-        await group.send("are you there?")
-        assert await hear(group, 1) == ["yes"]
+    async with in_a_chat(bot, alice) as group:
+        await group.send("here")
+        assert await hear(group, 1) == ["done here"]
         await group.remove(bot.client.public_key)
         await asyncio.wait_for(gone.wait(), PATIENCE)
         await asyncio.gather(*bot._lanes.tasks)
         assert not [key for key in bot.client.engine._states("") if group.id in key]
         # It goes on with others.
         other = await alice.groups.create("other", [bot.client.public_key])
-        await other.send("and there?")
-        assert await hear(other, 1) == ["yes"]
-    finally:
-        bot.stop()
-        await serving
+        await other.send("there")
+        assert await hear(other, 1) == ["done there"]
 
 
 async def test_what_was_read_before_it_was_deleted_does_not_bring_it_back(
-    make_client: MakeClient,
+    two: Two,
 ) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    hers, his = await join(alice, bob)
+    _, bob, hers, his = two
     await ended(bob, hers, his)
     session, info = bob._session, his.info
-    removed = [event for event in bob.engine.events() if event.group_id == his.id]
     await bob.groups.delete(his.id)
 
     # A call that had read it, and comes back now.
@@ -164,29 +139,6 @@ async def test_what_was_read_before_it_was_deleted_does_not_bring_it_back(
     with pytest.raises(errors.GroupNotFound):
         await session.fresh(his.id)
     assert his.id not in bob.groups
-
-    # The reader of the log, which is given what it had asked for.
-    answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
-
-    class Native:
-        async def poll(self, _after: int, _limit: int) -> Any:
-            return await answers.get()
-
-    parts: tuple[Any, Any] = bob.engine, Native()
-    feed = Feed(*parts, started_at=datetime.now(UTC))
-    following = asyncio.create_task(feed._follow())
-    try:
-        await asyncio.sleep(0)
-        feed.drop(his.id)
-        answers.put_nowait((removed, [info], 9_000))
-        async with asyncio.timeout(PATIENCE):
-            while feed.position < 9_000:
-                await feed.wait()
-        assert feed.groups == {}
-        assert await feed.read_group(8_999, his.id, 9) == ([], 9_000)
-        assert list(feed._recent) == []
-    finally:
-        following.cancel()
 
 
 async def delete_when_final(who: Client, group: Group) -> None:
@@ -203,9 +155,8 @@ async def delete_when_final(who: Client, group: Group) -> None:
 
 
 async def test_a_relay_that_was_named_for_it_alone_is_forgotten(
-    relay: LocalRelay, make_client: MakeClient
+    relay: LocalRelay, alice: Client
 ) -> None:
-    alice = await make_client("alice")
     async with LocalRelay() as shared, LocalRelay() as single:
         first = await alice.groups.create("first", relays=[relay.url, shared.url, single.url])
         other = await alice.groups.create("other", relays=[relay.url, shared.url])
@@ -242,3 +193,84 @@ async def test_a_relay_that_has_lost_all_gets_nothing_of_it_again(
     # They come again in the order in which they were made, the invite at last.
     await relay.until(lambda it: it.count(1059) > 0, PATIENCE)
     assert relay.count(445) == 2
+
+
+async def heard_of(who: Client, group: GroupId, after: str) -> list[Event]:
+    """What the log tells of a group up to now."""
+    await who._session.feed.current()
+    events = await who._session.feed.read(int(after))
+    return [event for event in events if event.group_id == group]
+
+
+async def left(who: Client, after: str | None = None) -> MembersChanged:
+    return await event_of(who, MembersChanged, after, where=lambda event: bool(event.left))
+
+
+async def test_who_declines_is_gone_also_after_the_group_has_changed(
+    make_client: MakeClient,
+) -> None:
+    """And nothing that was done and said meanwhile reaches the application."""
+    alice, bob = await make_client("alice"), await make_client("bob")
+    lunch = await alice.groups.create("Lunch", [bob.public_key])
+    invite = await bob.invites.next(PATIENCE)
+    begin = bob.cursor
+    await lunch.update(name="Dinner")
+    await lunch.send("hello")
+    await alice.outbox.flush(PATIENCE)
+    await bob.invites.decline(invite)
+    assert (await left(alice)).left == {bob.public_key}
+    assert [member.public_key for member in await lunch.members()] == [alice.public_key]
+    assert await heard_of(bob, lunch.id, begin) == []
+    assert await bob.invites.pending() == []
+    assert await bob.search("hello") == []
+    assert bob.groups.get(lunch.id) is None
+    # Nothing is left that would hide the next invite, or go on leaving.
+    await lunch.add(bob.public_key)
+    room = await bob.invites.accept(await bob.invites.next(PATIENCE))
+    await lunch.send("again")
+    assert (await room.next_message(PATIENCE)).text == "again"
+
+
+async def test_an_invite_that_was_declined_offline_is_left_after_the_next_start(
+    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sees the invite, its group or what is said there in between."""
+    monkeypatch.setattr(invites, "TOLD_WITHIN", 0.0)
+    account = Account(tmp_path, "bob", relay)
+    async with await client(relay, "alice") as alice:
+        async with account.open() as bob:
+            lunch = await alice.groups.create("Lunch", [bob.public_key])
+            invite = await bob.invites.next(PATIENCE)
+            await lunch.update(name="Dinner")
+            await alice.outbox.flush(PATIENCE)
+            await relay.pause()
+            begin = bob.cursor
+            await bob.invites.decline(invite)
+            with pytest.raises(errors.InviteNotFound):
+                await bob.invites.accept(invite)
+            with pytest.raises(errors.InviteNotFound):
+                await bob.invites.decline(invite)
+        async with account.open(ready=False) as bob:
+            assert await bob.invites.pending() == []
+            assert bob.groups.get(lunch.id) is None
+            assert bob.engine.groups() == []
+            with pytest.raises(errors.GroupNotFound):
+                bob.engine.messages(lunch.id)
+            assert await heard_of(bob, lunch.id, "0") == []
+            await relay.resume()
+            assert (await left(alice)).left == {bob.public_key}
+            await until(lambda: not bob.engine._states("declined/"), bob)
+            assert await heard_of(bob, lunch.id, begin) == []
+
+
+async def test_an_admin_who_declines_goes_silently(
+    relay: LocalRelay, make_client: MakeClient
+) -> None:
+    """An admin cannot leave before another commit has made him none: others see him until they put him out."""
+    alice, bob = await make_client("alice"), await make_client("bob")
+    lunch = await alice.groups.create("Lunch", [bob.public_key], admins=[bob.public_key])
+    invite = await bob.invites.next(PATIENCE)
+    await bob.invites.decline(invite)
+    assert bob.engine.groups() == []
+    assert relay.count(445) == 0
+    assert len(await lunch.members()) == 2

@@ -13,8 +13,7 @@ import pytest
 from tests.client.people import PATIENCE
 from tests.vault.torture.shim import build
 
-from mdk import DeliveryChanged, errors
-from mdk.testing.fixtures import MakeClient
+from mdk import Client, DeliveryChanged, errors
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the shim"),
@@ -82,8 +81,7 @@ asyncio.run(main())
 """
 
 
-async def test_events_go_on_after_they_could_not_be_read(make_client: MakeClient) -> None:
-    alice = await make_client("alice")
+async def test_events_go_on_after_they_could_not_be_read(alice: Client) -> None:
     feed = alice._session.feed
     poll, faults = feed._native.poll, 2
 

@@ -1,4 +1,4 @@
-"""What a client says of its groups is what it knows, however late the reader of its log is."""
+"""What a client says of its groups is what it knows; and which kinds of messages a conversation gives."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.client.people import PATIENCE, Account, join, until
+from tests.client.bots import answering, bot_of, in_a_chat
+from tests.client.people import PATIENCE, Account, Two, hear, join, until
 
-from mdk import Event, GroupId, GroupInfo, errors
+from mdk import Client, Event, Group, GroupId, GroupInfo, MessageReceived, errors
 from mdk._mdk import Mdk
 from mdk.client.feed import Feed
 from mdk.testing import LocalRelay
 from mdk.testing.fixtures import MakeClient
+from mdk.values import Kind
 
 LATE = 0.3
 
@@ -57,9 +59,8 @@ async def test_who_has_fetched_all_finds_the_groups_so(
 
 
 async def test_what_was_read_early_does_not_take_the_place_of_what_was_read_later(
-    make_client: MakeClient,
+    alice: Client,
 ) -> None:
-    alice = await make_client("alice")
     group = await alice.groups.create("Lunch")
     session = alice._session
     look = session.look
@@ -76,36 +77,140 @@ async def test_what_was_read_early_does_not_take_the_place_of_what_was_read_late
     assert group.name == "Dinner"
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-async def test_a_group_that_was_not_there_when_the_log_was_read(
-    make_client: MakeClient, is_there: bool
-) -> None:
-    """It came, or came and went, by calls of ours before the reader is given what it asked for."""
-    alice = await make_client("alice")
-    info = (await alice.groups.create("Lunch")).info
-    (joined,) = [e for e in alice.engine.events() if e.group_id == info.id][:1]
-    answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
+class Reading:
+    """A reader of the log that is given what the test says, beside an engine that has this of the group."""
 
-    class Native:
-        async def poll(self, _after: int, _limit: int) -> object:
-            return await answers.get()
+    def __init__(self, now: GroupInfo | None) -> None:
+        self.now = now
+        self.answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
+        parts: tuple[Any, Any] = self, self
+        self.feed = Feed(*parts, started_at=datetime.now(UTC))
 
-    class Engine:
-        def group(self, _id: GroupId) -> GroupInfo:
-            if is_there:
-                return info
+    def group(self, _id: GroupId) -> GroupInfo:
+        if self.now is None:
             raise errors.GroupNotFound
+        return self.now
 
-    parts: tuple[Any, Any] = Engine(), Native()
-    feed = Feed(*parts, started_at=datetime.now(UTC))
-    following = asyncio.create_task(feed._follow())
-    try:
-        await asyncio.sleep(0)
-        feed.keep(dataclasses.replace(info, epoch=0))
-        answers.put_nowait(([joined], [], 1))
-        async with asyncio.timeout(PATIENCE):
-            while feed.position < 1:
-                await feed.wait()
-        assert feed.groups == ({info.id: info} if is_there else {})
-    finally:
-        following.cancel()
+    async def poll(self, _after: int, _limit: int) -> object:
+        return await self.answers.get()
+
+    async def gets(
+        self, events: list[Event], groups: list[GroupInfo], position: int, after: Callable[[], None]
+    ) -> None:
+        """What it has asked for comes after a call of ours."""
+        following = asyncio.create_task(self.feed._follow())
+        try:
+            await asyncio.sleep(0)
+            after()
+            self.answers.put_nowait((events, groups, position))
+            async with asyncio.timeout(PATIENCE):
+                while self.feed.position < position:
+                    await self.feed.wait()
+        finally:
+            following.cancel()
+
+
+@pytest.mark.parametrize("now", ["newer", "there", "gone", "deleted"])
+async def test_what_the_reader_is_given_late_is_not_what_there_is(alice: Client, now: str) -> None:
+    """The group changed, came, came and went, or was deleted by calls of ours before the reader got its answer."""
+    info = (await alice.groups.create("Lunch")).info
+    told = [event for event in alice.engine.events() if event.group_id == info.id]
+    newer = dataclasses.replace(info, epoch=info.epoch + 1)
+    reading = Reading({"newer": newer, "there": info}.get(now))
+    feed = reading.feed
+    if now == "newer":
+        await reading.gets([], [info], 1, lambda: feed.keep(newer))
+        assert feed.groups == {info.id: newer}
+    elif now == "deleted":
+        await reading.gets(told, [info], 9_000, lambda: feed.drop(info.id))
+        assert feed.groups == {}
+        assert await feed.read_group(8_999, info.id, 9) == ([], 9_000)
+        assert list(feed._recent) == []
+    else:
+        early = dataclasses.replace(info, epoch=0)
+        await reading.gets(told[:1], [], 1, lambda: feed.keep(early))
+        assert feed.groups == ({info.id: info} if now == "there" else {})
+
+
+STREAM = 1200
+UNKNOWN = 31_337
+
+
+async def put(client: Client, group: Group, kind: int, text: str) -> None:
+    """Send a message of any kind, which the facade has no method for."""
+    await client._session.change(lambda mdk: mdk.create_message(group.id, text, kind=kind))
+
+
+async def test_only_chat_is_the_answer_to_a_question(two: Two) -> None:
+    _, bob, group, room = two
+    await put(bob, room, STREAM, "a stream begins")
+    await put(bob, room, UNKNOWN, "nobody knows this kind")
+    await room.send("the answer")
+    assert (await group.next_message(PATIENCE)).text == "the answer"
+    await put(bob, room, UNKNOWN, "nor this")
+    await room.send("another")
+    async for message in group.messages():
+        assert (message.kind, message.text) == (Kind.CHAT, "another")
+        break
+    with pytest.raises(TimeoutError):
+        await group.next_message(0.05)
+
+
+async def test_other_kinds_are_given_to_those_who_ask(two: Two) -> None:
+    _, bob, group, room = two
+    await put(bob, room, STREAM, "begin")
+    await room.send("chat")
+    await put(bob, room, UNKNOWN, "what is this")
+    assert await hear(group, 1) == ["chat"]
+    # What one choice passes over, and what it takes, is there for another one, which begins at the same place.
+    heard = [await group.next_message(PATIENCE, kinds=None) for _ in range(3)]
+    assert [one.text for one in heard] == ["begin", "chat", "what is this"]
+    assert (await group.next_message(PATIENCE, kinds=[STREAM])).text == "begin"
+    assert (await group.next_message(PATIENCE, kinds=(UNKNOWN, STREAM))).text == "begin"
+    async for message in group.messages(kinds={STREAM, UNKNOWN}):
+        assert message.text == "what is this"
+        break
+
+
+async def test_two_who_wait_for_different_kinds_take_nothing_from_each_other(
+    make_client: MakeClient,
+) -> None:
+    alice, bob = await make_client("alice"), await make_client("bob")
+    group, room = await join(alice, bob)
+    chat = asyncio.ensure_future(group.next_message(PATIENCE))
+    stream = asyncio.ensure_future(group.next_message(PATIENCE, kinds=[STREAM]))
+    await room.send("chat")
+    assert (await chat).text == "chat"
+    await put(bob, room, STREAM, "begin")
+    assert (await stream).text == "begin"
+
+
+async def test_kinds_that_cannot_be_are_refused(alice: Client) -> None:
+    group = await alice.groups.create("alone", [])
+    refused: list[tuple[Any, type[Exception]]] = [
+        *((kinds, errors.InvalidInput) for kinds in ([], "9", [-1], [65_536])),
+        *((kinds, TypeError) for kinds in (9, ["9"])),
+    ]
+    for kinds, error in refused:
+        with pytest.raises(error) as caught:
+            await group.next_message(0.05, kinds=kinds)
+        assert getattr(caught.value, "field", "kinds") == "kinds"
+
+
+async def test_a_bot_hears_chat_and_other_kinds_as_events(relay: LocalRelay, alice: Client) -> None:
+    bot = bot_of(relay)
+    chat = answering(bot)
+    kinds: list[int] = []
+
+    @bot.on(MessageReceived)
+    async def note(event: MessageReceived) -> None:
+        kinds.append(event.message.kind)
+
+    async with in_a_chat(bot, alice) as group:
+        await group.send("hello")
+        assert await hear(group, 1) == ["done hello"]
+        await put(alice, group, STREAM, "a stream begins")
+        await group.send("bye")
+        assert await hear(group, 1) == ["done bye"]
+    assert chat == ["hello", "bye"]
+    assert kinds == [Kind.CHAT, STREAM, Kind.CHAT]

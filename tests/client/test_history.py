@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
 
 import pytest
-from tests.client.people import texts
+import pytest_asyncio
 
-from mdk import Client, Group, Message, errors
+from mdk import Client, EventId, Group, Message, errors
 from mdk.client import pages
 from mdk.testing import Clock
 from mdk.testing.fixtures import MakeClient
@@ -61,22 +63,30 @@ class Story:
         return found
 
 
-async def story(make_client: MakeClient, words: str) -> Story:
+Tell = Callable[[str], Awaitable[Story]]
+
+
+@pytest_asyncio.fixture
+async def tell(make_client: MakeClient) -> Tell:
+    """`tell(words)`: a group of its own in which this was said."""
     clock = Clock(datetime.now(UTC))
     client = await make_client("alice", clock=clock)
-    told = Story(client, await client.groups.create("chat"), clock)
-    await told.say(*words.split())
+
+    async def told(words: str) -> Story:
+        story = Story(client, await client.groups.create("chat"), clock)
+        await story.say(*words.split())
+        return story
+
     return told
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["all", "before"])
 @pytest.mark.parametrize("newest_first", [True, False], ids=["newest", "oldest"])
-@pytest.mark.parametrize("words", STORIES)
 async def test_messages_that_expire_meanwhile_take_no_others_along(
-    make_client: MakeClient, words: str, newest_first: bool, before: bool
+    tell: Tell, newest_first: bool, before: bool
 ) -> None:
-    for expire_after in (4, 6, 8):
-        told = await story(make_client, words)
+    for words, expire_after in product(STORIES, (4, 6, 8)):
+        told = await tell(words)
         said = told.said[:-1] if before else told.said
         history = told.group.history(
             newest_first=newest_first, before=told.said[-1].id if before else None
@@ -93,24 +103,39 @@ async def test_messages_that_expire_meanwhile_take_no_others_along(
         assert len(found) >= expire_after
 
 
-async def test_a_message_that_is_not_there_is_no_beginning(make_client: MakeClient) -> None:
-    told = await story(make_client, "x a b")
+async def test_a_message_that_is_not_there_is_no_beginning(tell: Tell) -> None:
+    told = await tell("x a b")
     await told.expire()
     for newest_first in (True, False):
         with pytest.raises(errors.MessageNotFound):
             await anext(told.group.history(before=told.said[0].id, newest_first=newest_first))
 
 
-async def test_the_newest_ones_oldest_first(make_client: MakeClient) -> None:
-    told = await story(make_client, "a b c d e f g")
-    newest = [m.text async for m in told.group.history(limit=5, newest_first=False)]
-    assert newest == ["c2", "d3", "e4", "f5", "g6"]
-    assert await texts(told.group) == [message.text for message in told.said]
+async def test_both_directions_pages_and_limits(tell: Tell) -> None:
+    told = await tell("a b c d e f g h i j k")
+    said = [message.text for message in told.said]
+
+    async def read(**asked: Any) -> list[str]:
+        return [message.text async for message in told.group.history(**asked)]
+
+    before = told.said[8].id
+    assert await read(newest_first=False) == said
+    assert await read(limit=6) == said[:-7:-1]
+    assert await read(limit=5, newest_first=False) == said[-5:]
+    assert await read(before=before, limit=2) == ["h7", "g6"]
+    assert await read(before=before, newest_first=False) == said[:8]
+    for newest_first in (True, False):
+        with pytest.raises(errors.MessageNotFound):
+            await read(before=EventId("ab" * 32), newest_first=newest_first)
+        assert await read(limit=0, newest_first=newest_first) == []
+        with pytest.raises(errors.InvalidInput) as caught:
+            await read(limit=-1, newest_first=newest_first)
+        assert (caught.value.field, caught.value.limit, caught.value.value) == ("limit", 0, -1)
 
 
-async def test_a_record_goes_on_too(make_client: MakeClient) -> None:
+async def test_a_record_goes_on_too(tell: Tell) -> None:
     """As `mdk export` reads it."""
-    told = await story(make_client, "x x x x a b c d e")
+    told = await tell("x x x x a b c d e")
     found = []
     for message in pages.every(told.client.engine, told.group.id):
         found.append(message.text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,27 +22,18 @@ RAW, OTHER = DatabaseKey.raw(KEY), DatabaseKey.raw(KEY[::-1])
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home folder; the current one is elsewhere, and has to stay empty."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The home folder; the current one is elsewhere, and has to stay empty but for what is named in it."""
     found, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     found.mkdir(mode=0o700)
     elsewhere.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(found))
     monkeypatch.chdir(elsewhere)
-    return found
+    yield found
+    assert {path.name for path in elsewhere.iterdir()} <= {"letter"}
 
 
-@pytest.fixture
-def nothing_here(home: Path) -> Callable[[], None]:
-    def check() -> None:
-        assert list((home.parent / "elsewhere").iterdir()) == []
-
-    return check
-
-
-def test_every_path_of_the_engine_and_the_vault(
-    home: Path, nothing_here: Callable[[], None]
-) -> None:
+def test_every_path_of_the_engine_and_the_vault(home: Path) -> None:
     keys = Keys.generate()
     key = DatabaseKey.from_file("~/keys/mdk.key")
     with Mdk.open("~/account/mdk.db", keys=keys, key=key) as engine:
@@ -67,12 +58,9 @@ def test_every_path_of_the_engine_and_the_vault(
     secret.touch(mode=0o600)
     secret.write_text(keys.reveal_nsec())
     assert Keys.from_file("~/identity").public_key == keys.public_key
-    nothing_here()
 
 
-async def test_every_path_of_the_client(
-    home: Path, nothing_here: Callable[[], None], relay: LocalRelay, blobs: LocalBlossom
-) -> None:
+async def test_every_path_of_the_client(home: Path, relay: LocalRelay, blobs: LocalBlossom) -> None:
     config = Config(allow_loopback=True)
     (home / "letter.txt").write_text("dear friend")
     alice = await client(relay, "alice", blobs=blobs, account=Path("~/alice/mdk.db"), key=RAW)
@@ -97,12 +85,9 @@ async def test_every_path_of_the_client(
     await restored.close()
     bot = Bot(Path("~/bot/mdk.db"), allow="anyone", relays=[relay.url], key=RAW)
     assert bot.client._settings.path == home / "bot" / "mdk.db"
-    nothing_here()
 
 
-def test_a_home_that_cannot_be_found_is_named_as_it_was_written(
-    home: Path, nothing_here: Callable[[], None]
-) -> None:
+def test_a_home_that_cannot_be_found_is_named_as_it_was_written(home: Path) -> None:
     calls: list[Callable[[], object]] = [
         lambda: DatabaseKey.from_file(NOBODY),
         lambda: Keys.from_file(NOBODY),
@@ -120,17 +105,13 @@ def test_a_home_that_cannot_be_found_is_named_as_it_was_written(
         assert caught.value.hint is not None
         assert "absolute path" in caught.value.hint, number
     assert home.exists()
-    nothing_here()
 
 
 def test_elsewhere_it_is_a_letter(home: Path) -> None:
     elsewhere = home.parent / "elsewhere"
-    for number, path in enumerate(("./~/mdk.key", "a~b/mdk.key", "a/~/mdk.key")):
-        with Mdk.open(
-            elsewhere / "x" / str(number) / "mdk.db",
-            keys=Keys.generate(),
-            key=DatabaseKey.from_file(path),
-        ):
+    for number, path in enumerate(("./letter/~/mdk.key", "letter/a~b/mdk.key")):
+        where = elsewhere / "letter" / str(number) / "mdk.db"
+        with Mdk.open(where, keys=Keys.generate(), key=DatabaseKey.from_file(path)):
             assert (elsewhere / path).is_file()
         files.write(f"{path}.txt", b"text")
         assert files.read(f"{path}.txt", 10) == b"text"
@@ -175,22 +156,17 @@ def test_every_path_of_the_command_line(user: Home, tmp_path: Path) -> None:
     assert list(user.folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+def test_the_command_line_names_a_path_as_it_was_written(user: Home) -> None:
+    for arguments in (
         (*INIT, "x", "--key", f"file:{NOBODY}"),
         (*INIT, "~nobody-has-this-name/mdk.db"),
         (*INIT, "x", "--identity-file", NOBODY),
         ("verify", NOBODY),
-    ],
-)
-def test_the_command_line_names_a_path_as_it_was_written(
-    user: Home, arguments: tuple[str, ...]
-) -> None:
-    done = user.prepare(*arguments)
-    assert done.code != 0
-    assert "~nobody-has-this-name/" in done.err
-    assert list(user.folder.iterdir()) == []
+    ):
+        done = user.prepare(*arguments)
+        assert done.code != 0
+        assert "~nobody-has-this-name/" in done.err
+        assert list(user.folder.iterdir()) == []
 
 
 def test_a_key_in_a_folder_that_is_called_so_is_still_found(user: Home) -> None:

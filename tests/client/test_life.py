@@ -7,13 +7,10 @@ import os
 import subprocess
 import sys
 import threading
-import time
-import warnings
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.client.people import KEY, PATIENCE, Account, Metronome, hear, join
+from tests.client.people import KEY, PATIENCE, Account, Two, hear, join
 
 import mdk
 from mdk import (
@@ -21,43 +18,15 @@ from mdk import (
     DatabaseKey,
     Delivery,
     Event,
-    Group,
-    GroupState,
-    Joined,
     Keys,
     MessageReceived,
     RelayPool,
     errors,
 )
 from mdk.client import data_folder, upkeep
+from mdk.client.accounts import database_path
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
-from mdk.testing.fixtures import MakeClient
-
-
-async def test_an_account_keeps_itself(relay: LocalRelay, tmp_path: Path) -> None:
-    """Keys and relays are in the database after the first start."""
-    path, key = tmp_path / "a" / "mdk.db", DatabaseKey.raw(KEY)
-    async with impatient(Client.open(path, key=key, relays=[relay.url])) as alice:
-        npub = alice.npub
-        assert alice.relays == (relay.url,)
-    async with impatient(Client.open(path, key=DatabaseKey.raw(KEY))) as again:
-        assert (again.npub, again.relays) == (npub, (relay.url,))
-
-
-async def test_names_stand_for_folders(
-    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert data_folder() == tmp_path / "mdk"
-    key = DatabaseKey.raw(KEY)
-    async with impatient(Client.open("alice", key=key, relays=[relay.url])):
-        assert (tmp_path / "mdk" / "alice" / "mdk.db").exists()
-    for bad in ("", ".", "..", ".hidden", "a b", "x" * 65, "né"):
-        with pytest.raises(errors.InvalidInput):
-            Client.open(bad)
-    monkeypatch.setenv("XDG_DATA_HOME", "relative")
-    assert data_folder().is_absolute()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no user ids")
@@ -73,7 +42,21 @@ def test_a_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.Mo
         assert "HOME" in (raised.value.hint or "")
 
 
-async def test_what_cannot_be_opened(relay: LocalRelay, tmp_path: Path) -> None:
+async def test_what_cannot_be_opened(
+    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Names stand for folders.
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    assert data_folder().is_absolute()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert (
+        database_path("alice")
+        == data_folder() / "alice" / "mdk.db"
+        == tmp_path / "mdk/alice/mdk.db"
+    )
+    for bad in ("", ".", "..", ".hidden", "a b", "x" * 65, "né"):
+        with pytest.raises(errors.InvalidInput):
+            Client.open(bad)
     path = tmp_path / "a" / "mdk.db"
     with pytest.raises(errors.InvalidInput) as raised:
         await Client.open(path, key=DatabaseKey.raw(KEY)).start()
@@ -98,7 +81,7 @@ async def test_what_cannot_be_opened(relay: LocalRelay, tmp_path: Path) -> None:
         await Client.open(tmp_path / "b" / "mdk.db", key=DatabaseKey.raw(KEY)).start()
 
 
-async def test_before_and_after(relay: LocalRelay) -> None:
+async def test_before_and_after(relay: LocalRelay, tmp_path: Path) -> None:
     alice = impatient(Client.open(":memory:", relays=[relay.url]))
     assert repr(alice) == "<Client, not started>"
     with pytest.raises(errors.Closed) as raised:
@@ -106,6 +89,10 @@ async def test_before_and_after(relay: LocalRelay) -> None:
     assert raised.value.hint is not None
     await alice.start()
     await alice.start()
+    with pytest.raises(errors.InMemory) as not_kept:
+        await alice.backup(tmp_path / "backup", passphrase="correct horse")
+    assert "Client.open" in (not_kept.value.hint or "")
+    engine = alice.engine
     group = await alice.groups.create("mine")
     stream = alice.events(after=alice.cursor)
     waiting = asyncio.ensure_future(anext(stream, None))
@@ -116,83 +103,49 @@ async def test_before_and_after(relay: LocalRelay) -> None:
     assert await waiting is None
     with pytest.raises(errors.Closed):
         await asked
-    with pytest.raises(errors.Closed):
-        await group.send("too late")
-    with pytest.raises(errors.Closed):
-        await alice.start()
-
-
-async def test_wrong_people(make_client: MakeClient) -> None:
-    alice = await make_client("alice")
-    for wrong in ("npub1wrong", "", "00", "nsec1" + "q" * 58):
-        with pytest.raises(errors.InvalidKey):
-            await alice.groups.create("x", [wrong])
-    nobody = Keys.generate().public_key
-    with pytest.raises(errors.KeyPackageNotFound) as raised:
-        await alice.groups.create("x", [nobody])
-    assert raised.value.who == (nobody,)
-    assert nobody.npub in str(raised.value)
-    assert len(alice.groups) == 0
-    group = await alice.groups.create("x")
-    with pytest.raises(errors.KeyPackageNotFound):
-        await group.add(nobody)
-    assert await alice.key_packages.find(nobody) == []
+    for call in (lambda: group.send("too late"), alice.start, alice.outbox.pending, alice.ready):
+        with pytest.raises(errors.Closed) as raised:
+            await call()
+        assert raised.value.hint == "Open the account again: Client.open()."
+    with pytest.raises(errors.Closed) as raised:
+        engine.groups()
+    assert "Mdk.open" not in (raised.value.hint or "")
 
 
 async def test_the_stream_over_restarts(relay: LocalRelay, tmp_path: Path) -> None:
-    """Many events, a reader that stops and comes back again and again: each event once, in order."""
+    """A reader that stops and comes back again and again: each event once, in order."""
     alice, bob = Account(tmp_path, "alice", relay), Account(tmp_path, "bob", relay)
-    metronome = Metronome()
-    async with alice.open(clock=metronome.clock) as hers, bob.open() as his:
+    said = [str(n) for n in range(30)]
+    async with alice.open() as hers, bob.open() as his:
         group, room = await join(hers, his)
-        await metronome.say(group, *(str(n) for n in range(120)))
-        assert sorted(await hear(room, 120), key=int) == [str(n) for n in range(120)]
-    after: str | None = None
-    read: list[Event] = []
-    for _ in range(13):
+        for text in said:
+            await group.send(text)
+        assert sorted(await hear(room, len(said)), key=int) == said
+
+    async def read(who: Client, after: str | None, most: int) -> list[Event]:
+        found: list[Event] = []
+        async for event in who.events(after=after):
+            found.append(event)
+            if len(found) == most or event.cursor == who.cursor:
+                break
+        return found
+
+    parts: list[Event] = []
+    for _ in range(4):
         async with bob.open(ready=False) as his:
-            count = 0
-            async for event in his.events(after=after):
-                read.append(event)
-                after = event.cursor
-                count += 1
-                if count == 10 or event.cursor == his.cursor:
-                    break
-    cursors = [int(event.cursor) for event in read]
-    assert cursors == sorted(set(cursors))
-    said = [event.message.text for event in read if isinstance(event, MessageReceived)]
-    assert sorted(said, key=int) == [str(n) for n in range(120)]
+            parts += await read(his, parts[-1].cursor if parts else None, 9)
     async with bob.open(ready=False) as his:
-        complete = [event.cursor async for event in _until_now(his)]
-    assert [event.cursor for event in read] == complete
+        whole = await read(his, None, 1000)
+    cursors = [int(event.cursor) for event in parts]
+    assert cursors == sorted(set(cursors))
+    assert cursors == [int(event.cursor) for event in whole]
+    heard = [event.message.text for event in parts if isinstance(event, MessageReceived)]
+    assert sorted(heard, key=int) == said
 
 
-async def _until_now(who: Client) -> AsyncIterator[Event]:
-    last = who.cursor
-    async for event in who.events():
-        yield event
-        if event.cursor == last:
-            return
-
-
-async def test_whoever_sees_an_event_finds_the_group(make_client: MakeClient) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-
-    async def watch() -> int:
-        async for event in bob.events():
-            if isinstance(event, Joined):
-                return bob.groups[event.group.id].info.member_count
-        return 0
-
-    watching = asyncio.create_task(watch())
-    await join(alice, bob)
-    assert await asyncio.wait_for(watching, PATIENCE) == 2
-
-
-async def test_cancelling_at_any_await_breaks_nothing(make_client: MakeClient) -> None:
+async def test_cancelling_at_any_await_breaks_nothing(two: Two) -> None:
     """Calls that are cancelled after 0, 1, 2 … turns of the loop; then everything still works."""
-    alice, bob = await make_client("alice"), await make_client("bob")
-    group, room = await join(alice, bob)
+    alice, bob, group, room = two
     for turns in range(12):
         calls = [
             group.send(f"maybe {turns}"),
@@ -221,31 +174,11 @@ async def test_cancelling_at_any_await_breaks_nothing(make_client: MakeClient) -
     assert len([g for g in alice.groups if not g.name]) == 1
 
 
-async def test_cancelled_starts_and_closes(relay: LocalRelay, tmp_path: Path) -> None:
-    account = Account(tmp_path, "alice", relay)
-    for turns in range(10):
-        opened = impatient(
-            Client.open(
-                account.path, keys=account.keys, key=DatabaseKey.raw(KEY), relays=[relay.url]
-            )
-        )
-        entering = asyncio.ensure_future(opened.__aenter__())
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        entering.cancel()
-        await asyncio.gather(entering, return_exceptions=True)
-        closing = asyncio.ensure_future(opened.close())
-        await asyncio.sleep(0)
-        closing.cancel()
-        await asyncio.gather(closing, return_exceptions=True)
-        await opened.close()
-    # Nothing holds the file any more.
-    async with account.open() as alice:
-        assert len(alice.groups) == 0
-
-
 async def test_closing_has_one_end(
-    relay: LocalRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    relay: LocalRelay,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It returns although the connections do not end and the database is in use, and goes on when they do."""
     monkeypatch.setattr(upkeep, "CLOSE", 0.5)
@@ -277,6 +210,7 @@ async def test_closing_has_one_end(
         await using
         monkeypatch.setattr(upkeep, "CLOSE", PATIENCE)
         await alice.close()
+    assert "in use" in caplog.text
     async with account.open() as again:
         assert len(again.groups) == 0
 
@@ -302,15 +236,14 @@ print("ok")
     ("run", "end"),
     [
         ("import uvloop; uvloop.run(main())", "await alice.close(); await bob.close()"),
-        ("asyncio.run(main(), debug=True)", "await alice.close(); await bob.close()"),
         # Forgotten: the loop ends while everything runs, the process all the same, and in silence.
-        ("asyncio.run(main())", "waiting = group.next_message()"),
+        ("asyncio.run(main(), debug=True)", "waiting = group.next_message()"),
         (
             "loop = asyncio.new_event_loop(); loop.run_until_complete(main()); loop.close()",
             "bob.events().__anext__(); asyncio.ensure_future(bob._session.native.changed(10**9))",
         ),
     ],
-    ids=["uvloop", "debug", "forgotten", "closed"],
+    ids=["uvloop", "forgotten", "closed"],
 )
 def test_loops(run: str, end: str) -> None:
     if "uvloop" in run:
@@ -328,7 +261,7 @@ def test_loops(run: str, end: str) -> None:
         for line in done.stderr.splitlines()
         if "Traceback" in line or "closed" in line.lower() or "Error" in line
     ]
-    assert noise == [] or "forgotten" in run or "coroutine" in done.stderr, done.stderr
+    assert noise == [] or "coroutine" in done.stderr, done.stderr
 
 
 def test_the_interpreter_may_end_at_any_moment() -> None:
@@ -343,59 +276,33 @@ def test_the_interpreter_may_end_at_any_moment() -> None:
     )
     running = [
         subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
-        for _ in range(12)
+        for _ in range(6)
     ]
     said = [process.communicate(timeout=60)[1] for process in running]
     assert [process.returncode for process in running] == [0] * len(running), said
 
 
 async def test_the_loop_is_never_blocked(relay: LocalRelay, tmp_path: Path) -> None:
-    """While the engine works, the loop turns: no turn takes as long as a busy engine keeps its lock."""
-    database, key = tmp_path / "a" / "mdk.db", DatabaseKey.raw(KEY)
-    async with impatient(Client.open(database, key=key, relays=[relay.url])) as alice:
+    """A call that kept the loop from turning would wait for an engine that only the loop lets go of."""
+    async with Account(tmp_path, "alice", relay).open() as alice:
         group = await alice.groups.create("mine")
-        # A busy machine may stop the loop as well, so one good attempt is enough.
-        held, turns = 0.5, list[float]()
-        while not turns or min(turns) >= held / 2:
-            assert len(turns) < 5, turns
-            turns.append(await longest_turn(alice, group, held))
+        held, let_go = threading.Event(), threading.Event()
 
+        def keep(_progress: object) -> None:
+            held.set()
+            assert let_go.wait(PATIENCE)
 
-async def longest_turn(alice: Client, group: Group, held: float) -> float:
-    """The longest turn of the loop, in seconds, beside a call that keeps the engine's lock for a while."""
-    loop = asyncio.get_running_loop()
-    longest, before, begun = 0.0, loop.time(), asyncio.Event()
-
-    async def turn() -> None:
-        nonlocal longest, before
-        while True:
-            now = loop.time()
-            longest, before = max(longest, now - before), now
+        keeping = asyncio.create_task(asyncio.to_thread(lambda: alice.engine.verify(progress=keep)))
+        assert await asyncio.to_thread(held.wait, PATIENCE)
+        sending = asyncio.create_task(group.send("waits for the engine"))
+        for _ in range(20):
             await asyncio.sleep(0)
-
-    engine = alice.engine
-
-    def hold() -> None:
-        def slow(_progress: object) -> None:
-            loop.call_soon_threadsafe(begun.set)
-            end = time.monotonic() + held
-            while time.monotonic() < end:
-                time.sleep(0.01)
-            raise KeyError("enough")
-
-        with pytest.raises(KeyError):
-            engine.verify(progress=slow)
-
-    turning = asyncio.create_task(turn())
-    holding = loop.run_in_executor(None, hold)
-    await begun.wait()
-    await group.send("waits for the lock, not the loop")
-    assert group.name == "mine"
-    assert len(alice.groups) == 1
-    alice.stats()
-    await holding
-    turning.cancel()
-    return longest
+        assert (group.name, len(alice.groups)) == ("mine", 1)
+        alice.stats()
+        assert not sending.done()
+        let_go.set()
+        assert (await keeping).ok
+        await sending
 
 
 async def test_two_accounts_over_one_pool(relay: LocalRelay) -> None:
@@ -416,24 +323,3 @@ def test_a_pool_refuses_nonsense() -> None:
     for proxy in ("", "proxy", "http://127.0.0.1:1", "socks5://name:9050"):
         with pytest.raises(errors.InvalidInput):
             RelayPool(proxy=proxy)
-
-
-async def test_used_in_a_forked_child(make_client: MakeClient) -> None:
-    if not hasattr(os, "fork"):
-        pytest.skip("no fork here")
-    alice = await make_client("alice")
-    native = alice._session.native
-    with warnings.catch_warnings(action="ignore"):  # later Pythons warn of forks with threads
-        pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            _ = native.poll(0, 1)
-        except errors.Forked:
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = await asyncio.to_thread(os.waitpid, pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    group = await alice.groups.create("the parent goes on")
-    assert group.info.state is GroupState.ACTIVE

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from tests.client.bots import bot_of
 from tests.client.people import KEY, PATIENCE, Account, hear, join, until
 from tests.client.pictures import png
 from tests.vault.log_lines import Heard, Private, listening, require_silence
 
-from mdk import Bot, Client, Context, DatabaseKey, Delivery, Group, Keys, Mdk, RestoreReport, errors
+from mdk import Client, Context, DatabaseKey, Delivery, Group, Keys, Mdk, RestoreReport, errors
 from mdk.testing import BlobFaults, Chat, Faults, HandlerFailed, LocalBlossom, LocalRelay
 from mdk.testing.clients import impatient
 
@@ -206,49 +207,31 @@ async def test_a_long_life_at_trace_says_nothing_private(
     require_silence(heard, life.private)
 
 
-async def test_a_bot_whose_handler_raises_says_nothing_private(relay: LocalRelay) -> None:
-    """What its author did not put into the exception is in no line, with the traceback or without."""
-    await let_handlers_raise(relay, "out of order", lambda _: "out of order")
-
-
+@pytest.mark.parametrize("what", ["nothing", "all it knows"])
 async def test_what_a_handler_puts_into_an_exception_is_in_its_traceback_only(
-    relay: LocalRelay,
+    relay: LocalRelay, what: str
 ) -> None:
-    heard, private = await let_handlers_raise(
-        relay,
-        planted := f"planted text {secrets.token_hex(8)}",
-        lambda ctx: f"{ctx.text} {ctx.sender.npub} {ctx.group.id}",
-        tracebacks=False,
-    )
-    assert planted in heard.text
-    assert private.found_in(heard.text)
-
-
-async def let_handlers_raise(
-    relay: LocalRelay, words: str, about: Callable[[Context], str], *, tracebacks: bool = True
-) -> tuple[Heard, Private]:
-    """Handlers of every sort raise; the lines that they leave have nothing of the message, nor has what is in them."""
+    """Handlers of every sort raise: no line has anything of the message, nor a traceback but what is put into it."""
     private = Private()
-    private.word(text := f"planted text {secrets.token_hex(8)}")
-    bot = Bot(":memory:", relays=[relay.url], allow="anyone")
-    impatient(bot.client)
-    bot._first_pause = 0.01
+    private.word(planted := f"planted text {secrets.token_hex(8)}")
+    bot = bot_of(relay)
 
     @bot.on_message
     async def fail(ctx: Context) -> None:
-        raise RuntimeError(about(ctx))
+        known = f"{ctx.text} {ctx.sender.npub} {ctx.group.id}"
+        raise RuntimeError("out of order" if what == "nothing" else known)
 
     @bot.on_error
     async def fail_again(*_: object) -> bool:
-        raise RuntimeError(words)
+        raise RuntimeError("out of order" if what == "nothing" else planted)
 
     @bot.every(timedelta(seconds=0.05))
     async def fail_now_and_then(*_: object) -> None:
-        raise RuntimeError(words)
+        raise RuntimeError("out of order" if what == "nothing" else planted)
 
     async def talk(heard: Heard) -> None:
         async with Chat(bot, relay) as chat:
-            private.take((await chat.say(text)).sender)
+            private.take((await chat.say(planted)).sender)
             private.take([bot.client.npub, relay.url, bot.client.engine.groups()])
             await eventually(lambda: bot_is_done(heard))
 
@@ -256,8 +239,12 @@ async def let_handlers_raise(
         with pytest.raises(HandlerFailed):
             await talk(heard)
         drain()
-    require_silence(heard if tracebacks else heard.without_tracebacks(), private)
-    return heard, private
+    if what == "nothing":
+        require_silence(heard, private)
+    else:
+        require_silence(heard.without_tracebacks(), private)
+        assert planted in heard.text
+        assert private.found_in(heard.text)
 
 
 def bot_is_done(heard: Heard) -> bool:

@@ -7,21 +7,19 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from tests.cli.kit import NOWHERE
-from tests.client.bots import bot_of, end
-from tests.client.people import PATIENCE, join, until
+from tests.client.people import PATIENCE, Two, until
 from tests.client.test_log_lines import eventually
 
 from mdk import Client, Config, Delivery, Keys, errors
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
-from mdk.testing.fixtures import MakeClient
 
 
 @pytest.fixture
@@ -54,22 +52,10 @@ async def test_a_relay_that_is_not_reached_is_told_of_once_until_it_works_again(
         assert lines() == [away, again, away, again]
 
 
-async def test_a_bot_says_that_its_relay_is_not_there(lines: Callable[[], list[str]]) -> None:
-    async with LocalRelay() as relay:
-        bot = bot_of(relay)
-    serving = asyncio.create_task(bot.serve())
-    try:
-        await eventually(lambda: len(lines()) == 1)
-    finally:
-        await end(bot, serving)
-    assert lines()[0].startswith("a relay is not reached (relay=ws://127.0.0.1:")
-
-
 async def test_a_relay_that_refuses_is_told_of_with_its_words(
-    relay: LocalRelay, make_client: MakeClient, lines: Callable[[], list[str]]
+    relay: LocalRelay, two: Two, lines: Callable[[], list[str]]
 ) -> None:
-    alice, bob = await make_client("alice"), await make_client("bob")
-    group, _ = await join(alice, bob)
+    alice, _, group, _ = two
     relay.refuse(kinds={445}, reason=f"blocked: {alice.public_key.hex} has not paid")
     for _ in range(2):
         sent = await (await group.send("hello")).delivered(PATIENCE)
@@ -112,36 +98,31 @@ async def test_a_relay_that_others_named_is_not_named(
         assert not any(other.url in line for line in lines())
 
 
-Ask = Callable[[Client], Awaitable[object]]
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda alice: alice.sync(),
-        lambda alice: alice.key_packages.find(Keys.generate().public_key),
-        lambda alice: alice.groups.create("group", [Keys.generate().public_key]),
-    ],
-)
-async def test_not_connected_names_each_relay_and_why(ask: Ask) -> None:
+async def test_not_connected_names_each_relay_and_why() -> None:
     other = "ws://127.0.0.1:19"
     alice = impatient(
         Client.open(":memory:", relays=[NOWHERE, other], config=Config(allow_loopback=True)),
         request_timeout=0.5,
     )
+    nobody = Keys.generate().public_key
     await alice.start()
     try:
         away = {"backing-off", "connecting"}
         await eventually(lambda: [bool(r.last_error) for r in alice.stats().relays] == [True] * 2)
         assert {one.state for one in alice.stats().relays} <= away
-        with pytest.raises(errors.NotConnected) as caught:
-            await ask(alice)
+        for ask in (
+            alice.sync,
+            lambda: alice.key_packages.find(nobody),
+            lambda: alice.groups.create("group", [nobody]),
+        ):
+            with pytest.raises(errors.NotConnected) as caught:
+                await ask()
+            why = "the connection was refused or failed"
+            assert caught.value.reasons == {NOWHERE: why, other: why}
+            assert f"{NOWHERE} ({why})" in str(caught.value)
+            assert f"{other} ({why})" in str(caught.value)
     finally:
         await alice.close()
-    why = "the connection was refused or failed"
-    assert caught.value.reasons == {NOWHERE: why, other: why}
-    assert f"{NOWHERE} ({why})" in str(caught.value)
-    assert f"{other} ({why})" in str(caught.value)
 
 
 @asynccontextmanager
@@ -177,39 +158,38 @@ async def relay_at(time: datetime, *, where: str) -> AsyncIterator[str]:
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-@pytest.mark.parametrize("where", ["handshake", "document"])
 @pytest.mark.parametrize(
-    ("hours", "word", "result"),
+    ("where", "hours", "told"),
     [
-        (-5, "ahead of", ": until it is set right, nobody can invite this account"),
-        (5, "behind", ""),
+        (
+            "handshake",
+            -5,
+            " s ahead of a relay's: until it is set right, nobody can invite this account",
+        ),
+        ("document", 5, " s behind a relay's"),
+        ("handshake", 0, None),
     ],
 )
 async def test_a_clock_that_is_wrong_is_told_of_with_what_comes_of_it(
-    lines: Callable[[], list[str]], where: str, hours: int, word: str, result: str
+    lines: Callable[[], list[str]], where: str, hours: int, told: str | None
 ) -> None:
-    there = datetime.now(UTC) + timedelta(hours=hours)
-    async with relay_at(there, where=where) as url:
+    def of_clocks() -> list[str]:
+        return [line for line in lines() if "clock" in line]
+
+    async with relay_at(datetime.now(UTC) + timedelta(hours=hours), where=where) as url:
         alice = impatient(Client.open(":memory:", relays=[url], config=Config(allow_loopback=True)))
         await alice.start()
         try:
-            await eventually(lambda: any("clock" in line for line in lines()))
+            if told is None:
+                await eventually(lambda: any(r.state == "connected" for r in alice.stats().relays))
+            else:
+                await eventually(lambda: len(of_clocks()) > 0)
         finally:
             await alice.close()
-    (told,) = (line for line in lines() if "clock" in line)
-    found = re.fullmatch(
-        rf"the clock of this machine is (\d+) s {word} a relay's{result} \(relay={url}\)", told
-    )
+    if told is None:
+        assert of_clocks() == []
+        return
+    (line,) = of_clocks()
+    found = re.fullmatch(rf"the clock of this machine is (\d+){told} \(relay={url}\)", line)
     assert found is not None
     assert abs(int(found[1]) - 5 * 3600) < 60
-
-
-async def test_a_clock_that_is_right_is_not_told_of(lines: Callable[[], list[str]]) -> None:
-    async with relay_at(datetime.now(UTC), where="handshake") as url:
-        alice = impatient(Client.open(":memory:", relays=[url], config=Config(allow_loopback=True)))
-        await alice.start()
-        try:
-            await eventually(lambda: any(r.state == "connected" for r in alice.stats().relays))
-        finally:
-            await alice.close()
-    assert not any("clock" in line for line in lines())

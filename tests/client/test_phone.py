@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import pytest
 import pytest_asyncio
 from tests.client.people import PATIENCE, hear
 from tests.client.phone import Phone, timeline
-from tests.client.pictures import JPEG
-from tests.client.test_examples import alice_with, output, start
 from tests.phones import ledger
 
-from mdk import Bot, Client, Context, Group, Joined, Keys, Message
-from mdk.testing import LocalBlossom, LocalRelay, client
+from mdk import Client, Group, Message
+from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
 
 # As an account of a user has it.
@@ -49,19 +46,6 @@ async def in_order(group: Group) -> bool:
     """Whether a phone shows the history in the order in which it came."""
     messages = await history(group)
     return timeline(messages) == [message.text for message in messages]
-
-
-# (shows: OB-20)
-async def test_who_founds_a_group_and_speaks_at_once_is_heard(
-    relay: LocalRelay, owner: Client
-) -> None:
-    async with Phone(owner) as phone, await patient(relay, "founder") as founder:
-        group = await founder.groups.create("Lunch", [owner.public_key])
-        await owner.invites.accept(await owner.invites.next(PATIENCE))
-        for part in PARTS:
-            await group.send(part)
-        assert await phone.hears(len(PARTS)) == []
-        assert phone.shown == PARTS
 
 
 # (shows: OB-20)
@@ -114,40 +98,6 @@ async def test_the_ledger_finds_what_stands_out_of_order(owner: Client) -> None:
     assert ledger.misplaced([late, *messages[1:]]) != []
 
 
-# (shows: OB-20)
-async def test_a_bot_is_heard_from_its_greeting_on(relay: LocalRelay, owner: Client) -> None:
-    bot = Bot(":memory:", allow=[owner.public_key], relays=[relay.url])
-    impatient(bot.client, **REAL)
-    bot.client._settings.config = dataclasses.replace(
-        bot.client._settings.config, allow_loopback=True
-    )
-
-    @bot.on(Joined)
-    async def greet(event: Joined) -> None:
-        assert event.group_id is not None
-        await bot.client.groups[event.group_id].send("hello")
-
-    @bot.on_message
-    async def answer(ctx: Context) -> None:
-        for part in PARTS:
-            await ctx.send(part)
-        await ctx.reply("all")
-
-    serving = asyncio.create_task(bot.serve())
-    try:
-        await relay.until(lambda r: r.count(30443) == 2, PATIENCE)
-        async with Phone(owner) as phone:
-            group = await owner.groups.create("Lunch", [bot.client.public_key])
-            assert await hear(group, 1) == ["hello"]
-            await group.send("well?")
-            assert await hear(group, 11) == [*PARTS, "all"]
-            assert await phone.hears(12) == []
-            assert await in_order(group)
-    finally:
-        bot.stop()
-        await serving
-
-
 # (shows: OB-21)
 async def test_an_answer_stands_below_its_question(relay: LocalRelay, owner: Client) -> None:
     """Parts of one second stand in their order, and answers behind what they answer, also with a slower clock."""
@@ -164,61 +114,3 @@ async def test_an_answer_stands_below_its_question(relay: LocalRelay, owner: Cli
             await room.next_message(PATIENCE)
         assert await in_order(room)
         assert await in_order(group)
-
-
-async def test_the_model_finds_parts_of_one_second_out_of_order(
-    owner: Client,
-) -> None:
-    """The control: dated as they were before, ten parts of a second stand in the order of their ids."""
-    group = await owner.groups.create("alone")
-    for part in PARTS:
-        await group.send(part)
-    messages = await history(group)
-    at = messages[0].created_at
-    shuffled = timeline(dataclasses.replace(message, created_at=at) for message in messages)
-    assert sorted(shuffled) == PARTS
-    assert shuffled != PARTS
-
-
-# (shows: OB-20, OB-21)
-async def test_the_echo_bot_is_heard(relay: LocalRelay, tmp_path: Path) -> None:
-    keys = Keys.generate()
-    async with await client(relay, "user", keys=keys) as user, Phone(user) as phone:
-        notes = tmp_path / "ledger"
-        notes.mkdir()
-        npub = keys.public_key.npub
-        process = start("echo_bot", relay, tmp_path, npub, "", **ledger.environment(notes))
-        try:
-            assert process.stderr is not None
-            npub = (await asyncio.to_thread(process.stderr.readline)).split()[-1]
-            await relay.until(lambda r: r.count(30443) == 2, PATIENCE)
-            group = await user.groups.create("chat", [npub])
-            for part in PARTS[:3]:
-                await group.send(part)
-            assert await phone.hears(3) == []
-            messages = {message.id: message for message in await history(group)}
-            for answer in messages.values():
-                if answer.reply_to is not None:
-                    question = messages[answer.reply_to]
-                    assert (answer.created_at, answer.id) > (question.created_at, question.id)
-            process.send_signal(signal.SIGINT)
-            await output(process)
-            # The program has noted it in its own process.
-            noted = ledger.read(notes)
-            assert {record["said"] for record in noted if "said" in record} >= set(PARTS[:3])
-            assert ledger.judged(noted) == []
-        finally:
-            process.kill()
-
-
-# (shows: OB-20)
-async def test_the_example_that_sends_a_picture_is_heard(
-    relay: LocalRelay, blobs: LocalBlossom, tmp_path: Path
-) -> None:
-    async with await client(relay, "bob", blobs=blobs) as bob:
-        await alice_with(relay, tmp_path, bob, name="")
-        (tmp_path / "cat.jpg").write_bytes(JPEG)
-        async with Phone(bob) as phone:
-            program = start("send_image", relay, tmp_path, bob.npub, blobs.url)
-            assert await phone.hears(1) == []
-        await output(program)

@@ -49,6 +49,12 @@ def test_every_wheel_is_waited_for_and_counted(jobs: dict[str, dict[str, Any]]) 
     assert set(publish["needs"]) == set(jobs) - {"publish"}
     scripts = [step["run"] for step in publish["steps"] if "run" in step]
     (count,) = re.findall(r"-eq (\d+)", "".join(scripts))
+    for name in ("gnu", "musl", "macos", "windows"):
+        kinds = {machine["machine"] for machine in machines(jobs[name])}
+        assert "x86_64" in kinds
+        assert kinds & {"aarch64", "arm64"}
+    text = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    assert all((ROOT / script).exists() for script in re.findall(r"scripts/\w+\.py", text))
     assert int(count) == sum(len(machines(job)) for job in jobs.values())
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
-from tests.house.kit import load
+from tests.house.kit import ROOT, load
 
 licences = load("scripts/licences.py")
 coverage = load("scripts/coverage.py")
@@ -141,3 +144,18 @@ def test_a_second_run_only_replaces_what_was_asked_and_is_better() -> None:
     assert report.better(first, better, {("send", 2)}) == better
     assert report.better(first, better, set()) == first
     assert report.better(first, worse, {("send", 2)}) == first
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_many_accounts_are_measured() -> None:
+    """Thirteen and the one before them: a connection for ten, and one for the rest."""
+    command = [sys.executable, str(ROOT / "benches/accounts.py")]
+    done = subprocess.run(
+        [*command, "--count", "13", "--idle", "0.01", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert (found["accounts"], found["connections"]) == (13, 2)
+    assert found["bytes_per_account"] > 0

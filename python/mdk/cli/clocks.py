@@ -2,10 +2,7 @@
 
 import json
 import time
-from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from ssl import create_default_context
 from urllib.parse import urlsplit
 
 from mdk._mdk import DatabaseKey, _remembered
@@ -93,6 +90,11 @@ def judged(ahead: int) -> Finding:
 
 
 def _date(relay: str, patience: float) -> float | None:
+    # Every command would take longer to start for what one of them uses.
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415
+    from ssl import create_default_context  # noqa: PLC0415
+
     try:
         url = urlsplit(relay)
         host, port = url.hostname, url.port

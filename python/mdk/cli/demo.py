@@ -4,8 +4,6 @@ from dataclasses import asdict
 
 import click
 
-from mdk import demo as play
-
 from . import output
 from .options import json_option
 
@@ -14,6 +12,9 @@ from .options import json_option
 @json_option
 def demo(as_json: bool) -> int:
     """Two people, one group, a relay in this process: no network. In a temporary directory."""
+    # Every command would take longer to start for what one of them uses.
+    from mdk import demo as play  # noqa: PLC0415
+
     if not as_json:
         play.main()
         return 0

@@ -6,18 +6,11 @@ import click
 
 from mdk import Bot, Client, Context
 from mdk.errors import GroupTooLarge, InvalidInput
-from mdk.testing import LocalRelay
 
 from . import output, qr, running, session
 from .accounts import Account, account_options
 from .kinds import Person, Relay
 from .options import json_option
-
-
-class _Relay(LocalRelay):
-    """One for people: what makes it faulty is left out."""
-
-    _can_be_faulty = False
 
 
 @click.command()
@@ -40,9 +33,16 @@ class _Relay(LocalRelay):
 @json_option
 def relay(port: int, max_event_bytes: int, require_auth: bool, as_json: bool) -> int:
     """Run a Nostr relay for trials on this machine, until Ctrl-C. It listens on 127.0.0.1 only and keeps nothing."""
+    # Every command would take longer to start for what one of them uses.
+    from mdk.testing import LocalRelay  # noqa: PLC0415
+
+    class ForPeople(LocalRelay):
+        """What makes it faulty is left out."""
+
+        _can_be_faulty = False
 
     async def serve() -> None:
-        async with _Relay(
+        async with ForPeople(
             port=port, max_event_bytes=max_event_bytes, require_auth=require_auth
         ) as local:
             if as_json:

@@ -1,8 +1,6 @@
-"""Runs an example as it stands, with names replaced.
+"""Runs a program of the guide with a relay on loopback, and with a file instead of the keyring.
 
-Relays and a file server by those on loopback, an npub by a real one, the keyring by a file.
-
-run_example.py EXAMPLE RELAY [NPUB]
+run_example.py PROGRAM RELAY
 
 With DIES_WRITING in the environment it is killed when it has emptied the first file that it writes.
 """
@@ -10,7 +8,6 @@ With DIES_WRITING in the environment it is killed when it has emptied the first 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -20,7 +17,6 @@ import mdk
 from mdk import client as package
 
 program, relay = Path(sys.argv[1]), sys.argv[2]
-npub = sys.argv[3] if len(sys.argv) > 3 else ""
 
 
 def key_of(account: object) -> mdk.DatabaseKey | None:
@@ -49,13 +45,6 @@ def cut_short(path: Path, *_: Any, **__: Any) -> int:
     return 0
 
 
-text = program.read_text(encoding="utf-8")
-text = re.sub(r"wss://relay\.[a-z.]*whitenoise\.chat", relay, text)
-text = re.sub(r"npub1q{20,}", npub, text)
-text = text.replace("https://blossom.primal.net", os.environ["BLOBS"])
-text = text.replace("DatabaseKey.keyring()", "DatabaseKey.from_file('restored.key')")
-# Whoever runs the tests in the background ignores Ctrl-C, and what is ignored is inherited.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 if os.environ.get("DIES_WRITING"):
     Path.write_text = cut_short  # type: ignore[assignment,method-assign]
-exec(compile(text, str(program), "exec"), {"__name__": "__main__"})
+exec(compile(program.read_text(encoding="utf-8"), str(program), "exec"), {"__name__": "__main__"})

@@ -13,109 +13,46 @@ fn is_dialled(ip: &str) -> bool {
 
 #[test]
 fn only_public_addresses_of_others_are_dialled() {
-    for ip in [
-        "1.1.1.1",
-        "8.8.8.8",
-        "100.63.255.255",
-        "100.128.0.0",
-        "172.15.255.255",
-        "172.32.0.0",
-        "169.253.0.1",
-        "169.255.0.1",
-        "192.167.1.1",
-        "192.169.1.1",
-        "198.17.1.1",
-        "198.20.1.1",
-        "223.255.255.255",
-        "126.255.255.255",
-        "128.0.0.1",
-        "11.0.0.0",
-        "9.255.255.255",
-        "2606:4700:4700::1111",
-        "2a00:1450::1",
-        "2001:200::1",
-        "2003::1",
-        "3ffe::1",
-        "::ffff:8.8.8.8",
-        "64:ff9b::8.8.8.8",
-        "2002:808:808::1",
-        "2606:4700::5efe:808:808",
-    ] {
+    let public = "1.1.1.1 8.8.8.8 100.63.255.255 100.128.0.0 172.15.255.255 172.32.0.0 169.253.0.1 \
+        169.255.0.1 192.167.1.1 192.169.1.1 198.17.1.1 198.20.1.1 223.255.255.255 126.255.255.255 \
+        128.0.0.1 11.0.0.0 9.255.255.255 2606:4700:4700::1111 2a00:1450::1 2001:200::1 2003::1 \
+        3ffe::1 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2002:808:808::1 2606:4700::5efe:808:808";
+    for ip in public.split(' ') {
         assert!(is_dialled(ip), "{ip} is public");
     }
-    for ip in [
-        // this network, private, CGNAT, loopback, link-local and metadata
-        "0.0.0.0",
-        "0.1.2.3",
-        "10.0.0.0",
-        "10.255.255.255",
-        "100.64.0.0",
-        "100.127.255.255",
-        "127.0.0.1",
-        "127.255.255.255",
-        "169.254.0.1",
-        "169.254.169.254",
-        "172.16.0.0",
-        "172.31.255.255",
-        "192.168.0.0",
-        "192.168.255.255",
-        "168.63.129.16",
-        "100.100.100.200",
-        // protocol, documentation, benchmarking, multicast, reserved, broadcast
-        "192.0.0.1",
-        "192.0.2.1",
-        "192.88.99.1",
-        "198.18.0.0",
-        "198.19.255.255",
-        "198.51.100.1",
-        "203.0.113.1",
-        "224.0.0.1",
-        "239.255.255.255",
-        "240.0.0.1",
-        "255.255.255.255",
-        // IPv6: unspecified, loopback, unique local, link-local, site-local, multicast
-        "::",
-        "::1",
-        "fc00::1",
-        "fd00:ec2::254",
-        "fdff::1",
-        "fe80::1",
-        "febf::1",
-        "fec0::1",
-        "feff::1",
-        "ff00::1",
-        "ff02::1",
-        "ffff::1",
-        // documentation, discard, protocol block (Teredo, ORCHID, benchmarking), not unicast
-        "2001:db8::1",
-        "3fff::1",
-        "100::1",
-        "2001::1",
-        "2001:2::1",
-        "2001:10::1",
-        "2001:20::1",
-        "4000::1",
-        "5f00::1",
-        "1000::1",
-        // IPv4 inside: mapped, compatible, SIIT, NAT64, 6to4, ISATAP
-        "::ffff:127.0.0.1",
-        "::ffff:10.0.0.1",
-        "::ffff:169.254.169.254",
-        "::127.0.0.1",
-        "::10.1.2.3",
-        "::ffff:0:127.0.0.1",
-        "64:ff9b::127.0.0.1",
-        "64:ff9b::192.168.1.1",
-        "64:ff9b::169.254.169.254",
-        "64:ff9b:1::1",
-        "64:ff9b:1::808:808",
-        "2002:7f00:1::1",
-        "2002:c0a8:101::1",
-        "2606:4700::5efe:7f00:1",
-        "2606:4700::200:5efe:a00:1",
-        "fe80::5efe:808:808",
+    for (kinds, addresses) in [
+        (
+            "this network, private, CGNAT, loopback, link-local and metadata",
+            "0.0.0.0 0.1.2.3 10.0.0.0 10.255.255.255 100.64.0.0 100.127.255.255 127.0.0.1 \
+             127.255.255.255 169.254.0.1 169.254.169.254 172.16.0.0 172.31.255.255 192.168.0.0 \
+             192.168.255.255 168.63.129.16 100.100.100.200",
+        ),
+        (
+            "protocol, documentation, benchmarking, multicast, reserved, broadcast",
+            "192.0.0.1 192.0.2.1 192.88.99.1 198.18.0.0 198.19.255.255 198.51.100.1 203.0.113.1 \
+             224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.255",
+        ),
+        (
+            "IPv6: unspecified, loopback, unique local, link-local, site-local, multicast",
+            ":: ::1 fc00::1 fd00:ec2::254 fdff::1 fe80::1 febf::1 fec0::1 feff::1 ff00::1 ff02::1 \
+             ffff::1",
+        ),
+        (
+            "documentation, discard, protocol block (Teredo, ORCHID, benchmarking), not unicast",
+            "2001:db8::1 3fff::1 100::1 2001::1 2001:2::1 2001:10::1 2001:20::1 4000::1 5f00::1 \
+             1000::1",
+        ),
+        (
+            "IPv4 inside: mapped, compatible, SIIT, NAT64, 6to4, ISATAP",
+            "::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 ::127.0.0.1 ::10.1.2.3 \
+             ::ffff:0:127.0.0.1 64:ff9b::127.0.0.1 64:ff9b::192.168.1.1 64:ff9b::169.254.169.254 \
+             64:ff9b:1::1 64:ff9b:1::808:808 2002:7f00:1::1 2002:c0a8:101::1 \
+             2606:4700::5efe:7f00:1 2606:4700::200:5efe:a00:1 fe80::5efe:808:808",
+        ),
     ] {
-        assert!(!is_dialled(ip), "{ip} is not public");
+        for ip in addresses.split(' ') {
+            assert!(!is_dialled(ip), "{ip} is not public: {kinds}");
+        }
     }
     for ip in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
         let ip: IpAddr = ip.parse().expect("an address");
@@ -128,59 +65,23 @@ fn only_public_addresses_of_others_are_dialled() {
 #[test]
 fn urls_of_others_are_checked_before_dns() {
     let allowed = |url: &str| parse(url).is_ok_and(|url| check_url(&url, Peer, false).is_ok());
-    for url in [
-        "wss://relay.example.org",
-        "ws://relay.example.org",
-        "wss://relay.example.org:1024/path",
-        "wss://relay.example.org:65535",
-        "ws://relay.example.org:443",
-        "ws://8.8.8.8",
-        "wss://[2606:4700:4700::1111]:8443",
-        "wss://localhost.example.org",
-        "wss://mylocal.example",
-        "wss://relay.example.org.",
-    ] {
+    let good = "wss://relay.example.org ws://relay.example.org wss://relay.example.org:1024/path \
+        wss://relay.example.org:65535 ws://relay.example.org:443 ws://8.8.8.8 \
+        wss://[2606:4700:4700::1111]:8443 wss://localhost.example.org wss://mylocal.example \
+        wss://relay.example.org.";
+    for url in good.split(' ') {
         assert!(allowed(url), "{url}");
     }
-    for url in [
-        "https://relay.example.org",
-        "http://a.example",
-        "file:///etc/passwd",
-        "relay.example.org",
-        "wss://user@relay.example.org",
-        "wss://:pass@relay.example.org",
-        "wss://u:p@8.8.8.8",
-        "wss://relay.example.org:22",
-        "wss://relay.example.org:1023",
-        "wss://relay.example.org:0",
-        "ws://localhost",
-        "ws://LOCALHOST:8080",
-        "ws://localhost.",
-        "ws://a.localhost",
-        "ws://relay",
-        "ws://printer.local",
-        "ws://metadata.google.internal",
-        "ws://router.lan",
-        "ws://x.home.arpa",
-        "ws://127.0.0.1",
-        "ws://127.1",
-        "ws://0x7f.1",
-        "ws://2130706433",
-        "ws://0177.0.0.1",
-        "ws://[::1]",
-        "ws://[::ffff:7f00:1]",
-        "ws://[::ffff:169.254.169.254]",
-        "ws://10.0.0.1",
-        "ws://169.254.169.254/latest/meta-data",
-        "ws://[fe80::1]",
-        "ws://[64:ff9b::a9fe:a9fe]",
-        "ws://０.０.０.０",
-        "ws://①②⑦.0.0.1",
-        "ws://127。0。0。1",
-        "ws:",
-        "wss:///",
-        "",
-    ] {
+    let bad = "https://relay.example.org http://a.example file:///etc/passwd relay.example.org \
+        wss://user@relay.example.org wss://:pass@relay.example.org wss://u:p@8.8.8.8 \
+        wss://relay.example.org:22 wss://relay.example.org:1023 wss://relay.example.org:0 \
+        ws://localhost ws://LOCALHOST:8080 ws://localhost. ws://a.localhost ws://relay \
+        ws://printer.local ws://metadata.google.internal ws://router.lan ws://x.home.arpa \
+        ws://127.0.0.1 ws://127.1 ws://0x7f.1 ws://2130706433 ws://0177.0.0.1 ws://[::1] \
+        ws://[::ffff:7f00:1] ws://[::ffff:169.254.169.254] ws://10.0.0.1 \
+        ws://169.254.169.254/latest/meta-data ws://[fe80::1] ws://[64:ff9b::a9fe:a9fe] \
+        ws://０.０.０.０ ws://①②⑦.0.0.1 ws://127。0。0。1 ws: wss:///";
+    for url in bad.split(' ').chain([""]) {
         assert!(!allowed(url), "{url}");
     }
 }

@@ -4,34 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_core::{EventBody, GroupUpdate, NewMessage};
+use mdk_core::{EventBody, NewMessage};
 use mdk_relay::{LocalRelay, LocalRelayOptions};
-use mdk_wire::Keys;
 
-use super::kit::{Paced, Person, database, options, pool, soon};
+use super::kit::*;
 use crate::sampling;
 
 /// What `parts` times `each` messages with a commit between two parts cost somebody who was away.
 async fn waits(parts: usize, each: usize) -> u64 {
     let paging = LocalRelayOptions { page_limit: Some(100), ..LocalRelayOptions::default() };
     let relay = LocalRelay::start(paging).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("bob.db");
-    let keys = Keys::generate();
+    let account = Account::new();
     let clock = Arc::new(Paced::default());
-    let engine = database(&path, &keys, clock.clone());
-    let bob = Person::start(engine, keys.clone(), options(&[relay.url()]), pool()).await;
-    let alice = Person::at(clock.clone(), options(&[relay.url()])).await;
-    bob.ready().await;
-    alice.ready().await;
+    let bob = ready(account.opens_at(clock.clone(), options(&[relay.url()]))).await;
+    let alice = ready(Person::at(clock.clone(), options(&[relay.url()]))).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
-    let epoch = bob.with(|engine| engine.group(&group)).unwrap().epoch;
-    alice
-        .until("the self-update", |engine| {
-            (engine.group(&group).unwrap().epoch == epoch).then_some(())
-        })
-        .await;
+    alice.follows(&bob, &group).await;
     drop(bob.close().await);
 
     let mut said = Vec::new();
@@ -44,31 +33,21 @@ async fn waits(parts: usize, each: usize) -> u64 {
         // What was said in an epoch goes out before its end.
         alice.sent().await;
         if part + 1 < parts {
-            let (name, group) = (format!("part {part}"), group.clone());
-            let rename = move |engine: &mut mdk_core::Engine| {
-                let update = GroupUpdate { name: Some(name.clone()), ..GroupUpdate::default() };
-                engine.update_group(&group, update)
-            };
             clock.pass(Duration::from_secs(2));
-            soon("a commit", alice.commit(rename)).await.unwrap();
+            alice.renames(&group, &format!("part {part}")).await.unwrap();
             clock.pass(Duration::from_secs(2));
         }
     }
     let slow = ClientOptions { page_limit: 500, ..options(&[relay.url()]) };
-    let engine = database(&path, &keys, clock.clone());
-    let bob = Person::start(engine, keys, slow, pool()).await;
-    bob.ready().await;
+    let bob = ready(account.opens_at(clock.clone(), slow)).await;
     let took = bob.steps();
     let stats = bob.client.stats();
-    bob.reads(&group, &said.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    bob.reads(&group, &said).await;
     assert_eq!(bob.told().len(), said.len(), "each once");
     // As they were said, although a relay sorts what is of one second by chance.
     assert_eq!(bob.told(), said);
     assert_eq!(bob.texts(&group), said);
-    assert_eq!(
-        bob.with(|engine| engine.group(&group)).unwrap().name,
-        format!("part {}", parts - 2)
-    );
+    assert_eq!(bob.group(&group).name, format!("part {}", parts - 2));
     // The second with the oldest event of each page is asked for twice, and no more.
     let events = (parts * each + parts - 1) as u64;
     assert!((events..events * 4 / 3).contains(&stats.backlog_fetched), "{stats:?}");
@@ -95,16 +74,12 @@ async fn thousands_of_messages_and_twenty_commits_in_pages_of_a_hundred() {
 async fn a_second_that_does_not_fit_a_page_is_told_for_good() {
     let paging = LocalRelayOptions { page_limit: Some(20), ..LocalRelayOptions::default() };
     let relay = LocalRelay::start(paging).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(Paced::default());
-    let open = async |name: &str, keys: &Keys| {
-        let engine = database(&dir.path().join(name), keys, clock.clone());
-        Person::start(engine, keys.clone(), options(&[relay.url()]), pool()).await
-    };
-    let (of_bob, of_carol) = (Keys::generate(), Keys::generate());
-    let alice = Person::at(clock.clone(), options(&[relay.url()])).await;
-    let (bob, carol) = (open("bob", &of_bob).await, open("carol", &of_carol).await);
-    alice.ready().await;
+    let (of_bob, of_carol) = (Account::new(), Account::new());
+    let open =
+        async |account: &Account| account.opens_at(clock.clone(), options(&[relay.url()])).await;
+    let alice = ready(Person::at(clock.clone(), options(&[relay.url()]))).await;
+    let (bob, carol) = (open(&of_bob).await, open(&of_carol).await);
     bob.ready().await;
     carol.ready().await;
     let group = alice.founds(&[relay.url()], &[&bob, &carol]).await;
@@ -130,7 +105,7 @@ async fn a_second_that_does_not_fit_a_page_is_told_for_good() {
     drop(carol.close().await);
     let mut told = Vec::new();
     for _ in 0..2 {
-        let bob = open("bob", &of_bob).await;
+        let bob = open(&of_bob).await;
         bob.ready().await;
         assert!(bob.texts(&group).len() < 61);
         told.push(gaps(&bob));
@@ -140,7 +115,7 @@ async fn a_second_that_does_not_fit_a_page_is_told_for_good() {
     assert!(told[0].iter().all(|(count, first, last)| *count == 0 && first <= last), "{told:?}");
     assert!((1..=2).contains(&told[0].len()), "one in an hour: {told:?}");
     assert_eq!(told[0], told[1]);
-    let carol = open("carol", &of_carol).await;
+    let carol = open(&of_carol).await;
     carol.ready().await;
     assert_eq!(gaps(&carol), []);
 }

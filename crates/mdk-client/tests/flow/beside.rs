@@ -7,7 +7,7 @@ use mdk_client::ClientOptions;
 use mdk_core::{Delivery, Message};
 use mdk_relay::Faults;
 
-use super::kit::{LONG, Person, options, relay, until};
+use super::kit::*;
 
 /// Less than any wait for an answer, and far less than the pauses between attempts add up to.
 const PROMPT: Duration = Duration::from_secs(12);
@@ -58,8 +58,7 @@ async fn many_messages_pass_one_that_swallows_them() {
     const MANY: usize = 100;
     let (good, bad) = (relay().await, relay().await);
     let relays = [bad.url(), good.url()];
-    let alice = Person::new(patient(&relays)).await;
-    alice.ready().await;
+    let alice = ready(Person::new(patient(&relays))).await;
     let group = alice.founds(&relays, &[]).await;
     alice.sent().await;
     bad.faults(Faults { drop_silently_over: Some(100), ..Faults::default() });

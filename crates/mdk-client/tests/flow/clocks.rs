@@ -1,15 +1,14 @@
 //! What a clock that was wrong has dated.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use mdk_client::ClientOptions;
 use mdk_core::{Engine, ManualClock, SystemClock};
 use mdk_relay::LocalRelay;
 use mdk_wire::{Event, Keys, PublicKey};
 
-use super::kit::{Person, by, database, options, pool, relay, soon, until};
+use super::kit::*;
 
 const LISTS: [u16; 2] = [10_002, 10_050];
 const KEY_PACKAGE: u16 = 30_443;
@@ -46,37 +45,28 @@ fn leave_lists(engine: &mut Engine, keys: &Keys, url: &str) -> Vec<Event> {
     lists
 }
 
-fn open(path: &Path, keys: &Keys) -> Engine {
-    database(path, keys, Arc::new(SystemClock))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_is_reachable_at_once_when_no_relay_took_what_was_dated_ahead() {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
+    let account = Account::new();
     relay.refuse(Some([10_002, 10_050, KEY_PACKAGE].into()), "invalid: created_at too late");
-    let ahead = database(&path, &keys, Arc::new(ManualClock::at(now() + AHEAD)));
-    let alice = Person::start(ahead, keys.clone(), options(&[relay.url()]), pool()).await;
+    let ahead = Arc::new(ManualClock::at(now() + AHEAD));
+    let alice = account.opens_at(ahead, options(&[relay.url()])).await;
     alice
         .until("a KeyPackage", |engine| (!engine.key_packages().unwrap().is_empty()).then_some(()))
         .await;
-    soon("closing", alice.client.close(Duration::ZERO)).await;
-    let mut engine = alice.engine.take().unwrap();
-    leave_lists(&mut engine, &keys, relay.url());
+    let mut engine = alice.breaks_off().await;
+    leave_lists(&mut engine, &account.keys, relay.url());
     drop(engine);
 
     relay.refuse(Some([].into()), "");
-    let alice =
-        Person::start(open(&path, &keys), keys.clone(), options(&[relay.url()]), pool()).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[relay.url()]))).await;
     for kind in [10_002, 10_050, KEY_PACKAGE] {
         // (The KeyPackage of then may come out of the outbox as well: this relay would take it.)
         let there = || dates(&relay, kind, alice.key());
         until(&relay, "something new", || there().iter().any(|at| *at < now() + CLOSE)).await;
     }
-    let bob = Person::new(options(&[relay.url()])).await;
-    bob.ready().await;
+    let bob = ready(Person::new(options(&[relay.url()]))).await;
     bob.founds(&[relay.url()], &[&alice]).await;
     // What was dated ahead does not wait for its day.
     alice.sent().await;
@@ -85,10 +75,9 @@ async fn an_account_is_reachable_at_once_when_no_relay_took_what_was_dated_ahead
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_relay_has_of_such_a_clock_stays_until_there_is_something_else_to_say() {
     let (relay, other) = (relay().await, relay().await);
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
-    let mut engine = open(&path, &keys);
-    let lists = leave_lists(&mut engine, &keys, relay.url());
+    let account = Account::new();
+    let mut engine = account.engine(Arc::new(SystemClock));
+    let lists = leave_lists(&mut engine, &account.keys, relay.url());
     drop(engine);
     let dates: Vec<u64> = lists.iter().map(Event::created_at).collect();
     // Its own lists would take the place of these.
@@ -100,16 +89,14 @@ async fn what_a_relay_has_of_such_a_clock_stays_until_there_is_something_else_to
     }
     messenger.client.nudge();
     messenger.sent().await;
-    let alice =
-        Person::start(open(&path, &keys), keys.clone(), options(&[relay.url()]), pool()).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[relay.url()]))).await;
     alice.sent().await;
     for (kind, date) in LISTS.into_iter().zip(&dates) {
         assert_eq!(dated(&relay, kind, alice.key()), Some(*date));
     }
     drop(alice.close().await);
     let both = options(&[relay.url(), other.url()]);
-    let alice = Person::start(open(&path, &keys), keys.clone(), both, pool()).await;
+    let alice = account.opens(both).await;
     for (kind, date) in LISTS.into_iter().zip(&dates) {
         until(&other, "the new lists", || dated(&other, kind, alice.key()) > Some(*date)).await;
         until(&relay, "the new lists", || dated(&relay, kind, alice.key()) > Some(*date)).await;
@@ -119,15 +106,13 @@ async fn what_a_relay_has_of_such_a_clock_stays_until_there_is_something_else_to
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_package_that_nobody_can_use_yet_is_none() {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
-    let ahead = database(&path, &keys, Arc::new(ManualClock::at(now() + AHEAD)));
-    let alice = Person::start(ahead, keys.clone(), options(&[relay.url()]), pool()).await;
+    let account = Account::new();
+    let ahead = Arc::new(ManualClock::at(now() + AHEAD));
+    let alice = account.opens_at(ahead, options(&[relay.url()])).await;
     // This relay takes everything.
     alice.ready().await;
     drop(alice.close().await);
-    let alice =
-        Person::start(open(&path, &keys), keys.clone(), options(&[relay.url()]), pool()).await;
+    let alice = account.opens(options(&[relay.url()])).await;
     alice
         .until("one that can be used", |engine| {
             let found = engine.key_packages().unwrap();
@@ -135,7 +120,6 @@ async fn a_key_package_that_nobody_can_use_yet_is_none() {
         })
         .await;
     alice.sent().await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    bob.ready().await;
+    let bob = ready(Person::new(options(&[relay.url()]))).await;
     bob.founds(&[relay.url()], &[&alice]).await;
 }

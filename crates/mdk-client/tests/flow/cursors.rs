@@ -4,22 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_client::{Pool, PoolOptions, Published};
-use mdk_core::{Engine, SystemClock};
-use mdk_wire::Keys;
+use mdk_core::SystemClock;
 
-use super::kit::{LONG, Person, config, options, relay, soon, until};
+use super::kit::*;
 
 /// A cursor that does not read is none: everything is fetched again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_cannot_be_read_costs_a_longer_catch_up_and_nothing_else() {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("bob.db");
-    let keys = Keys::generate();
-    let bob = Person::open(&path, keys.clone(), options(&[relay.url()])).await;
-    let alice = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let account = Account::new();
+    let bob = ready(account.opens(options(&[relay.url()]))).await;
+    let alice = ready(Person::new(options(&[relay.url()]))).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     alice.says(&group, "before").await;
     bob.reads(&group, &["before"]).await;
@@ -31,8 +26,7 @@ async fn a_cursor_that_cannot_be_read_costs_a_longer_catch_up_and_nothing_else()
     }
     drop(engine);
     alice.says(&group, "meanwhile").await;
-    let bob = Person::open(&path, keys, options(&[relay.url()])).await;
-    bob.ready().await;
+    let bob = ready(account.opens(options(&[relay.url()]))).await;
     bob.reads(&group, &["before", "meanwhile"]).await;
     assert_eq!(bob.told(), ["before", "meanwhile"], "each once");
     let fetched = bob.client.stats().backlog_fetched;
@@ -52,28 +46,16 @@ async fn a_cursor_does_not_pass_what_the_engine_could_not_take() {
     });
     let mut few = config();
     few.max_held_events = 4;
-    let keys = Keys::generate();
-    let engine = Engine::in_memory(keys.clone(), few, Arc::new(SystemClock)).unwrap();
-    let bob = Person::start(engine, keys, options(&[near.url()]), narrow).await;
+    let bob = ready(Person::made(Arc::new(SystemClock), few, options(&[near.url()]), narrow)).await;
     alice.ready().await;
-    bob.ready().await;
     let group = alice.founds(&[near.url(), far.url()], &[&bob]).await;
     bob.renewed(&group).await;
-    let epoch = bob.with(|engine| engine.group(&group)).unwrap().epoch;
-    alice
-        .until("the self-update", |engine| {
-            (engine.group(&group).unwrap().epoch == epoch).then_some(())
-        })
-        .await;
+    alice.follows(&bob, &group).await;
     alice.sent().await;
     // A commit that only the far relay has.
     near.refuse(Some([445].into()), "blocked: not this one");
     let before = far.events(445).len();
-    let commit = {
-        let group = group.clone();
-        move |engine: &mut Engine| engine.self_update(&group)
-    };
-    soon("a commit", alice.commit(commit)).await.unwrap();
+    alice.self_updates(&group).await;
     alice.sent().await;
     let commit = far.events(445).split_off(before).remove(0);
     near.refuse(Some([].into()), "");
@@ -93,6 +75,5 @@ async fn a_cursor_does_not_pass_what_the_engine_could_not_take() {
     assert!(bob.texts(&group).is_empty());
     let (url, me) = (near.url(), alice.key());
     assert_eq!(alice.pool.publish(url, &me, &commit, LONG).await, Published::Accepted);
-    let said: Vec<&str> = said.iter().map(String::as_str).collect();
     bob.reads(&group, &said).await;
 }

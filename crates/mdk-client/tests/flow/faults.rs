@@ -7,7 +7,7 @@ use mdk_client::{Client, ClientError, EngineAccess, SharedEngine};
 use mdk_core::{Config, Engine, SystemClock};
 use mdk_wire::Keys;
 
-use super::kit::{Person, options, pool, relay, soon};
+use super::kit::*;
 
 /// An engine whose next call panics once it is told so.
 struct Broken {
@@ -66,8 +66,7 @@ async fn an_engine_that_was_closed_is_no_fault() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_stops_wakes_all_who_wait_for_changes() {
     let relay = relay().await;
-    let alice = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
+    let alice = ready(Person::new(options(&[relay.url()]))).await;
     let waiting: Vec<_> = (0..3)
         .map(|_| {
             let (mut changes, client) = (alice.client.changes(), alice.client.clone());
@@ -98,8 +97,7 @@ async fn an_account_with_many_relays_can_be_invited() {
     let others: Vec<String> = (0..16).map(|n| format!("ws://127.0.0.1:9/{n}")).collect();
     let all: Vec<&str> =
         [relay.url()].into_iter().chain(others.iter().map(String::as_str)).collect();
-    let alice = Person::new(options(&all)).await;
-    alice.ready().await;
+    let alice = ready(Person::new(options(&all))).await;
     assert_eq!(relay.count(30443), 1);
     assert_eq!(alice.with(|engine| engine.key_packages().unwrap()[0].relays.len()), 16);
 }

@@ -1,79 +1,57 @@
 //! Who is not on the account's own relays.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use mdk_client::{ClientError, ClientOptions, Pool, PoolOptions};
-use mdk_core::{Config, Engine, OutboxPurpose, SystemClock};
-use mdk_relay::LocalRelay;
-use mdk_wire::{GroupId, Keys};
+use mdk_core::OutboxPurpose;
+use mdk_wire::Keys;
 
-use super::kit::{LONG, Person, options, relay, soon, until};
-
-async fn invites(host: &Person, guest: &Person, relay: &LocalRelay) -> GroupId {
-    host.founds(&[relay.url()], &[guest]).await
-}
+use super::kit::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_on_a_relay_that_the_account_left_is_found_there() {
     let (old, new) = (relay().await, relay().await);
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
-    let alice = Person::open(&path, keys.clone(), options(&[old.url()])).await;
-    let bob = Person::new(options(&[old.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let account = Account::new();
+    let alice = ready(account.opens(options(&[old.url()]))).await;
+    let bob = ready(Person::new(options(&[old.url()]))).await;
     drop(alice.close().await);
-    let alice = Person::open(&path, keys, options(&[new.url()])).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[new.url()]))).await;
     // The invite goes to where Bob reads, and not to the group's relay.
-    invites(&alice, &bob, &new).await;
+    alice.founds(&[new.url()], &[&bob]).await;
     assert!(new.events(1059).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_on_a_relay_of_a_shared_group_is_found_there() {
     let (first, second) = (relay().await, relay().await);
-    let alice = Person::new(options(&[first.url()])).await;
-    let bob = Person::new(options(&[second.url()])).await;
-    let carol = Person::new(options(&[first.url(), second.url()])).await;
-    for person in [&alice, &bob, &carol] {
-        person.ready().await;
-    }
+    let alice = ready(Person::new(options(&[first.url()]))).await;
+    let bob = ready(Person::new(options(&[second.url()]))).await;
+    let carol = ready(Person::new(options(&[first.url(), second.url()]))).await;
     let missing = soon("a search", alice.client.find_key_packages(&bob.key(), &[])).await;
     assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)));
     let group = carol.founds(&[first.url(), second.url()], &[&alice]).await;
     alice.renewed(&group).await;
     // All three are there, each with a connection of its own.
     until(&second, "alice's connection", || second.connections() >= 3).await;
-    invites(&alice, &bob, &first).await;
+    alice.founds(&[first.url()], &[&bob]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hint_is_followed_and_no_address_that_may_not_be_dialled() {
     let (first, second) = (relay().await, relay().await);
-    let alice = Person::new(options(&[first.url()])).await;
-    let bob = Person::new(options(&[second.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let alice = ready(Person::new(options(&[first.url()]))).await;
+    let bob = ready(Person::new(options(&[second.url()]))).await;
     let hints = ["no address".to_owned(), second.url().to_owned()];
     let found = soon("a search", alice.client.find_key_packages(&bob.key(), &hints)).await.unwrap();
     assert_eq!(found.len(), 1);
     // Where an invite of his goes is known by now.
-    invites(&alice, &bob, &first).await;
+    alice.founds(&[first.url()], &[&bob]).await;
     assert!(first.events(1059).is_empty());
 
     // Somebody else's word is not the user's: without permission nothing on this machine is dialled for it.
-    let keys = Keys::generate();
-    let engine = mdk_core::Engine::in_memory(
-        keys.clone(),
-        super::kit::config(),
-        std::sync::Arc::new(mdk_core::SystemClock),
-    );
-    let strict = mdk_client::Pool::new(mdk_client::PoolOptions::default());
-    let carol = Person::start(engine.unwrap(), keys, options(&[first.url()]), strict).await;
-    carol.ready().await;
+    let strict = Pool::new(PoolOptions::default());
+    let carol = ready(Person::over(strict, options(&[first.url()]))).await;
     let connections = second.connections();
     let missing = soon("a search", carol.client.find_key_packages(&bob.key(), &hints)).await;
     assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)));
@@ -100,7 +78,7 @@ async fn where_invites_go_is_said_before_a_key_package_and_a_hint_holds_for_both
     soon("a search", alice.client.find_key_packages(&bob.key(), &hints)).await.unwrap();
     second.refuse(Some(BTreeSet::new()), "");
     until(&second, "a list", || !second.events(10_050).is_empty()).await;
-    invites(&alice, &bob, &first).await;
+    alice.founds(&[first.url()], &[&bob]).await;
     assert!(first.events(1059).is_empty());
 }
 
@@ -111,8 +89,6 @@ async fn a_relay_of_a_group_that_says_nothing_is_not_waited_for_long() {
     // It takes connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = (format!("ws://{}", silent.local_addr().unwrap()), silent);
-    let keys = Keys::generate();
-    let engine = Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock)).unwrap();
     let pool = Pool::new(PoolOptions {
         allow_loopback: true,
         connect_timeout: 10 * LONG,
@@ -121,8 +97,7 @@ async fn a_relay_of_a_group_that_says_nothing_is_not_waited_for_long() {
     // A fifth of it is what the search waits for; the rest is for a slow machine.
     let request_timeout = LONG / 2;
     let options = ClientOptions { request_timeout, ..options(&[relay.url()]) };
-    let alice = Person::start(engine, keys, options, pool).await;
-    alice.ready().await;
+    let alice = ready(Person::over(pool, options)).await;
     alice.founds(&[relay.url(), &silent.0], &[]).await;
     let stranger = Keys::generate().public_key();
     let searching = alice.client.find_key_packages(&stranger, &[]);
@@ -134,12 +109,9 @@ async fn a_relay_of_a_group_that_says_nothing_is_not_waited_for_long() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_missing_while_a_relay_of_ours_is_away() {
     let (first, second) = (relay().await, relay().await);
-    let alice = Person::new(options(&[first.url(), second.url()])).await;
-    let carol = Person::new(options(&[first.url()])).await;
-    let bob = Person::new(options(&[second.url()])).await;
-    for person in [&alice, &carol, &bob] {
-        person.ready().await;
-    }
+    let alice = ready(Person::new(options(&[first.url(), second.url()]))).await;
+    let carol = ready(Person::new(options(&[first.url()]))).await;
+    let bob = ready(Person::new(options(&[second.url()]))).await;
     let of_alice = |event: &String| event.contains(&alice.key().to_hex());
     until(&first, "alice's KeyPackage", || first.events(30_443).iter().any(of_alice)).await;
     second.pause().await;

@@ -8,7 +8,7 @@ use mdk_core::{Config, Engine, SystemClock};
 use mdk_relay::Faults;
 use mdk_wire::Keys;
 
-use super::kit::{LONG, Person, options, pool, relay, soon, until};
+use super::kit::*;
 
 /// Resident memory of this process, MiB. What other tests take counts where they share the process.
 fn resident() -> Option<u64> {
@@ -25,8 +25,7 @@ async fn two_relays_with_events_of_too_many_tags_hold_up_nobody() {
     const MEMORY: u64 = 150;
     let (good, one, two) = (relay().await, relay().await, relay().await);
     let alice = Person::new(options(&[good.url()])).await;
-    let bob = Person::new(options(&[good.url()])).await;
-    bob.ready().await;
+    let bob = ready(Person::new(options(&[good.url()]))).await;
     let group = alice.founds(&[one.url(), good.url(), two.url()], &[&bob]).await;
     alice.says(&group, "before").await;
     bob.reads(&group, &["before"]).await;
@@ -65,15 +64,12 @@ async fn a_group_with_many_relays_takes_no_more_connections_than_there_are() {
         others.push(relay().await);
     }
     let alice = Person::new(options(&[good.url()])).await;
-    let keys = Keys::generate();
-    let engine = Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock));
     let few = Pool::new(PoolOptions {
         max_connections: MOST,
         allow_loopback: true,
         ..PoolOptions::default()
     });
-    let bob = Person::start(engine.unwrap(), keys, options(&[good.url()]), few).await;
-    bob.ready().await;
+    let bob = ready(Person::over(few, options(&[good.url()]))).await;
     let mut relays = vec![good.url()];
     relays.extend(others.iter().map(|relay| relay.url()));
     let group = alice.founds(&relays, &[&bob]).await;

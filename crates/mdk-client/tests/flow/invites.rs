@@ -1,9 +1,9 @@
 //! Invites that no relay takes.
 
-use mdk_core::{Delivery, Engine, EventBody, GroupState, NewGroup};
-use mdk_wire::{Keys, PublicKey};
+use mdk_core::{Delivery, Engine, EventBody, GroupState};
+use mdk_wire::PublicKey;
 
-use super::kit::{Person, options, relay};
+use super::kit::*;
 
 /// What the log says of invites: who, how far, and the words of relays.
 fn told(engine: &mut Engine) -> Vec<(PublicKey, Delivery, Vec<String>)> {
@@ -26,27 +26,19 @@ async fn an_invite_that_every_relay_refuses_is_told_and_goes_out_later() {
 
 async fn is_told_and_goes_out_later(words: &str) {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
-    let alice = Person::open(&path, keys.clone(), options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let account = Account::new();
+    let alice = ready(account.opens(options(&[relay.url()]))).await;
+    let bob = ready(Person::new(options(&[relay.url()]))).await;
     relay.refuse(Some([1059].into()), words);
-    let new = NewGroup {
-        name: "group".to_owned(),
-        relays: vec![relay.url().to_owned()],
-        members: vec![alice.key_package_of(&bob).await],
-        ..NewGroup::default()
-    };
-    let group = alice.commit(move |engine| engine.create_group(new.clone())).await.unwrap().id;
+    let package = alice.key_package_of(&bob).await;
+    let group = alice.creates(&[relay.url()], [package]).await;
     let refused = (bob.key(), Delivery::Queued, vec![words.to_owned()]);
     alice.until("the words", |engine| (!told(engine).is_empty()).then_some(())).await;
     assert_eq!(alice.with(told), std::slice::from_ref(&refused));
     alice.until("the count", |_| (alice.client.stats().outbox_queued == 1).then_some(())).await;
     // It is not waited for at the end, and is there at the next beginning.
     drop(alice.close().await);
-    let alice = Person::open(&path, keys, options(&[relay.url()])).await;
+    let alice = account.opens(options(&[relay.url()])).await;
     let tried = |engine: &mut Engine| {
         let [item] = engine.outbox(10).unwrap().try_into().ok()?;
         (item.attempts > 3).then_some(())
@@ -54,7 +46,7 @@ async fn is_told_and_goes_out_later(words: &str) {
     alice.until("more attempts", tried).await;
     relay.refuse(Some([].into()), "");
     assert_eq!(bob.joins().await, group);
-    assert_eq!(bob.with(|engine| engine.group(&group)).unwrap().state, GroupState::Active);
+    assert_eq!(bob.group(&group).state, GroupState::Active);
     alice.sent().await;
     assert_eq!(alice.with(told), [refused, (bob.key(), Delivery::Accepted, vec![])]);
 }

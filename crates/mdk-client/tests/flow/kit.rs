@@ -1,18 +1,18 @@
 //! People with clients of their own, over real engines and real relays.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mdk_client::{Client, ClientOptions, EngineAccess, Pool, PoolOptions, SharedEngine};
 use mdk_core::{
-    Clock, Config, Engine, Error, EventBody, GroupInfo, Message, NewGroup, NewMessage, SystemClock,
+    Clock, Config, Engine, Error, EventBody, GroupInfo, GroupUpdate, Message, NewGroup, NewMessage,
+    SystemClock,
 };
 use mdk_relay::{LocalRelay, LocalRelayOptions};
-use mdk_store::{DatabaseKey, OpenOptions};
-use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey, Secret};
+use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
 
+pub use super::accounts::{Account, pair, people, ready};
 pub use crate::kit::by;
 
 /// Nothing in these tests takes as long, on however busy a machine.
@@ -78,22 +78,28 @@ pub struct Person {
 impl Person {
     /// An account in memory, started.
     pub async fn new(options: ClientOptions) -> Self {
-        let keys = Keys::generate();
-        let engine = Engine::in_memory(keys.clone(), config(), Arc::new(SystemClock)).unwrap();
-        Self::start(engine, keys, options, pool()).await
-    }
-
-    /// An account in a file, started.
-    pub async fn open(path: &Path, keys: Keys, options: ClientOptions) -> Self {
-        let engine = database(path, &keys, Arc::new(SystemClock));
-        Self::start(engine, keys, options, pool()).await
+        Self::at(Arc::new(SystemClock), options).await
     }
 
     /// An account in memory whose engine has another time.
     pub async fn at(clock: Arc<dyn Clock>, options: ClientOptions) -> Self {
+        Self::made(clock, config(), options, pool()).await
+    }
+
+    /// An account in memory with connections of its own.
+    pub async fn over(pool: Pool, options: ClientOptions) -> Self {
+        Self::made(Arc::new(SystemClock), config(), options, pool).await
+    }
+
+    pub async fn made(
+        clock: Arc<dyn Clock>,
+        config: Config,
+        options: ClientOptions,
+        pool: Pool,
+    ) -> Self {
         let keys = Keys::generate();
-        let engine = Engine::in_memory(keys.clone(), config(), clock).unwrap();
-        Self::start(engine, keys, options, pool()).await
+        let engine = Engine::in_memory(keys.clone(), config, clock).unwrap();
+        Self::start(engine, keys, options, pool).await
     }
 
     pub async fn start(engine: Engine, keys: Keys, options: ClientOptions, pool: Pool) -> Self {
@@ -148,6 +154,26 @@ impl Person {
         }
     }
 
+    pub fn group(&self, group: &GroupId) -> GroupInfo {
+        self.with(|engine| engine.group(group)).unwrap()
+    }
+
+    /// Waits until the group is so.
+    pub async fn sees(
+        &self,
+        what: &str,
+        group: &GroupId,
+        is: impl Fn(&GroupInfo) -> bool + Send + Sync,
+    ) {
+        self.until(what, |engine| is(&engine.group(group).unwrap()).then_some(())).await;
+    }
+
+    /// Waits until the group is where the other one has it.
+    pub async fn follows(&self, other: &Self, group: &GroupId) {
+        let epoch = other.group(group).epoch;
+        self.sees("the epoch of another member", group, |group| group.epoch == epoch).await;
+    }
+
     /// Steps that its database has taken, which are the same on a busy machine.
     pub fn steps(&self) -> u64 {
         self.with(mdk_core::testing::store_steps).unwrap()
@@ -165,18 +191,27 @@ impl Person {
         for other in others {
             members.push(self.key_package_of(other).await);
         }
-        let new = NewGroup {
-            name: "group".to_owned(),
-            relays: relays.iter().map(|&relay| relay.to_owned()).collect(),
-            members,
-            ..NewGroup::default()
-        };
-        let info = soon("founding", self.commit(move |engine| engine.create_group(new.clone())));
-        let group = info.await.unwrap().id;
+        let group = self.creates(relays, members).await;
         for other in others {
             assert_eq!(other.joins().await, group);
         }
         group
+    }
+
+    /// Founds a group with those whose KeyPackages these are.
+    pub async fn creates(
+        &self,
+        relays: &[&str],
+        members: impl IntoIterator<Item = Event>,
+    ) -> GroupId {
+        let new = NewGroup {
+            name: "group".to_owned(),
+            relays: relays.iter().map(|&relay| relay.to_owned()).collect(),
+            members: members.into_iter().collect(),
+            ..NewGroup::default()
+        };
+        let founding = self.commit(move |engine| engine.create_group(new.clone()));
+        soon("founding", founding).await.unwrap().id
     }
 
     pub async fn commit(
@@ -184,6 +219,37 @@ impl Person {
         f: impl FnMut(&mut Engine) -> mdk_core::Result<mdk_core::Pending> + Send + 'static,
     ) -> mdk_client::Result<GroupInfo> {
         self.client.commit(f).await
+    }
+
+    /// Commits to new keys.
+    pub async fn self_updates(&self, group: &GroupId) {
+        let group = group.clone();
+        let commit = self.commit(move |engine| engine.self_update(&group));
+        soon("a commit", commit).await.unwrap();
+    }
+
+    pub async fn renames(&self, group: &GroupId, name: &str) -> mdk_client::Result<GroupInfo> {
+        let (group, name) = (group.clone(), name.to_owned());
+        let commit = self.commit(move |engine| {
+            let update = GroupUpdate { name: Some(name.clone()), ..GroupUpdate::default() };
+            engine.update_group(&group, update)
+        });
+        soon("a new name", commit).await
+    }
+
+    /// Adds somebody by a KeyPackage.
+    pub async fn adds(&self, group: &GroupId, package: &Event) -> mdk_client::Result<GroupInfo> {
+        let (group, package) = (group.clone(), package.clone());
+        let commit = self.commit(move |engine| {
+            engine.add_members(&group, std::slice::from_ref(&package), false)
+        });
+        soon("an addition", commit).await
+    }
+
+    pub async fn removes(&self, group: &GroupId, who: PublicKey) {
+        let group = group.clone();
+        let commit = self.commit(move |engine| engine.remove_members(&group, &[who]));
+        soon("a removal", commit).await.unwrap();
     }
 
     /// Accepts the next invite.
@@ -209,10 +275,8 @@ impl Person {
         // (two of them may commit beside each other, and one do it again)
         let all_committed = 1 + others.len() as u64;
         for person in others.iter().copied().chain([self]) {
-            let there = |engine: &mut Engine| {
-                (engine.group(group).unwrap().epoch >= all_committed).then_some(())
-            };
-            person.until("everybody's self-update", there).await;
+            let there = |group: &GroupInfo| group.epoch >= all_committed;
+            person.sees("everybody's self-update", group, there).await;
             person.renewed(group).await;
         }
     }
@@ -248,8 +312,8 @@ impl Person {
     }
 
     /// Waits until exactly these are there, in any order, and each once.
-    pub async fn reads(&self, group: &GroupId, texts: &[&str]) {
-        let mut wanted: Vec<&str> = texts.to_vec();
+    pub async fn reads(&self, group: &GroupId, texts: &[impl AsRef<str>]) {
+        let mut wanted: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
         wanted.sort_unstable();
         self.until(&format!("reading {} messages", texts.len()), |engine| {
             let messages = engine.messages(group, 100_000, None, None).unwrap();
@@ -294,15 +358,16 @@ impl Person {
             .await;
     }
 
+    /// Closes without a wait for what is not sent.
+    pub async fn breaks_off(self) -> Engine {
+        soon("closing", self.client.close(Duration::ZERO)).await;
+        self.engine.take().unwrap()
+    }
+
     pub async fn close(self) -> Engine {
         soon("closing", self.client.close(Duration::from_secs(10))).await;
         self.engine.take().unwrap()
     }
-}
-
-pub fn database(path: &Path, keys: &Keys, clock: Arc<dyn Clock>) -> Engine {
-    let key = DatabaseKey::Raw(Secret::new([7; 32]));
-    Engine::open(path, keys.clone(), &key, &OpenOptions::default(), config(), clock).unwrap()
 }
 
 /// The system's time, half an hour ago, and a little faster with each message: what takes a moment here has taken its

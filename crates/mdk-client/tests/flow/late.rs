@@ -6,44 +6,33 @@ use std::time::Duration;
 
 use mdk_client::ClientOptions;
 use mdk_core::{Clock, NewMessage, SystemClock};
-use mdk_wire::Keys;
 
-use super::kit::{Person, by, options, pool, relay, soon, until};
+use super::kit::*;
 
 /// Written without a network, published when the group is six epochs further. Those who write see where the group is
 /// before they publish, and nobody can read what belongs to an epoch that is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_epochs_ago_can_be_read() {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("alice.db");
-    let keys = Keys::generate();
-    let alice = Person::open(&path, keys.clone(), options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let account = Account::new();
+    let alice = ready(account.opens(options(&[relay.url()]))).await;
+    let bob = ready(Person::new(options(&[relay.url()]))).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
-    let epoch = bob.with(|engine| engine.group(&group)).unwrap().epoch;
-    alice
-        .until("the self-update", |engine| {
-            (engine.group(&group).unwrap().epoch == epoch).then_some(())
-        })
-        .await;
+    alice.follows(&bob, &group).await;
     alice.sent().await;
     relay.pause().await;
     let said = ["late 0", "late 1", "late 2"];
     for text in said {
         alice.says(&group, text).await;
     }
-    soon("closing", alice.client.close(Duration::ZERO)).await;
-    drop(alice.engine.take());
+    drop(alice.breaks_off().await);
     relay.resume().await.unwrap();
     for _ in 0..6 {
         let group = group.clone();
-        soon("a commit", bob.commit(move |engine| engine.self_update(&group))).await.unwrap();
+        bob.self_updates(&group).await;
     }
-    let alice = Person::open(&path, keys, options(&[relay.url()])).await;
+    let alice = account.opens(options(&[relay.url()])).await;
     bob.reads(&group, &said).await;
     assert_eq!(bob.told(), said);
     alice.sent().await;
@@ -54,10 +43,7 @@ async fn what_was_written_epochs_ago_can_be_read() {
 /// at. With `refusing`, the relay puts off what it gets until all that is in the outbox was looked through for something else.
 async fn drains(count: usize, refusing: bool) -> (u64, u64) {
     let relay = relay().await;
-    let alice = Person::new(options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let [alice, bob] = people(&[relay.url()]).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
     alice.sent().await;
@@ -97,7 +83,7 @@ async fn drains(count: usize, refusing: bool) -> (u64, u64) {
         relay.refuse(Some([].into()), "");
     }
     let (before, started) = (looks(), alice.steps());
-    soon("closing", alice.client.close(super::kit::LONG)).await;
+    soon("closing", alice.client.close(LONG)).await;
     let looked = looks() - before;
     let mut engine = alice.engine.take().unwrap();
     let took = mdk_core::testing::store_steps(&mut engine).unwrap() - started;
@@ -128,13 +114,11 @@ async fn sending_after_a_wait_looks_at_as_many_rows_for_each_message() {
 async fn invites_past(refuses: bool) {
     let (home, old) = (relay().await, relay().await);
     let hasty = ClientOptions {
-        welcome_patience: if refuses { super::kit::LONG } else { Duration::ZERO },
+        welcome_patience: if refuses { LONG } else { Duration::ZERO },
         ..options(&[home.url()])
     };
-    let alice = Person::new(hasty).await;
-    let bob = Person::new(options(&[home.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let alice = ready(Person::new(hasty)).await;
+    let bob = ready(Person::new(options(&[home.url()]))).await;
     let lists = |kind| {
         let (home, bob) = (&home, bob.key().to_hex());
         move || home.events(kind).iter().any(|event| event.contains(&bob))
@@ -187,13 +171,11 @@ async fn a_group_that_stands_still_is_read_further_back() {
     let clock = Arc::new(Ago::default());
     let options =
         ClientOptions { standstill: Duration::from_millis(50), ..options(&[relay.url()]) };
-    let alice = Person::at(clock.clone(), options.clone()).await;
-    let bob = Person::new(options.clone()).await;
-    alice.ready().await;
-    bob.ready().await;
+    let alice = ready(Person::at(clock.clone(), options.clone())).await;
+    let bob = ready(Person::new(options.clone())).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
-    let epoch = bob.with(|engine| engine.group(&group)).unwrap().epoch;
+    let epoch = bob.group(&group).epoch;
     let there = |engine: &mut mdk_core::Engine| {
         (engine.group(&group).unwrap().epoch == epoch).then_some(())
     };
@@ -204,20 +186,19 @@ async fn a_group_that_stands_still_is_read_further_back() {
         alice.says(&group, text).await;
     }
 
-    bob.reads(&group, &said.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    bob.reads(&group, &said).await;
     soon("sync", bob.client.sync()).await.unwrap();
     let (keys, engine) = (bob.keys.clone(), bob.close().await);
     clock.0.store(10, Ordering::SeqCst);
     let of = group.clone();
-    soon("a commit", alice.commit(move |engine| engine.self_update(&of))).await.unwrap();
+    alice.self_updates(&of).await;
     clock.0.store(0, Ordering::SeqCst);
     alice.says(&group, "after").await;
     alice.sent().await;
     said.push("after".to_owned());
     let bob = Person::start(engine, keys, options, pool()).await;
-    bob.until("the commit", |engine| (engine.group(&group).unwrap().epoch > epoch).then_some(()))
-        .await;
-    bob.reads(&group, &said.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    bob.sees("the commit", &group, |group| group.epoch > epoch).await;
+    bob.reads(&group, &said).await;
 
     alice.sent().await;
 }

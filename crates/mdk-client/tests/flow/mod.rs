@@ -1,5 +1,7 @@
 //! Whole clients over real engines and the local relay.
 
+mod accounts;
+mod away;
 mod backlog;
 mod beside;
 mod clocks;

@@ -1,13 +1,12 @@
 //! An account that moves to other relays, and people who know only the old ones.
 
-use std::path::Path;
 use std::time::Duration;
 
-use mdk_core::{Engine, NewGroup};
+use mdk_core::Engine;
 use mdk_relay::LocalRelay;
-use mdk_wire::{Event, EventId, GroupId, Keys, PublicKey};
+use mdk_wire::{Event, EventId, PublicKey};
 
-use super::kit::{Person, options, relay, soon, until};
+use super::kit::*;
 
 const LISTS: [u16; 2] = [10_002, 10_050];
 const KEY_PACKAGE: u16 = 30_443;
@@ -32,34 +31,13 @@ fn key_package(relay: &LocalRelay, who: PublicKey) -> Option<EventId> {
     ours.max_by_key(Event::created_at).map(|event| event.id())
 }
 
-/// Founds a group with somebody whose KeyPackage and lists were looked up before.
-async fn invites(host: &Person, key_package: Event, relay: &LocalRelay) -> GroupId {
-    let new = NewGroup {
-        name: "group".to_owned(),
-        relays: vec![relay.url().to_owned()],
-        members: vec![key_package],
-        ..NewGroup::default()
-    };
-    let founding = host.commit(move |engine| engine.create_group(new.clone()));
-    soon("founding", founding).await.unwrap().id
-}
-
-async fn open(path: &Path, keys: &Keys, relays: &[&LocalRelay]) -> Person {
-    let urls: Vec<&str> = relays.iter().map(|relay| relay.url()).collect();
-    Person::open(path, keys.clone(), options(&urls)).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn who_knows_only_the_relay_that_an_account_left_can_invite_it() {
     let (old, new) = (relay().await, relay().await);
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
-    let alice = open(&path, &keys, &[&old]).await;
-    let bob = Person::new(options(&[old.url()])).await;
-    let carol = Person::new(options(&[old.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
-    carol.ready().await;
+    let account = Account::new();
+    let alice = ready(account.opens(options(&[old.url()]))).await;
+    let bob = ready(Person::new(options(&[old.url()]))).await;
+    let carol = ready(Person::new(options(&[old.url()]))).await;
     until(&old, "the lists", || says(&old, alice.key(), old.url())).await;
     // Both know her lists now, and take them for true for some minutes.
     let bobs = bob.key_package_of(&alice).await;
@@ -67,15 +45,14 @@ async fn who_knows_only_the_relay_that_an_account_left_can_invite_it() {
     let before = key_package(&old, alice.key());
     drop(alice.close().await);
 
-    let alice = open(&path, &keys, &[&new]).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[new.url()]))).await;
     until(&old, "the new lists", || says(&old, alice.key(), new.url())).await;
     // She is ready as soon as one of them has it.
     until(&new, "the lists there", || says(&new, alice.key(), new.url())).await;
     until(&old, "the new KeyPackage", || key_package(&old, alice.key()) != before).await;
     let fresh = key_package(&old, alice.key());
     until(&new, "the KeyPackage there", || key_package(&new, alice.key()) == fresh).await;
-    let group = invites(&bob, bobs, &old).await;
+    let group = bob.creates(&[old.url()], [bobs]).await;
     until(&old, "the invite", || !old.events(1059).is_empty()).await;
     assert!(new.events(1059).is_empty());
     assert_eq!(alice.joins().await, group);
@@ -83,29 +60,26 @@ async fn who_knows_only_the_relay_that_an_account_left_can_invite_it() {
     // Also when it is opened again, and by a KeyPackage that was put there only now.
     let carols = carol.key_package_of(&alice).await;
     drop(alice.close().await);
-    let group = invites(&carol, carols, &old).await;
+    let group = carol.creates(&[old.url()], [carols]).await;
     until(&old, "the other invite", || old.events(1059).len() > 1).await;
-    let alice = open(&path, &keys, &[]).await;
+    let alice = account.opens(options(&[])).await;
     assert_eq!(alice.joins().await, group);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_was_away_hears_of_the_move_when_it_is_back() {
     let (old, new) = (relay().await, relay().await);
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
-    let alice = open(&path, &keys, &[&old]).await;
-    alice.ready().await;
+    let account = Account::new();
+    let alice = ready(account.opens(options(&[old.url()]))).await;
     until(&old, "the lists", || says(&old, alice.key(), old.url())).await;
     drop(alice.close().await);
     old.refuse(Some([10_002, 10_050, KEY_PACKAGE].into()), "blocked: away");
-    let alice = open(&path, &keys, &[&new]).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[new.url()]))).await;
     alice.sent().await;
     assert!(says(&old, alice.key(), old.url()), "it knows of nothing yet");
     drop(alice.close().await);
     old.refuse(Some([].into()), "");
-    let alice = open(&path, &keys, &[&new]).await;
+    let alice = account.opens(options(&[new.url()])).await;
     until(&old, "the new lists", || says(&old, alice.key(), new.url())).await;
     let theirs = || key_package(&old, alice.key());
     until(&old, "the KeyPackage", || theirs() == key_package(&new, alice.key())).await;
@@ -115,14 +89,11 @@ async fn a_relay_that_was_away_hears_of_the_move_when_it_is_back() {
 async fn a_relay_that_is_gone_for_good_holds_nothing_up() {
     const SOON: Duration = Duration::from_secs(20);
     let (old, new) = (relay().await, relay().await);
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
-    let alice = open(&path, &keys, &[&old]).await;
-    alice.ready().await;
+    let account = Account::new();
+    let alice = ready(account.opens(options(&[old.url()]))).await;
     drop(alice.close().await);
     old.pause().await;
-    let alice = open(&path, &keys, &[&new]).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[new.url()]))).await;
     until(&new, "the lists", || says(&new, alice.key(), new.url())).await;
     alice
         .until("nothing that only the old one lacks", |_| {
@@ -138,8 +109,7 @@ async fn a_relay_that_is_gone_for_good_holds_nothing_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_newer_one_took_the_place_of_does_not_wait_beside_it() {
     let (old, new) = (relay().await, relay().await);
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
+    let account = Account::new();
     old.refuse(Some([10_002, 10_050, KEY_PACKAGE].into()), "error: not now");
     let kinds = |engine: &mut Engine| {
         let events = engine.outbox(100).unwrap().into_iter().map(|item| item.event);
@@ -149,12 +119,10 @@ async fn what_a_newer_one_took_the_place_of_does_not_wait_beside_it() {
         kinds
     };
     let all = [10_002, 10_050, KEY_PACKAGE];
-    let alice = open(&path, &keys, &[&old]).await;
+    let alice = account.opens(options(&[old.url()])).await;
     alice.until("all that waits", |engine| (kinds(engine) == all).then_some(())).await;
-    soon("closing", alice.client.close(Duration::ZERO)).await;
-    drop(alice.engine.take().unwrap());
-    let alice = open(&path, &keys, &[&new]).await;
-    alice.ready().await;
+    drop(alice.breaks_off().await);
+    let alice = ready(account.opens(options(&[new.url()]))).await;
     until(&new, "the lists", || says(&new, alice.key(), new.url())).await;
     alice.until("one of each", |engine| (kinds(engine) == all).then_some(())).await;
     old.refuse(Some([].into()), "");
@@ -166,13 +134,10 @@ async fn what_a_newer_one_took_the_place_of_does_not_wait_beside_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_two_weeks_it_is_over() {
     let (old, new) = (relay().await, relay().await);
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("alice.db"), Keys::generate());
-    let alice = open(&path, &keys, &[&old]).await;
-    alice.ready().await;
+    let account = Account::new();
+    let alice = ready(account.opens(options(&[old.url()]))).await;
     drop(alice.close().await);
-    let alice = open(&path, &keys, &[&new]).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[new.url()]))).await;
     until(&old, "the new lists", || says(&old, alice.key(), new.url())).await;
     alice.sent().await;
     let reads = |alice: &Person| alice.client.status().iter().any(|relay| relay.url == old.url());
@@ -185,7 +150,6 @@ async fn after_two_weeks_it_is_over() {
     former["left"][0][1] = (former["left"][0][1].as_u64().unwrap() - 15 * 86_400).into();
     engine.set_state(FORMER, Some(former.to_string().as_bytes())).unwrap();
     drop(engine);
-    let alice = open(&path, &keys, &[&new]).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[new.url()]))).await;
     assert!(!reads(&alice), "{:?}", alice.client.status());
 }

@@ -3,38 +3,17 @@
 use std::time::Duration;
 
 use mdk_client::{ClientError, ClientOptions};
-use mdk_core::{Delivery, EventBody, GroupUpdate};
-use mdk_relay::Faults;
-use mdk_wire::{GroupId, Keys};
+use mdk_core::{Delivery, EventBody};
+use mdk_relay::{Faults, LocalRelay};
 
-use super::kit::{Person, options, relay, soon, until};
+use super::kit::*;
 
-async fn pair(relays: &[&str]) -> (Person, Person, GroupId) {
-    let alice = Person::new(options(relays)).await;
-    let bob = Person::new(options(relays)).await;
-    alice.ready().await;
-    bob.ready().await;
-    let group = alice.founds(relays, &[&bob]).await;
-    bob.renewed(&group).await;
-    // Alice has followed.
-    let epoch = bob.with(|engine| engine.group(&group)).unwrap().epoch;
-    alice
-        .until("the self-update", |engine| {
-            (engine.group(&group).unwrap().epoch == epoch).then_some(())
-        })
-        .await;
-    (alice, bob, group)
-}
-
-fn rename(
-    group: &GroupId,
-    name: &str,
-) -> impl FnMut(&mut mdk_core::Engine) -> mdk_core::Result<mdk_core::Pending> + Send + 'static {
-    let (group, name) = (group.clone(), name.to_owned());
-    move |engine| {
-        let update = GroupUpdate { name: Some(name.clone()), ..GroupUpdate::default() };
-        engine.update_group(&group, update)
-    }
+/// The same account once more, which waits for an answer no longer than so many milliseconds.
+async fn hasty(person: Person, relay: &LocalRelay, millis: u64) -> Person {
+    let short =
+        ClientOptions { request_timeout: Duration::from_millis(millis), ..options(&[relay.url()]) };
+    let (keys, pool) = (person.keys.clone(), person.pool.clone());
+    ready(Person::start(person.breaks_off().await, keys, short, pool)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,14 +23,13 @@ async fn what_is_said_in_an_outage_arrives_after_it() {
     relay.pause().await;
     let mut said = Vec::new();
     for n in 0..10 {
-        said.push(format!("alice {n}"));
-        alice.says(&group, &said[said.len() - 1]).await;
-        said.push(format!("bob {n}"));
-        bob.says(&group, &said[said.len() - 1]).await;
+        for (who, name) in [(&alice, "alice"), (&bob, "bob")] {
+            said.push(format!("{name} {n}"));
+            who.says(&group, &said[said.len() - 1]).await;
+        }
     }
     assert_eq!(alice.with(|engine| engine.outbox_messages()).unwrap().len(), 10);
     relay.resume().await.unwrap();
-    let said: Vec<&str> = said.iter().map(String::as_str).collect();
     alice.reads(&group, &said).await;
     bob.reads(&group, &said).await;
     alice.sent().await;
@@ -73,8 +51,7 @@ async fn a_relay_that_forgot_everything_is_filled_again() {
     bob.says(&group, "after").await;
     alice.reads(&group, &["before", "meanwhile", "after"]).await;
     // Whoever looks for them finds them again.
-    let carol = Person::new(options(&[relay.url()])).await;
-    carol.ready().await;
+    let carol = ready(Person::new(options(&[relay.url()]))).await;
     let mut changes = relay.changes();
     soon("KeyPackages that are back", async {
         while carol.client.find_key_packages(&bob.key(), &[]).await.is_err() {
@@ -87,27 +64,23 @@ async fn a_relay_that_forgot_everything_is_filled_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_away_when_a_relay_lost_its_memory_misses_nothing() {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("bob.db");
-    let keys = Keys::generate();
-    let bob = Person::open(&path, keys.clone(), options(&[relay.url()])).await;
-    let alice = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let account = Account::new();
+    let bob = ready(account.opens(options(&[relay.url()]))).await;
+    let alice = ready(Person::new(options(&[relay.url()]))).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     alice.settles_with(&group, &[&bob]).await;
     drop(bob.close().await);
     alice.says(&group, "one").await;
-    soon("a commit", alice.commit(rename(&group, "new"))).await.unwrap();
+    alice.renames(&group, "new").await.unwrap();
     alice.says(&group, "two").await;
     alice.sent().await;
     relay.pause().await;
     relay.wipe().await;
     assert_eq!(relay.count(445), 0);
     relay.resume().await.unwrap();
-    let bob = Person::open(&path, keys, options(&[relay.url()])).await;
+    let bob = account.opens(options(&[relay.url()])).await;
     bob.reads(&group, &["one", "two"]).await;
-    assert_eq!(bob.with(|engine| engine.group(&group)).unwrap().name, "new");
+    assert_eq!(bob.group(&group).name, "new");
     // Alice has given it again what it had acknowledged, and counts that.
     let lost: u64 = alice.client.status().iter().map(|status| status.lost).sum();
     assert!(lost >= 3, "two messages and a commit: {lost}");
@@ -122,7 +95,6 @@ async fn one_relay_of_two_is_enough_and_the_other_is_owed_everything() {
         alice.says(&group, &format!("{n}")).await;
     }
     let said: Vec<String> = (0..20).map(|n| n.to_string()).collect();
-    let said: Vec<&str> = said.iter().map(String::as_str).collect();
     bob.reads(&group, &said).await;
     alice
         .until("a relay that has each", |engine| {
@@ -142,11 +114,11 @@ async fn a_commit_that_every_relay_refuses_never_was() {
     let words = ["blocked: not here", "restricted: pay first", "auth-required: not you"];
     for (n, words) in words.into_iter().enumerate() {
         relay.refuse(Some([445].into()), words);
-        let refused = soon(words, alice.commit(rename(&group, "never"))).await;
+        let refused = alice.renames(&group, "never").await;
         let Err(ClientError::NoRelayAccepted { reasons }) = refused else { panic!("{refused:?}") };
         assert_eq!(reasons.len(), 1);
         assert!(reasons[0].1.contains(words), "{reasons:?}");
-        assert_ne!(alice.with(|engine| engine.group(&group)).unwrap().name, "never");
+        assert_ne!(alice.group(&group).name, "never");
         // So is a message.
         let lost = alice.says(&group, "lost").await;
         alice
@@ -159,12 +131,9 @@ async fn a_commit_that_every_relay_refuses_never_was() {
         assert!(errors[0].1.contains(words), "{errors:?}");
         relay.refuse(Some([].into()), "");
         let name = format!("new {n}");
-        let info = soon("a commit", alice.commit(rename(&group, &name))).await.unwrap();
+        let info = alice.renames(&group, &name).await.unwrap();
         assert_eq!(info.name, name);
-        bob.until("the new name", |engine| {
-            (engine.group(&group).unwrap().name == name).then_some(())
-        })
-        .await;
+        bob.sees("the new name", &group, |group| group.name == name).await;
     }
     let changes = alice.with(|engine| engine.events(0, 10_000)).unwrap();
     let failed = changes.iter().filter(|event| {
@@ -177,24 +146,17 @@ async fn a_commit_that_every_relay_refuses_never_was() {
 async fn no_welcome_leaves_before_its_commit_is_true() {
     let relay = relay().await;
     let (alice, _bob, group) = pair(&[relay.url()]).await;
-    let carol = Person::new(options(&[relay.url()])).await;
-    carol.ready().await;
+    let carol = ready(Person::new(options(&[relay.url()]))).await;
     let package = alice.key_package_of(&carol).await;
-    let add = {
-        let group = group.clone();
-        move |engine: &mut mdk_core::Engine| {
-            engine.add_members(&group, std::slice::from_ref(&package), false)
-        }
-    };
     let (commits, welcomes) = (relay.events(445).len(), relay.events(1059).len());
     relay.refuse(Some([445].into()), "blocked: not now");
-    let refused = soon("a refusal", alice.commit(add.clone())).await;
+    let refused = alice.adds(&group, &package).await;
     assert!(matches!(refused, Err(ClientError::NoRelayAccepted { .. })), "{refused:?}");
     assert_eq!(relay.events(1059).len(), welcomes, "nobody was invited");
 
     // The Welcome is refused for a while: it is tried again by itself, long after its commit.
     relay.refuse(Some([1059].into()), "rate-limited: slow down");
-    soon("a commit", alice.commit(add)).await.unwrap();
+    alice.adds(&group, &package).await.unwrap();
     assert_eq!(relay.events(445).len(), commits + 1);
     assert_eq!(relay.events(1059).len(), welcomes);
     relay.refuse(Some([].into()), "");
@@ -204,13 +166,9 @@ async fn no_welcome_leaves_before_its_commit_is_true() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_dies_while_it_publishes_loses_nothing() {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("alice.db");
-    let keys = Keys::generate();
-    let mut alice = Person::open(&path, keys.clone(), options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let account = Account::new();
+    let mut alice = ready(account.opens(options(&[relay.url()]))).await;
+    let bob = ready(Person::new(options(&[relay.url()]))).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
     // The answers come late enough that every death falls between an event and its answer.
@@ -228,9 +186,8 @@ async fn a_client_that_dies_while_it_publishes_loses_nothing() {
         let Person { client, engine, .. } = alice;
         drop(engine.take());
         drop(client);
-        alice = Person::open(&path, keys.clone(), options(&[relay.url()])).await;
+        alice = account.opens(options(&[relay.url()])).await;
     }
-    let said: Vec<&str> = said.iter().map(String::as_str).collect();
     bob.reads(&group, &said).await;
     alice.sent().await;
     assert_eq!(bob.told().len(), said.len(), "each once");
@@ -250,39 +207,10 @@ async fn repetition_and_disorder_change_nothing() {
             relay.cut().await;
         }
     }
-    let said: Vec<&str> = said.iter().map(String::as_str).collect();
     alice.reads(&group, &said).await;
     bob.reads(&group, &said).await;
     assert_eq!(bob.told().len(), 20);
     assert_eq!(alice.told().len(), 10);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_relay_of_ill_will_next_to_a_good_one() {
-    let (good, bad) = (relay().await, relay().await);
-    bad.faults(Faults {
-        lie_ok: true,
-        false_events: true,
-        notice_flood: true,
-        endless: true,
-        ..Faults::default()
-    });
-    let short = |relays: &[&str]| ClientOptions {
-        request_timeout: Duration::from_millis(500),
-        ..options(relays)
-    };
-    let relays = [good.url(), bad.url()];
-    let alice = Person::new(short(&relays)).await;
-    let bob = Person::new(short(&relays)).await;
-    alice.ready().await;
-    bob.ready().await;
-    let group = alice.founds(&relays, &[&bob]).await;
-    alice.says(&group, "one").await;
-    bob.says(&group, "two").await;
-    alice.reads(&group, &["one", "two"]).await;
-    bob.reads(&group, &["one", "two"]).await;
-    let counted = bob.client.stats();
-    assert!(counted.events_false > 0, "{counted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,13 +230,7 @@ async fn what_nobody_asked_for_does_not_come_to_the_engine() {
 async fn what_a_relay_swallows_holds_up_nothing_for_ever() {
     let relay = relay().await;
     let (alice, bob, group) = pair(&[relay.url()]).await;
-    // Its tasks have ended before another client has the same account.
-    soon("closing", alice.client.close(Duration::ZERO)).await;
-    let short =
-        ClientOptions { request_timeout: Duration::from_millis(200), ..options(&[relay.url()]) };
-    let engine = alice.engine.take().unwrap();
-    let alice = Person::start(engine, alice.keys, short, alice.pool).await;
-    alice.ready().await;
+    let alice = hasty(alice, &relay, 200).await;
     relay.faults(Faults { drop_silently_over: Some(4_000), ..Faults::default() });
     let big = "x".repeat(8_000);
     alice.says(&group, &big).await;
@@ -329,13 +251,7 @@ async fn what_a_relay_swallows_holds_up_nothing_for_ever() {
 async fn what_came_back_from_a_relay_has_not_failed() {
     let relay = relay().await;
     let (alice, bob, group) = pair(&[relay.url()]).await;
-    // Its tasks have ended before another client has the same account.
-    soon("closing", alice.client.close(Duration::ZERO)).await;
-    let short =
-        ClientOptions { request_timeout: Duration::from_millis(300), ..options(&[relay.url()]) };
-    let engine = alice.engine.take().unwrap();
-    let alice = Person::start(engine, alice.keys, short, alice.pool).await;
-    alice.ready().await;
+    let alice = hasty(alice, &relay, 300).await;
     relay.faults(Faults { lose_ok: true, ..Faults::default() });
     let id = alice.says(&group, "there").await;
     bob.reads(&group, &["there"]).await;

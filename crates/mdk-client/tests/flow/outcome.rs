@@ -3,7 +3,7 @@
 use mdk_core::{Delivery, EngineEvent, EventBody, Message};
 use mdk_wire::GroupId;
 
-use super::kit::Person;
+use super::kit::*;
 
 #[derive(Debug, Default)]
 pub struct Tally {

@@ -6,7 +6,7 @@ use mdk_client::{ClientError, ClientOptions, Published};
 use mdk_core::{Clock as _, SystemClock};
 use mdk_wire::Event;
 
-use super::kit::{LONG, Person, by, options, relay, soon, until};
+use super::kit::*;
 
 const KEY_PACKAGE: u16 = 30_443;
 const LISTS: [u16; 2] = [10_002, 10_050];

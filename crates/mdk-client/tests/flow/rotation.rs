@@ -6,7 +6,7 @@ use mdk_core::{Engine, GroupUpdate, NewMessage};
 use mdk_relay::LocalRelay;
 use mdk_wire::{Event, GroupId, Keys, NostrGroupId};
 
-use super::kit::{Person, options, pool, relay, soon};
+use super::kit::*;
 
 /// Rotates, and waits until the others know the new id.
 async fn rotates(admin: &Person, group: &GroupId, others: &[&Person]) -> NostrGroupId {
@@ -17,16 +17,13 @@ async fn rotates(admin: &Person, group: &GroupId, others: &[&Person]) -> NostrGr
     let new = soon("a rotation", rotation).await.unwrap().nostr_group_id;
     assert_ne!(new, before);
     for other in others {
-        let there = |engine: &mut Engine| {
-            (engine.group(group).unwrap().nostr_group_id == new).then_some(())
-        };
-        other.until("the new id", there).await;
+        other.sees("the new id", group, |group| group.nostr_group_id == new).await;
     }
     new
 }
 
 fn id(person: &Person, group: &GroupId) -> NostrGroupId {
-    person.with(|engine| engine.group(group)).unwrap().nostr_group_id
+    person.group(group).nostr_group_id
 }
 
 /// The ids that the relay has seen on events of groups.
@@ -40,15 +37,10 @@ fn seen(relay: &LocalRelay) -> BTreeSet<String> {
 async fn a_rotation_of_ours_is_followed_by_all() {
     let relay = relay().await;
     let urls = [relay.url()];
-    let dir = tempfile::tempdir().unwrap();
-    let paths = ["alice.db", "carol.db"].map(|name| dir.path().join(name));
-    let keys = [Keys::generate(), Keys::generate()];
-    let alice = Person::open(&paths[0], keys[0].clone(), options(&urls)).await;
-    let bob = Person::new(options(&urls)).await;
-    let carol = Person::open(&paths[1], keys[1].clone(), options(&urls)).await;
-    for person in [&alice, &bob, &carol] {
-        person.ready().await;
-    }
+    let (of_alice, of_carol) = (Account::new(), Account::new());
+    let alice = ready(of_alice.opens(options(&urls))).await;
+    let bob = ready(Person::new(options(&urls))).await;
+    let carol = ready(of_carol.opens(options(&urls))).await;
     let group = alice.founds(&urls, &[&bob, &carol]).await;
     alice.settles_with(&group, &[&bob, &carol]).await;
     let mut ids = BTreeSet::from([id(&alice, &group).to_hex()]);
@@ -65,17 +57,15 @@ async fn a_rotation_of_ours_is_followed_by_all() {
             person.says(&group, &text).await;
             texts.push(text);
         }
-        let all: Vec<&str> = texts.iter().map(String::as_str).collect();
-        alice.reads(&group, &all).await;
-        bob.reads(&group, &all).await;
+        alice.reads(&group, &texts).await;
+        bob.reads(&group, &texts).await;
     }
     assert_eq!(ids.len(), 8);
     assert_eq!(seen(&relay), ids);
 
     // Who was away is led from each id to the next.
-    let carol = Person::open(&paths[1], keys[1].clone(), options(&urls)).await;
-    let all: Vec<&str> = texts.iter().map(String::as_str).collect();
-    carol.reads(&group, &all).await;
+    let carol = of_carol.opens(options(&urls)).await;
+    carol.reads(&group, &texts).await;
     assert_eq!(id(&carol, &group), id(&alice, &group));
     // Also the one who rotated, opened again.
     rotates(&alice, &group, &[&bob, &carol]).await;
@@ -85,13 +75,12 @@ async fn a_rotation_of_ours_is_followed_by_all() {
         texts.push(text.to_owned());
         person.sent().await;
     }
-    let alice = Person::open(&paths[0], keys[0].clone(), options(&urls)).await;
+    let alice = of_alice.opens(options(&urls)).await;
     rotates(&alice, &group, &[&bob, &carol]).await;
     alice.says(&group, "all here").await;
     texts.push("all here".to_owned());
-    let all: Vec<&str> = texts.iter().map(String::as_str).collect();
     for person in [&alice, &bob, &carol] {
-        person.reads(&group, &all).await;
+        person.reads(&group, &texts).await;
     }
 }
 
@@ -100,24 +89,22 @@ async fn a_rotation_of_ours_is_followed_by_all() {
 async fn a_branch_that_competes_is_heard_under_its_own_ids() {
     let relay = relay().await;
     let urls = [relay.url()];
-    let dir = tempfile::tempdir().unwrap();
     let alice = Person::new(options(&urls)).await;
     // Of two commits beside each other alice's wins, so that what is behind bob's decides.
     let keys = std::iter::repeat_with(Keys::generate).find(|keys| alice.key() < keys.public_key());
-    let keys = keys.unwrap();
-    let bob = Person::open(&dir.path().join("bob.db"), keys.clone(), options(&urls)).await;
+    let account = Account::of(keys.unwrap());
+    let bob = account.opens(options(&urls)).await;
     let carol = Person::new(options(&urls)).await;
     for person in [&alice, &bob, &carol] {
         person.ready().await;
     }
     let group = alice.founds(&urls, &[&bob, &carol]).await;
     alice.settles_with(&group, &[&bob, &carol]).await;
-    let (of, bobs) = (group.clone(), keys.public_key());
+    let (of, bobs) = (group.clone(), account.keys.public_key());
     let promotion = alice.commit(move |engine| engine.promote(&of, &[bobs]));
     soon("a promotion", promotion).await.unwrap();
     for other in [&bob, &carol] {
-        let admins = |engine: &mut Engine| engine.group(&group).unwrap().admins;
-        other.until("the admin", |e| admins(e).contains(&bobs).then_some(())).await;
+        other.sees("the admin", &group, |group| group.admins.contains(&bobs)).await;
     }
 
     // Where nobody hears it bob makes three commits, each with another id.
@@ -138,13 +125,10 @@ async fn a_branch_that_competes_is_heard_under_its_own_ids() {
         one.says(&group, text).await;
         other.until("an answer", |engine| hears(engine, &group, text)).await;
     }
-    let bob = Person::start(away, keys, options(&urls), pool()).await;
+    let bob = Person::start(away, account.keys.clone(), options(&urls), pool()).await;
     let longest = id(&bob, &group);
     for other in [&alice, &carol] {
-        let there = |engine: &mut Engine| {
-            (engine.group(&group).unwrap().nostr_group_id == longest).then_some(())
-        };
-        other.until("the longer branch", there).await;
+        other.sees("the longer branch", &group, |group| group.nostr_group_id == longest).await;
         for text in &said {
             other.until("what bob said", |engine| hears(engine, &group, text)).await;
         }

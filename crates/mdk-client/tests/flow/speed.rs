@@ -1,14 +1,11 @@
 //! How long a message takes, and how long many accounts. Printed; only gross regressions fail. `MDK_ACCOUNTS=500` takes
 //! more of them.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mdk_client::{Client, ClientOptions, SharedEngine};
-use mdk_core::{Config, Engine, SystemClock};
-use mdk_wire::Keys;
+use mdk_client::ClientOptions;
 
-use super::kit::{Person, options, pool, relay, soon};
+use super::kit::*;
 use crate::sampling;
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -19,12 +16,9 @@ fn median(mut times: Vec<Duration>) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn from_send_to_the_other_members_event() {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let (a, b) = (dir.path().join("a.db"), dir.path().join("b.db"));
-    let alice = Person::open(&a, Keys::generate(), options(&[relay.url()])).await;
-    let bob = Person::open(&b, Keys::generate(), options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let (of_alice, of_bob) = (Account::new(), Account::new());
+    let alice = ready(of_alice.opens(options(&[relay.url()]))).await;
+    let bob = ready(of_bob.opens(options(&[relay.url()]))).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
     let (mut there, mut sent, mut trips) = (Vec::new(), Vec::new(), Vec::new());
@@ -33,7 +27,7 @@ async fn from_send_to_the_other_members_event() {
         // The relay's own round trip, at the same time on the same machine: an event that it has already.
         let known = relay.events(445).pop().unwrap();
         let start = Instant::now();
-        alice.pool.publish(relay.url(), &alice.key(), &known, super::kit::LONG).await;
+        alice.pool.publish(relay.url(), &alice.key(), &known, LONG).await;
         trips.push(start.elapsed());
         let start = Instant::now();
         let id = alice.says(&group, &text).await;
@@ -57,13 +51,7 @@ async fn many_accounts_share_connections() {
     let start = Instant::now();
     let mut clients = Vec::new();
     for _ in 0..accounts {
-        let keys = Keys::generate();
-        let engine =
-            Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock)).unwrap();
-        let engine = SharedEngine::new(engine);
-        let client = Client::new(engine, keys, usual.clone(), pool.clone()).unwrap();
-        client.start().await.unwrap();
-        clients.push(client);
+        clients.push(Person::over(pool.clone(), usual.clone()).await.client);
     }
     for client in &clients {
         soon("ready", client.ready()).await.unwrap();

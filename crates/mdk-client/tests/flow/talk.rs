@@ -4,19 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_client::{ClientError, ClientOptions, Pool, PoolOptions};
-use mdk_core::{Config, Engine, Error, GroupState, SystemClock};
+use mdk_core::{Engine, Error, GroupState};
 use mdk_relay::{LocalRelay, LocalRelayOptions};
-use mdk_wire::Keys;
 
-use super::kit::{Person, options, relay, soon, until};
+use super::kit::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clients_converse() {
     let relay = relay().await;
-    let alice = Person::new(options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let [alice, bob] = people(&[relay.url()]).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     alice.says(&group, "Soup or sandwich?").await;
     bob.reads(&group, &["Soup or sandwich?"]).await;
@@ -40,11 +36,9 @@ async fn two_clients_converse() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_and_profile_are_published_once() {
     let relay = relay().await;
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("alice.db");
+    let account = Account::new();
     let named = ClientOptions { name: Some("Alice".to_owned()), ..options(&[relay.url()]) };
-    let alice = Person::open(&path, Keys::generate(), named.clone()).await;
-    alice.ready().await;
+    let alice = ready(account.opens(named.clone())).await;
     let lists = |alice: &Person| {
         let author = alice.key().to_hex();
         [10_002, 10_050, 0, 30_443]
@@ -54,21 +48,18 @@ async fn lists_and_profile_are_published_once() {
     alice.sent().await;
     let profile: serde_json::Value = serde_json::from_str(&relay.events(0)[0]).unwrap();
     assert_eq!(profile["content"], r#"{"name":"Alice"}"#);
-    let keys = alice.keys.clone();
     drop(alice.close().await);
 
     // The relays are remembered, and nothing is said twice.
     let again = ClientOptions { relays: Vec::new(), ..named };
-    let alice = Person::open(&path, keys.clone(), again).await;
-    alice.ready().await;
+    let alice = ready(account.opens(again)).await;
     alice.sent().await;
     assert_eq!(lists(&alice), [1, 1, 1, 1]);
     drop(alice.close().await);
 
     // Another relay: new lists, and a KeyPackage that names it.
     let other = super::kit::relay().await;
-    let alice = Person::open(&path, keys, options(&[other.url()])).await;
-    alice.ready().await;
+    let alice = ready(account.opens(options(&[other.url()]))).await;
     let there = || [10_002, 10_050, 30_443].map(|kind| other.events(kind).len());
     until(&other, "lists on the other relay", || there() == [1, 1, 1]).await;
     assert!(other.events(10_050)[0].contains(other.url()));
@@ -79,10 +70,7 @@ async fn lists_and_profile_are_published_once() {
 async fn a_relay_that_wants_to_know_who_asks() {
     let asking = LocalRelayOptions { require_auth: true, ..LocalRelayOptions::default() };
     let relay = LocalRelay::start(asking).await.unwrap();
-    let alice = Person::new(options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let [alice, bob] = people(&[relay.url()]).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     alice.says(&group, "one").await;
     bob.says(&group, "two").await;
@@ -93,10 +81,8 @@ async fn a_relay_that_wants_to_know_who_asks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_welcome_goes_where_its_recipient_wants_it() {
     let (meeting, home) = (relay().await, relay().await);
-    let alice = Person::new(options(&[meeting.url(), home.url()])).await;
-    let bob = Person::new(options(&[home.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let alice = ready(Person::new(options(&[meeting.url(), home.url()]))).await;
+    let bob = ready(Person::new(options(&[home.url()]))).await;
     until(&home, "bob's inbox list", || {
         home.events(10_050).iter().any(|event| event.contains(&bob.key().to_hex()))
     })
@@ -115,10 +101,7 @@ async fn a_welcome_goes_where_its_recipient_wants_it() {
 async fn whoever_has_no_inbox_list_is_invited_on_the_groups_relays() {
     let relay = relay().await;
     relay.refuse(Some([10_050, 10_002].into()), "blocked: no lists");
-    let alice = Person::new(options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let [alice, bob] = people(&[relay.url()]).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     alice.says(&group, "found you").await;
     bob.reads(&group, &["found you"]).await;
@@ -127,10 +110,7 @@ async fn whoever_has_no_inbox_list_is_invited_on_the_groups_relays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_state_of_things_is_told() {
     let relay = relay().await;
-    let alice = Person::new(options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let [alice, bob] = people(&[relay.url()]).await;
     let nobody = mdk_wire::Keys::generate().public_key();
     let missing = soon("a search", alice.client.find_key_packages(&nobody, &[])).await;
     assert!(matches!(missing, Err(ClientError::KeyPackageNotFound)));
@@ -177,12 +157,8 @@ async fn what_others_name_is_not_dialled_on_this_machine() {
     let (named, inside) = (relay().await, relay().await);
     // The pool of a program, not of a test: only what its user names may be here.
     let strict = Pool::new(PoolOptions::default());
-    let keys = Keys::generate();
-    let engine = Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock)).unwrap();
-    let alice = Person::start(engine, keys, options(&[named.url()]), strict).await;
-    let bob = Person::new(options(&[named.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let alice = ready(Person::over(strict, options(&[named.url()]))).await;
+    let bob = ready(Person::new(options(&[named.url()]))).await;
     let group = bob.founds(&[named.url(), inside.url()], &[&alice]).await;
     alice.says(&group, "hello").await;
     bob.reads(&group, &["hello"]).await;
@@ -195,21 +171,13 @@ async fn what_others_name_is_not_dialled_on_this_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_removed_listens_no_more() {
     let (home, meeting) = (relay().await, relay().await);
-    let alice = Person::new(options(&[home.url()])).await;
-    let bob = Person::new(options(&[home.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let [alice, bob] = people(&[home.url()]).await;
     let group = alice.founds(&[meeting.url()], &[&bob]).await;
     bob.renewed(&group).await;
     bob.says(&group, "here").await;
     alice.reads(&group, &["here"]).await;
-    let (of, who) = (group.clone(), bob.key());
-    let remove = move |engine: &mut Engine| engine.remove_members(&of, &[who]);
-    soon("a removal", alice.commit(remove)).await.unwrap();
-    bob.until("the removal", |engine| {
-        (engine.group(&group).unwrap().state == GroupState::Removed).then_some(())
-    })
-    .await;
+    alice.removes(&group, bob.key()).await;
+    bob.sees("the removal", &group, |group| group.state == GroupState::Removed).await;
     alice.says(&group, "alone").await;
     alice.sent().await;
     bob.client.sync().await.unwrap();
@@ -219,21 +187,13 @@ async fn who_is_removed_listens_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leave_is_answered_by_itself() {
     let relay = relay().await;
-    let alice = Person::new(options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let [alice, bob] = people(&[relay.url()]).await;
     let group = alice.founds(&[relay.url()], &[&bob]).await;
     bob.renewed(&group).await;
     bob.until("leaving", |engine| engine.leave(&group).ok()).await;
     bob.client.nudge();
-    bob.until("the answer", |engine| {
-        (engine.group(&group).unwrap().state == GroupState::Left).then_some(())
-    })
-    .await;
-    alice
-        .until("its echo", |engine| (engine.group(&group).unwrap().member_count == 1).then_some(()))
-        .await;
+    bob.sees("the answer", &group, |group| group.state == GroupState::Left).await;
+    alice.sees("its echo", &group, |group| group.member_count == 1).await;
     alice.sent().await;
     bob.sent().await;
 }
@@ -241,10 +201,7 @@ async fn a_leave_is_answered_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invite_uses_up_a_key_package_and_another_takes_its_place() {
     let relay = relay().await;
-    let alice = Person::new(options(&[relay.url()])).await;
-    let bob = Person::new(options(&[relay.url()])).await;
-    alice.ready().await;
-    bob.ready().await;
+    let [alice, bob] = people(&[relay.url()]).await;
     let first = alice.key_package_of(&bob).await;
     alice.founds(&[relay.url()], &[&bob]).await;
     until(&relay, "a new KeyPackage", || {
@@ -273,23 +230,12 @@ async fn an_invite_that_no_relay_would_take_is_not_made() {
     }
     let group = alice.founds(&[big.url()], &[&carol]).await;
     carol.renewed(&group).await;
-    let epoch = carol.with(|engine| engine.group(&group)).unwrap().epoch;
-    alice
-        .until("the self-update", |engine| {
-            (engine.group(&group).unwrap().epoch == epoch).then_some(())
-        })
-        .await;
+    alice.follows(&carol, &group).await;
     let package = alice.key_package_of(&bob).await;
     until(&small, "bob's lists", || !small.events(10_050).is_empty()).await;
     soon("the limits", alice.client.find_key_packages(&bob.key(), &[])).await.unwrap();
     let commits = big.events(445).len();
-    let add = {
-        let group = group.clone();
-        move |engine: &mut mdk_core::Engine| {
-            engine.add_members(&group, std::slice::from_ref(&package), false)
-        }
-    };
-    let refused = soon("a refusal", alice.commit(add)).await;
+    let refused = alice.adds(&group, &package).await;
     let Err(ClientError::Engine(Error::GroupTooLarge { size, limit })) = refused else {
         panic!("{refused:?}")
     };
@@ -298,12 +244,8 @@ async fn an_invite_that_no_relay_would_take_is_not_made() {
     assert_eq!(big.events(445).len(), commits, "nothing was published");
     assert!(alice.with(|engine| engine.pending()).unwrap().is_empty());
     // Where one of the relays takes more, it is made.
-    let dave = Person::new(options(&[small.url(), big.url()])).await;
-    dave.ready().await;
+    let dave = ready(Person::new(options(&[small.url(), big.url()]))).await;
     let package = alice.key_package_of(&dave).await;
-    let add = move |engine: &mut mdk_core::Engine| {
-        engine.add_members(&group, std::slice::from_ref(&package), false)
-    };
-    soon("a commit", alice.commit(add)).await.unwrap();
+    alice.adds(&group, &package).await.unwrap();
     dave.joins().await;
 }

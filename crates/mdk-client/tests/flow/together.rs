@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use mdk_client::ClientOptions;
 use mdk_relay::Faults;
-use mdk_wire::Keys;
 
-use super::kit::{Person, options, relay, soon, until};
+use super::kit::*;
 
 const USUAL: Duration = Duration::from_secs(10);
 
@@ -15,14 +14,10 @@ const USUAL: Duration = Duration::from_secs(10);
 async fn comes_back(rounds: usize, faults: Faults, together_for: Duration) {
     let (first, second) = (relay().await, relay().await);
     let urls = [first.url(), second.url()];
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("bob.db"), Keys::generate());
-    let alice = Person::new(options(&urls)).await;
-    let dave = Person::new(options(&urls)).await;
-    let bob = Person::open(&path, keys.clone(), options(&urls)).await;
-    for person in [&alice, &dave, &bob] {
-        person.ready().await;
-    }
+    let account = Account::new();
+    let alice = ready(Person::new(options(&urls))).await;
+    let dave = ready(Person::new(options(&urls))).await;
+    let bob = ready(account.opens(options(&urls))).await;
     let group = alice.founds(&urls, &[&dave, &bob]).await;
     alice.settles_with(&group, &[&dave, &bob]).await;
     // On both relays.
@@ -32,11 +27,7 @@ async fn comes_back(rounds: usize, faults: Faults, together_for: Duration) {
 
     let mut texts = Vec::new();
     for round in 0..rounds {
-        let epoch = alice.with(|engine| engine.group(&group)).unwrap().epoch;
-        dave.until("the epoch", |engine| {
-            (engine.group(&group).unwrap().epoch == epoch).then_some(())
-        })
-        .await;
+        dave.follows(&alice, &group).await;
         first.refuse(Some(BTreeSet::from([445])), "blocked: not here");
         let text = format!("round {round}");
         dave.says(&group, &text).await;
@@ -44,8 +35,7 @@ async fn comes_back(rounds: usize, faults: Faults, together_for: Duration) {
         texts.push(text);
         first.refuse(Some(BTreeSet::new()), "");
         let before = first.events(445).len();
-        let id = group.clone();
-        soon("a commit", alice.commit(move |engine| engine.self_update(&id))).await.unwrap();
+        alice.self_updates(&group).await;
         until(&first, "the commit", || first.events(445).len() > before).await;
     }
     alice.sent().await;
@@ -53,9 +43,7 @@ async fn comes_back(rounds: usize, faults: Faults, together_for: Duration) {
 
     second.faults(faults);
     let options = ClientOptions { together_for, ..options(&urls) };
-    let bob = Person::open(&path, keys, options).await;
-    bob.ready().await;
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let bob = ready(account.opens(options)).await;
     bob.reads(&group, &texts).await;
     let mut told = bob.told();
     if together_for == USUAL {

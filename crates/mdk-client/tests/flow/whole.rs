@@ -3,70 +3,21 @@
 use std::time::Duration;
 
 use mdk_client::ClientOptions;
-use mdk_core::{Engine, GroupState};
-use mdk_relay::{Faults, LocalRelay};
-use mdk_wire::{GroupId, Keys};
+use mdk_core::GroupState;
+use mdk_relay::Faults;
 
-use super::kit::{Person, options, relay, soon, until};
-use super::line::{Count, Line, is_page, plain};
+use super::away::Away;
+use super::kit::*;
+use super::line::{Count, is_page, plain};
 
-/// Alice, and bob, who is away; his database and his keys.
-struct Away {
-    relay: LocalRelay,
-    line: Line,
-    alice: Person,
-    group: GroupId,
-    dir: tempfile::TempDir,
-    keys: Keys,
-}
-
-impl Away {
-    async fn new() -> Self {
-        let relay = relay().await;
-        let line = Line::to(&relay).await;
-        let dir = tempfile::tempdir().unwrap();
-        let keys = Keys::generate();
-        let alice = Person::new(options(&[&line.url])).await;
-        let bob =
-            Person::open(&dir.path().join("bob.db"), keys.clone(), options(&[&line.url])).await;
-        alice.ready().await;
-        bob.ready().await;
-        let group = alice.founds(&[&line.url], &[&bob]).await;
-        alice.settles_with(&group, &[&bob]).await;
-        drop(bob.close().await);
-        Self { relay, line, alice, group, dir, keys }
-    }
-
-    async fn comes_back(&self, options: ClientOptions) -> Person {
-        Person::open(&self.dir.path().join("bob.db"), self.keys.clone(), options).await
-    }
-
-    /// So many messages, all of which the relay has.
-    async fn says(&self, name: &str, count: usize) -> Vec<String> {
-        let before = self.relay.events(445).len();
-        let texts: Vec<String> = (0..count).map(|n| format!("{name} {n}")).collect();
-        for text in &texts {
-            self.alice.says(&self.group, text).await;
+/// Waits for the first pages of a catch-up, which the engine does not have yet.
+async fn fetches(bob: &Person, count: u64) {
+    soon("a page", async {
+        while bob.client.stats().backlog_fetched < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        until(&self.relay, "all of them", || self.relay.events(445).len() >= before + count).await;
-        texts
-    }
-
-    /// Waits for the first pages of his catch-up, which the engine does not have yet.
-    async fn fetches(&self, bob: &Person, count: u64) {
-        soon("a page", async {
-            while bob.client.stats().backlog_fetched < count {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await;
-    }
-}
-
-async fn reads_all(bob: &Person, group: &GroupId, texts: &[String]) {
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    bob.reads(group, &texts).await;
-    assert_eq!(bob.told(), texts);
+    })
+    .await;
 }
 
 /// breaks: a relay is silent in the middle of a catch-up, for longer than it is waited for.
@@ -88,14 +39,15 @@ async fn what_came_before_a_relay_fell_silent_is_not_read_before_the_rest() {
         plain(message, of_relay)
     });
     let bob = away.comes_back(short).await;
-    away.fetches(&bob, 50).await;
+    fetches(&bob, 50).await;
     away.relay.faults(delayed(60_000));
     // What was on its way, what is asked twice and given up once; and that it is tried again.
     asked.reaches(asked.count() + 4).await;
     away.relay.faults(paging);
     // (what it holds back would come a minute later)
     away.relay.cut().await;
-    reads_all(&bob, &away.group, &texts).await;
+    bob.reads(&away.group, &texts).await;
+    assert_eq!(bob.told(), texts);
 }
 
 /// breaks: a few at a time, each a little later, while the other relay has given everything.
@@ -103,12 +55,9 @@ async fn what_came_before_a_relay_fell_silent_is_not_read_before_the_rest() {
 async fn one_that_goes_on_giving_does_not_hold_up_what_is_said() {
     let (good, slow) = (relay().await, relay().await);
     let urls = [good.url(), slow.url()];
-    let dir = tempfile::tempdir().unwrap();
-    let (path, keys) = (dir.path().join("bob.db"), Keys::generate());
-    let alice = Person::new(options(&urls)).await;
-    let bob = Person::open(&path, keys.clone(), options(&urls)).await;
-    alice.ready().await;
-    bob.ready().await;
+    let account = Account::new();
+    let alice = ready(Person::new(options(&urls))).await;
+    let bob = ready(account.opens(options(&urls))).await;
     let group = alice.founds(&urls, &[&bob]).await;
     alice.settles_with(&group, &[&bob]).await;
     drop(bob.close().await);
@@ -119,7 +68,7 @@ async fn one_that_goes_on_giving_does_not_hold_up_what_is_said() {
     let delay = Some(Duration::from_millis(1_500));
     slow.faults(Faults { delay, page_limit: Some(10), ..Faults::default() });
     let waited_for = Duration::from_millis(300);
-    let bob = Person::open(&path, keys, ClientOptions { waited_for, ..options(&urls) }).await;
+    let bob = account.opens(ClientOptions { waited_for, ..options(&urls) }).await;
     bob.until("all of the good one", |engine| {
         (engine.messages(&group, 200, None, None).unwrap().len() >= 120).then_some(())
     })
@@ -134,25 +83,15 @@ async fn one_that_goes_on_giving_does_not_hold_up_what_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_invited_again_hears_the_group() {
     let away = Away::new().await;
-    let (of, who) = (away.group.clone(), away.keys.public_key());
-    let remove = move |engine: &mut Engine| engine.remove_members(&of, &[who]);
-    soon("a removal", away.alice.commit(remove)).await.unwrap();
+    away.alice.removes(&away.group, away.account.keys.public_key()).await;
     for _ in 0..2 {
-        let bob = away.comes_back(options(&[&away.line.url])).await;
-        bob.ready().await;
-        bob.until("the removal", |engine| {
-            (engine.group(&away.group).unwrap().state == GroupState::Removed).then_some(())
-        })
-        .await;
+        let bob = ready(away.comes_back(options(&[&away.line.url]))).await;
+        bob.sees("the removal", &away.group, |group| group.state == GroupState::Removed).await;
         drop(bob.close().await);
     }
-    let bob = away.comes_back(options(&[&away.line.url])).await;
-    bob.ready().await;
+    let bob = ready(away.comes_back(options(&[&away.line.url]))).await;
     let package = away.alice.key_package_of(&bob).await;
-    let of = away.group.clone();
-    let add =
-        move |engine: &mut Engine| engine.add_members(&of, std::slice::from_ref(&package), false);
-    soon("an addition", away.alice.commit(add)).await.unwrap();
+    away.alice.adds(&away.group, &package).await.unwrap();
     assert_eq!(bob.joins().await, away.group);
     bob.renewed(&away.group).await;
     away.alice.says(&away.group, "back").await;

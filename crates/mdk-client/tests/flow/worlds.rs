@@ -2,17 +2,16 @@
 //! once; or its author is told that it failed, and in which words each relay refused it; or that its branch lost.
 //! tests/sampling.json says how many; `MDK_CLIENT_WORLDS=1 MDK_SEED=7` plays one.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::future::select_all;
 use mdk_core::{Delivery, Error, GroupUpdate, NewMessage};
 use mdk_relay::{Faults, LocalRelay};
-use mdk_wire::{GroupId, Keys};
+use mdk_wire::GroupId;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::kit::{Person, options, relay};
+use super::kit::*;
 use super::outcome::{Lost, Tally};
 use crate::sampling;
 
@@ -29,8 +28,7 @@ fn refuses_for_good(seed: u64) -> bool {
 
 struct Member {
     person: Option<Person>,
-    path: PathBuf,
-    keys: Keys,
+    account: Account,
     said: usize,
 }
 
@@ -59,22 +57,16 @@ impl World {
     async fn open(&mut self, at: usize) {
         let urls = self.urls();
         let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
-        let member = &self.members[at];
-        let person = Person::open(&member.path, member.keys.clone(), options(&urls)).await;
+        let person = self.members[at].account.opens(options(&urls)).await;
         self.members[at].person = Some(person);
     }
 
-    async fn new(seed: u64, dir: &std::path::Path) -> Self {
+    async fn new(seed: u64) -> Self {
         let mut relays = Vec::new();
         for _ in 0..2 {
             relays.push(relay().await);
         }
-        let members = (0..3).map(|n| Member {
-            person: None,
-            path: dir.join(format!("{n}.db")),
-            keys: Keys::generate(),
-            said: 0,
-        });
+        let members = (0..3).map(|_| Member { person: None, account: Account::new(), said: 0 });
         let mut world = Self {
             random: ChaCha8Rng::seed_from_u64(seed),
             relays,
@@ -325,8 +317,7 @@ impl World {
 }
 
 async fn world(seed: u64) -> Tally {
-    let dir = tempfile::tempdir().unwrap();
-    let mut world = World::new(seed, dir.path()).await;
+    let mut world = World::new(seed).await;
     let refuses = world.blocks.then(|| {
         let from = world.below(STEPS / 2);
         (from, from + 1 + world.below(STEPS / 4), world.below(3))

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mdk_client::{Account, Arrived, Origin, Pool, Published};
+use mdk_client::{Account, Arrived, Origin, Pool, PoolOptions, Published};
 use mdk_wire::Event;
 use serde_json::Value;
 
 use super::kit::*;
 
-const ALL: &str = r#"{"kinds":[1]}"#;
 /// What the pool waits for an authentication, almost.
 const WAIT: Duration = Duration::from_secs(4);
 
@@ -36,49 +35,33 @@ struct Manner {
 /// Serves only events and requests of authenticated authors; `#p` names who asks.
 async fn strict(manner: Manner) -> Relay {
     let (sender, url) = tokio::sync::watch::channel(String::new());
-    let relay = Relay::start("", move |mut conn, _| {
-        let url = url.borrow().clone();
-        async move {
-            let mut known: HashSet<String> = HashSet::new();
-            let mut asked = manner.early;
-            if asked {
-                conn.send("[\"AUTH\",\"riddle\"]").await;
-            }
-            while let Some(message) = conn.next().await {
-                match message[0].as_str().unwrap() {
-                    "AUTH" => {
-                        if manner.only_last {
-                            known.clear();
-                        }
-                        known.insert(who(&message, "riddle", &url));
-                        conn.ok(message[1]["id"].as_str().unwrap(), true, "").await;
-                    }
-                    "EVENT" => {
-                        let id = message[1]["id"].as_str().unwrap();
-                        let is_known = known.contains(message[1]["pubkey"].as_str().unwrap());
-                        conn.ok(id, is_known, if is_known { "" } else { "auth-required: you" })
-                            .await;
-                        if !asked {
-                            asked = true;
-                            conn.send("[\"AUTH\",\"riddle\"]").await;
-                        }
-                    }
-                    "REQ" => {
-                        let id = message[1].as_str().unwrap().to_owned();
-                        if known.contains(message[2]["#p"][0].as_str().unwrap()) {
-                            conn.eose(&id).await;
-                        } else {
-                            conn.send(format!("[\"CLOSED\",\"{id}\",\"restricted: you\"]")).await;
-                        }
-                        if !asked {
-                            asked = true;
-                            conn.send("[\"AUTH\",\"riddle\"]").await;
-                        }
-                    }
-                    _ => {}
+    let (mut known, mut asked) = (HashSet::new(), false);
+    let relay = Relay::answering("", move |label, id, message| {
+        let asks = match label {
+            "OPEN" => manner.early,
+            "EVENT" | "REQ" => true,
+            _ => false,
+        };
+        let mut said = match label {
+            "AUTH" => {
+                if manner.only_last {
+                    known.clear();
                 }
+                known.insert(who(message, "riddle", &url.borrow()));
+                vec![ok(id, true, "")]
             }
+            "EVENT" if !known.contains(message[1]["pubkey"].as_str().unwrap()) => {
+                vec![ok(id, false, "auth-required: you")]
+            }
+            "REQ" if !known.contains(message[2]["#p"][0].as_str().unwrap()) => {
+                vec![closed(id, "restricted: you")]
+            }
+            label => politely(label, id),
+        };
+        if asks && !std::mem::replace(&mut asked, true) {
+            said.push(challenge("riddle"));
         }
+        said
     })
     .await;
     sender.send(relay.url.clone()).unwrap();
@@ -91,127 +74,98 @@ fn mine(user: &User) -> String {
 
 #[tokio::test]
 async fn two_accounts_authenticate_on_one_connection() {
-    bounded(async {
-        for early in [true, false] {
-            for only_last in [true, false] {
-                let relay = strict(Manner { early, only_last }).await;
-                let pool = Pool::new(options());
-                let mut users = [User::new(16), User::new(16)];
-                for user in &mut users {
-                    pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-                    user.connected().await;
-                }
-                for user in &mut users {
-                    let key = user.account.public_key;
-                    let page = pool.query(&relay.url, &key, &mine(user), PATIENT).await.unwrap();
-                    assert!(page.complete);
-                    let event = user.event("x").to_json();
-                    let published = pool.publish(&relay.url, &key, &event, PATIENT).await;
-                    assert_eq!(published, Published::Accepted);
-                    pool.subscribe(&relay.url, &key, 1, vec![mine(user)]).await.unwrap();
-                    loop {
-                        match user.next().await {
-                            Arrived::EndOfStored { subscription: 1, .. } => break,
-                            Arrived::Connected { .. } => {}
-                            other => panic!("{other:?}"),
-                        }
+    for early in [true, false] {
+        for only_last in [true, false] {
+            let relay = strict(Manner { early, only_last }).await;
+            let pool = Pool::new(options());
+            let mut users = [User::new(16), User::new(16)];
+            for user in &mut users {
+                user.opens(&pool, &relay.url).await;
+            }
+            for user in &mut users {
+                let key = user.account.public_key;
+                let page = pool.query(&relay.url, &key, &mine(user), PATIENT).await.unwrap();
+                assert!(page.complete);
+                let event = user.event("x").to_json();
+                let published = pool.publish(&relay.url, &key, &event, PATIENT).await;
+                assert_eq!(published, Published::Accepted);
+                pool.subscribe(&relay.url, &key, 1, vec![mine(user)]).await.unwrap();
+                loop {
+                    match user.next().await {
+                        Arrived::EndOfStored { subscription: 1, .. } => break,
+                        Arrived::Connected { .. } => {}
+                        other => panic!("{other:?}"),
                     }
                 }
-                assert_eq!(relay.connections(), 1);
             }
+            assert_eq!(relay.connections(), 1);
         }
-    })
-    .await;
+    }
 }
 
 /// A relay for which a connection is one account: the first that authenticates, and no other.
 #[tokio::test]
 async fn an_account_that_may_not_share_gets_a_connection_of_its_own() {
-    bounded(async {
-        let relay = Relay::start("", |mut conn, _| async move {
-            let mut known: Option<String> = None;
-            conn.send("[\"AUTH\",\"riddle\"]").await;
-            while let Some(message) = conn.next().await {
-                let id = message[1]["id"].as_str().unwrap_or_default().to_owned();
-                let author = message[1]["pubkey"].as_str().unwrap_or_default().to_owned();
-                match message[0].as_str().unwrap() {
-                    "AUTH" => {
-                        let accepted = known.get_or_insert(author.clone()) == &author;
-                        conn.ok(&id, accepted, "").await;
-                    }
-                    "EVENT" if known.as_ref() == Some(&author) => {
-                        conn.ok(&id, true, "").await;
-                    }
-                    "EVENT" => {
-                        conn.ok(&id, false, "auth-required: not you").await;
-                    }
-                    "REQ" => {
-                        let id = message[1].as_str().unwrap().to_owned();
-                        let who = message[2]["#p"][0].as_str().unwrap_or_default();
-                        if known.as_deref() == Some(who) {
-                            conn.eose(&id).await;
-                        } else {
-                            conn.send(format!("[\"CLOSED\",\"{id}\",\"auth-required: not you\"]"))
-                                .await;
-                        }
-                    }
-                    _ => {}
-                }
+    let mut known: Option<String> = None;
+    let relay = Relay::answering("", move |label, id, message| {
+        let asking = message[1]["pubkey"].as_str().or(message[2]["#p"][0].as_str());
+        let is_known = known.as_deref() == asking;
+        match label {
+            "OPEN" => vec![challenge("riddle")],
+            "AUTH" => {
+                let asking = asking.unwrap().to_owned();
+                vec![ok(id, *known.get_or_insert(asking.clone()) == asking, "")]
             }
-        })
-        .await;
-        let pool = Pool::new(options());
-        let mut users = [User::new(16), User::new(16), User::new(16)];
-        for (n, user) in users.iter_mut().enumerate() {
-            let key = user.account.public_key;
-            pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-            user.connected().await;
-            let event = user.event("x").to_json();
-            let published = pool.publish(&relay.url, &key, &event, PATIENT).await;
-            assert_eq!(published, Published::Accepted);
-            let page = pool.query(&relay.url, &key, &mine(user), PATIENT).await.unwrap();
-            assert!(page.complete);
-            assert_eq!(relay.connections(), n + 1);
-            if n == 1 {
-                // It had been told Connected for the shared one.
-                assert!(user.disconnected().await.is_some());
-                user.connected().await;
-            }
+            "EVENT" if !is_known => vec![ok(id, false, "auth-required: not you")],
+            "REQ" if !is_known => vec![closed(id, "auth-required: not you")],
+            label => politely(label, id),
         }
-        assert_eq!(pool.connections(), 3);
-        for user in &users {
-            pool.release(&relay.url, &user.account.public_key).await;
-        }
-        assert!(pool.status().is_empty());
     })
     .await;
+    let pool = Pool::new(options());
+    let mut users = [User::new(16), User::new(16), User::new(16)];
+    for (n, user) in users.iter_mut().enumerate() {
+        let key = user.account.public_key;
+        user.opens(&pool, &relay.url).await;
+        let event = user.event("x").to_json();
+        let published = pool.publish(&relay.url, &key, &event, PATIENT).await;
+        assert_eq!(published, Published::Accepted);
+        let page = pool.query(&relay.url, &key, &mine(user), PATIENT).await.unwrap();
+        assert!(page.complete);
+        assert_eq!(relay.connections(), n + 1);
+        if n == 1 {
+            // It had been told Connected for the shared one.
+            assert!(user.disconnected().await.is_some());
+            user.connected().await;
+        }
+    }
+    assert_eq!(pool.connections(), 3);
+    for user in &users {
+        pool.release(&relay.url, &user.account.public_key).await;
+    }
+    assert!(pool.status().is_empty());
 }
 
 #[tokio::test]
 async fn a_relay_that_somebody_else_named_learns_no_name_without_need() {
-    bounded(async {
-        let relay = Relay::start("", |mut conn, _| async move {
-            conn.send("[\"AUTH\",\"who are you\"]").await;
-            conn.polite().await;
-        })
-        .await;
-        let mut options = options();
-        options.allow_loopback = true;
-        let pool = Pool::new(options);
-        let (mut peer, mut own) = (User::new(16), User::new(16));
-        pool.open(&relay.url, Origin::Peer, &peer.account).await.unwrap();
-        pool.open(&relay.url, Origin::User, &own.account).await.unwrap();
-        peer.connected().await;
-        own.connected().await;
-        for user in [&peer, &own] {
-            let key = user.account.public_key;
-            pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap();
-        }
-        assert_eq!(peer.signed.load(Ordering::SeqCst), 0);
-        assert_eq!(own.signed.load(Ordering::SeqCst), 1);
-        assert_eq!(relay.connections(), 2, "the two origins share nothing");
+    let relay = Relay::answering("", |label, id, _| match label {
+        "OPEN" => vec![challenge("who are you")],
+        label => politely(label, id),
     })
     .await;
+    let pool = Pool::new(PoolOptions { allow_loopback: true, ..options() });
+    let (mut peer, mut own) = (User::new(16), User::new(16));
+    pool.open(&relay.url, Origin::Peer, &peer.account).await.unwrap();
+    pool.open(&relay.url, Origin::User, &own.account).await.unwrap();
+    peer.connected().await;
+    own.connected().await;
+    for user in [&peer, &own] {
+        let key = user.account.public_key;
+        pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap();
+    }
+    assert_eq!(peer.signed.load(Ordering::SeqCst), 0);
+    assert_eq!(own.signed.load(Ordering::SeqCst), 1);
+    assert_eq!(relay.connections(), 2, "the two origins share nothing");
 }
 
 /// Who a relay was told that we are, with the origin of its name.
@@ -235,9 +189,9 @@ async fn seen_at(origin: Origin) -> (Vec<String>, User) {
                         }
                     }
                     "REQ" => {
-                        conn.send("[\"AUTH\",\"riddle\"]").await;
+                        conn.send(challenge("riddle")).await;
                         let id = message[1].as_str().unwrap();
-                        conn.send(format!("[\"CLOSED\",\"{id}\",\"auth-required: who\"]")).await;
+                        conn.send(closed(id, "auth-required: who")).await;
                     }
                     _ => {}
                 }
@@ -245,9 +199,7 @@ async fn seen_at(origin: Origin) -> (Vec<String>, User) {
         }
     })
     .await;
-    let mut options = options();
-    options.allow_loopback = true;
-    let pool = Pool::new(options);
+    let pool = Pool::new(PoolOptions { allow_loopback: true, ..options() });
     let mut user = User::new(16);
     let key = user.account.public_key;
     pool.open(&relay.url, origin, &user.account).await.unwrap();
@@ -262,76 +214,63 @@ async fn seen_at(origin: Origin) -> (Vec<String>, User) {
 
 #[tokio::test]
 async fn a_relay_that_somebody_else_named_learns_a_key_of_its_own() {
-    bounded(async {
-        let (first, user) = seen_at(Origin::Peer).await;
-        let (second, _) = seen_at(Origin::Peer).await;
-        assert_eq!(first[0], first[1], "the same as long as it is open");
-        assert_ne!(first[0], second[0]);
-        assert_ne!(first[0], user.account.public_key.to_hex());
-        assert_eq!(user.signed.load(Ordering::SeqCst), 0);
-        let (own, user) = seen_at(Origin::User).await;
-        assert_eq!(own, vec![user.account.public_key.to_hex(); 2]);
-    })
-    .await;
+    let (first, user) = seen_at(Origin::Peer).await;
+    let (second, _) = seen_at(Origin::Peer).await;
+    assert_eq!(first[0], first[1], "the same as long as it is open");
+    assert_ne!(first[0], second[0]);
+    assert_ne!(first[0], user.account.public_key.to_hex());
+    assert_eq!(user.signed.load(Ordering::SeqCst), 0);
+    let (own, user) = seen_at(Origin::User).await;
+    assert_eq!(own, vec![user.account.public_key.to_hex(); 2]);
 }
 
 #[tokio::test]
 async fn a_stranger_is_told_to_fetch_again_once_it_is_known() {
-    bounded(async {
-        let relay = Relay::start("", |mut conn, number| async move {
-            if number > 1 {
-                // A relay that takes a moment.
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                conn.send("[\"AUTH\",\"c\"]").await;
-                return conn.polite().await;
-            }
-            // Says nothing of authentication until it has answered, and hid something.
-            let id = conn.subscription().await;
-            conn.eose(&id).await;
-            conn.send("[\"AUTH\",\"c\"]").await;
-            let auth = conn.expect("AUTH").await;
-            conn.ok(auth[1]["id"].as_str().unwrap(), true, "").await;
-            conn.subscription().await;
-        })
-        .await;
-        let pool = Pool::new(options());
-        let mut user = User::new(16);
-        let key = user.account.public_key;
-        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-        user.connected().await;
-        assert!(pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap().complete);
-        assert!(matches!(user.next().await, Arrived::Connected { .. }));
-        // On the next connection the authentication comes first.
-        let _ = pool.query(&relay.url, &key, ALL, PATIENT).await;
-        assert!(matches!(user.next().await, Arrived::Disconnected { .. }));
-        assert!(matches!(user.next().await, Arrived::Connected { .. }));
-        assert_eq!(user.signed.load(Ordering::SeqCst), 2, "before Connected, not after");
-        pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap();
-        assert!(user.is_quiet());
+    let relay = Relay::start("", |mut conn, number| async move {
+        if number > 1 {
+            // A relay that takes a moment.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            conn.send(challenge("c")).await;
+            return conn.polite().await;
+        }
+        // Says nothing of authentication until it has answered, and hid something.
+        let id = conn.subscription().await;
+        conn.eose(&id).await;
+        conn.send(challenge("c")).await;
+        let auth = conn.expect("AUTH").await;
+        conn.ok(auth[1]["id"].as_str().unwrap(), true, "").await;
+        conn.subscription().await;
     })
     .await;
+    let (pool, mut user, key) = connected(&relay, options()).await;
+    assert!(pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap().complete);
+    assert!(matches!(user.next().await, Arrived::Connected { .. }));
+    // On the next connection the authentication comes first.
+    let _ = pool.query(&relay.url, &key, ALL, PATIENT).await;
+    assert!(matches!(user.next().await, Arrived::Disconnected { .. }));
+    assert!(matches!(user.next().await, Arrived::Connected { .. }));
+    assert_eq!(user.signed.load(Ordering::SeqCst), 2, "before Connected, not after");
+    pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap();
+    assert!(user.is_quiet());
 }
 
 /// At once, and not when the wait for an authentication ends. A busy machine may hold up one of the answers.
 #[tokio::test]
 async fn an_account_that_declines_is_refused_at_once() {
-    bounded(async {
-        let mut took = Vec::new();
-        while took.iter().all(|&took| took >= WAIT) {
-            assert!(took.len() < 5, "{took:?}");
-            let relay = strict(Manner { early: true, only_last: false }).await;
-            let pool = Pool::new(options());
-            let user = User::new(16);
-            let account = Account { sign: Arc::new(|_| None), ..user.account.clone() };
-            let key = account.public_key;
-            pool.open(&relay.url, Origin::User, &account).await.unwrap();
-            let event = user.event("x").to_json();
-            let began = tokio::time::Instant::now();
-            let answer = pool.publish(&relay.url, &key, &event, PATIENT).await;
-            let reason = "auth-required: you".to_owned();
-            assert_eq!(answer, Published::Refused { reason, forever: false });
-            took.push(began.elapsed());
-        }
-    })
-    .await;
+    let mut took = Vec::new();
+    while took.iter().all(|&took| took >= WAIT) {
+        assert!(took.len() < 5, "{took:?}");
+        let relay = strict(Manner { early: true, only_last: false }).await;
+        let pool = Pool::new(options());
+        let user = User::new(16);
+        let account = Account { sign: Arc::new(|_| None), ..user.account.clone() };
+        let key = account.public_key;
+        pool.open(&relay.url, Origin::User, &account).await.unwrap();
+        let event = user.event("x").to_json();
+        let began = tokio::time::Instant::now();
+        let answer = pool.publish(&relay.url, &key, &event, PATIENT).await;
+        let reason = "auth-required: you".to_owned();
+        assert_eq!(answer, Published::Refused { reason, forever: false });
+        took.push(began.elapsed());
+    }
 }

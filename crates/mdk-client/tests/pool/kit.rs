@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use mdk_client::{Account, Arrived, Pool, PoolOptions, RelayState, RelayStatus, Room};
-use mdk_wire::{Event, Keys, UnsignedEvent};
+use mdk_client::{Account, Arrived, Origin, Pool, PoolOptions, RelayState, RelayStatus, Room};
+use mdk_wire::{Event, Keys, PublicKey, UnsignedEvent};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,6 +19,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::kit::by;
+
+pub const ALL: &str = r#"{"kinds":[1]}"#;
 
 /// Longest wait of a test for anything.
 pub const LONG: Duration = Duration::from_secs(20);
@@ -64,15 +66,15 @@ impl Conn {
     }
 
     pub async fn event(&mut self, subscription: &str, json: &str) -> bool {
-        self.send(format!("[\"EVENT\",\"{subscription}\",{json}]")).await
+        self.send(event(subscription, json)).await
     }
 
     pub async fn eose(&mut self, subscription: &str) -> bool {
-        self.send(format!("[\"EOSE\",\"{subscription}\"]")).await
+        self.send(eose(subscription)).await
     }
 
     pub async fn ok(&mut self, id: &str, accepted: bool, reason: &str) -> bool {
-        self.send(format!("[\"OK\",\"{id}\",{accepted},\"{reason}\"]")).await
+        self.send(ok(id, accepted, reason)).await
     }
 
     /// Answers whatever comes with nothing until the client goes.
@@ -83,19 +85,45 @@ impl Conn {
     /// Accepts every event, and has none, until the client goes.
     pub async fn polite(mut self) {
         while let Some(message) = self.next().await {
-            match message[0].as_str() {
-                Some("REQ") => {
-                    let id = message[1].as_str().unwrap().to_owned();
-                    self.eose(&id).await;
-                }
-                Some("EVENT" | "AUTH") => {
-                    let id = message[1]["id"].as_str().unwrap().to_owned();
-                    self.ok(&id, true, "").await;
-                }
-                _ => {}
+            for text in politely(message[0].as_str().unwrap(), id_of(&message)) {
+                self.send(text).await;
             }
         }
     }
+}
+
+/// The id of the event or of the subscription that a message is about.
+fn id_of(message: &Value) -> &str {
+    message[1]["id"].as_str().or(message[1].as_str()).unwrap_or_default()
+}
+
+/// What a relay that has nothing and takes everything answers.
+pub fn politely(label: &str, id: &str) -> Vec<String> {
+    match label {
+        "REQ" => vec![eose(id)],
+        "EVENT" | "AUTH" => vec![ok(id, true, "")],
+        _ => vec![],
+    }
+}
+
+pub fn ok(id: &str, accepted: bool, reason: &str) -> String {
+    format!("[\"OK\",\"{id}\",{accepted},\"{reason}\"]")
+}
+
+pub fn event(subscription: &str, json: &str) -> String {
+    format!("[\"EVENT\",\"{subscription}\",{json}]")
+}
+
+pub fn eose(id: &str) -> String {
+    format!("[\"EOSE\",\"{id}\"]")
+}
+
+pub fn closed(id: &str, reason: &str) -> String {
+    format!("[\"CLOSED\",\"{id}\",\"{reason}\"]")
+}
+
+pub fn challenge(riddle: &str) -> String {
+    format!("[\"AUTH\",\"{riddle}\"]")
 }
 
 /// A relay on loopback. Ends when dropped, with its connections.
@@ -114,6 +142,33 @@ impl Relay {
         R: Future<Output = ()> + Send + 'static,
     {
         Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), info, handler).await
+    }
+
+    /// Accepts every event, and has none.
+    pub async fn polite() -> Self {
+        Self::start("", |conn, _| conn.polite()).await
+    }
+
+    /// Answers with what `answers` makes of the label of a message ("OPEN" at the beginning of a connection), of the id of
+    /// its event or subscription, and of the message. What `answers` remembers is remembered of one connection.
+    pub async fn answering<F>(info: &str, answers: F) -> Self
+    where
+        F: FnMut(&str, &str, &Value) -> Vec<String> + Clone + Send + Sync + 'static,
+    {
+        Self::start(info, move |mut conn, _| {
+            let mut answers = answers.clone();
+            async move {
+                let mut said = answers("OPEN", "", &Value::Null);
+                loop {
+                    for text in said {
+                        conn.send(text).await;
+                    }
+                    let Some(message) = conn.next().await else { return };
+                    said = answers(message[0].as_str().unwrap(), id_of(&message), &message);
+                }
+            }
+        })
+        .await
     }
 
     pub async fn start_at<F, R>(at: SocketAddr, info: &str, handler: F) -> Self
@@ -226,6 +281,12 @@ impl User {
         Self { keys, account, arrived, signed }
     }
 
+    /// Names a relay, and waits for the connection.
+    pub async fn opens(&mut self, pool: &Pool, url: &str) {
+        pool.open(url, Origin::User, &self.account).await.unwrap();
+        self.connected().await;
+    }
+
     pub async fn next(&mut self) -> Arrived {
         timeout(LONG, self.arrived.recv()).await.expect("something arrives").expect("sink is open")
     }
@@ -254,6 +315,21 @@ impl User {
     pub fn event_at(&self, content: &str, created_at: u64) -> Event {
         note(&self.keys, content, created_at)
     }
+}
+
+/// A user of a pool of their own, who is connected.
+pub async fn connected(relay: &Relay, options: PoolOptions) -> (Pool, User, PublicKey) {
+    connected_with(relay, User::new(256), options).await
+}
+
+pub async fn connected_with(
+    relay: &Relay,
+    mut user: User,
+    options: PoolOptions,
+) -> (Pool, User, PublicKey) {
+    let (pool, key) = (Pool::new(options), user.account.public_key);
+    user.opens(&pool, &relay.url).await;
+    (pool, user, key)
 }
 
 /// A signed note (kind 1).
@@ -287,9 +363,4 @@ pub async fn until(pool: &Pool, is: impl Fn(&RelayStatus) -> bool) -> RelayStatu
 
 pub async fn until_state(pool: &Pool, state: RelayState) -> RelayStatus {
     until(pool, |status| status.state == state).await
-}
-
-/// Runs a test within a bound: so that it ends, however busy the machine is, and no measure of anything.
-pub async fn bounded(test: impl Future<Output = ()>) {
-    timeout(Duration::from_secs(240), test).await.expect("the test ends in time");
 }

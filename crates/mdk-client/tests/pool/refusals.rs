@@ -1,12 +1,11 @@
 //! What relays refuse for the lack of an authentication, and when that is their last word.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use mdk_client::{ClientError, Origin, Pool, Published, RelayState};
+use mdk_client::{ClientError, Pool, Published, RelayState};
 
 use super::kit::*;
-
-const ALL: &str = r#"{"kinds":[1]}"#;
 
 /// Waits until the status of a relay that is connected has its words.
 async fn says(pool: &Pool, words: &str) {
@@ -14,205 +13,103 @@ async fn says(pool: &Pool, words: &str) {
     assert_eq!(status.state, RelayState::Connected);
 }
 
-#[tokio::test]
-async fn refusals_are_told_and_bounded() {
-    bounded(async {
-        // Never content: refuses each authentication with a new challenge.
-        let relay = Relay::start("", |mut conn, _| async move {
-            let mut n = 0;
-            while let Some(message) = conn.next().await {
-                match message[0].as_str().unwrap() {
-                    "AUTH" => {
-                        let id = message[1]["id"].as_str().unwrap().to_owned();
-                        conn.ok(&id, false, "error: no").await;
-                    }
-                    "EVENT" => {
-                        let id = message[1]["id"].as_str().unwrap().to_owned();
-                        conn.ok(&id, false, "auth-required: more").await;
-                    }
-                    "REQ" => {
-                        let id = message[1].as_str().unwrap().to_owned();
-                        conn.send(format!("[\"CLOSED\",\"{id}\",\"auth-required: more\"]")).await;
-                    }
-                    _ => continue,
-                }
-                n += 1;
-                conn.send(format!("[\"AUTH\",\"{n}\"]")).await;
-            }
-        })
-        .await;
-        let pool = Pool::new(options());
-        let mut user = User::new(16);
-        let key = user.account.public_key;
-        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-        user.connected().await;
-        let refused = Published::Refused { reason: "auth-required: more".into(), forever: false };
-        for _ in 0..5 {
-            let event = user.event("x").to_json();
-            assert_eq!(pool.publish(&relay.url, &key, &event, PATIENT).await, refused);
-            let page = pool.query(&relay.url, &key, ALL, PATIENT).await;
-            assert!(matches!(page, Err(ClientError::Refused { .. })), "{page:?}");
-        }
-        assert!(user.signed.load(Ordering::SeqCst) <= 3, "an account tries three times");
-        assert_eq!(relay.connections(), 1);
-        says(&pool, "auth-required: more").await;
-    })
-    .await;
+fn refused(words: &str, forever: bool) -> Published {
+    Published::Refused { reason: words.to_owned(), forever }
+}
+
+async fn published(relay: &Relay, pool: &Pool, user: &User, time: Duration) -> Published {
+    let event = user.event("x").to_json();
+    pool.publish(&relay.url, &user.account.public_key, &event, time).await
 }
 
 #[tokio::test]
+async fn refusals_are_told_and_bounded() {
+    const WORDS: &str = "auth-required: more";
+    // Never content: refuses each authentication with a new challenge.
+    let mut n = 0;
+    let relay = Relay::answering("", move |label, id, _| {
+        let said = match label {
+            "AUTH" => ok(id, false, "error: no"),
+            "EVENT" => ok(id, false, WORDS),
+            "REQ" => closed(id, WORDS),
+            _ => return vec![],
+        };
+        n += 1;
+        vec![said, challenge(&n.to_string())]
+    })
+    .await;
+    let (pool, user, key) = connected(&relay, options()).await;
+    for _ in 0..5 {
+        assert_eq!(published(&relay, &pool, &user, PATIENT).await, refused(WORDS, false));
+        let page = pool.query(&relay.url, &key, ALL, PATIENT).await;
+        assert!(matches!(page, Err(ClientError::Refused { .. })), "{page:?}");
+    }
+    assert!(user.signed.load(Ordering::SeqCst) <= 3, "an account tries three times");
+    assert_eq!(relay.connections(), 1);
+    says(&pool, WORDS).await;
+}
+
+/// It is mended by no authentication that was answered. One that is not answered decides nothing, nor does one that comes
+/// from a clock that is wrong.
+#[tokio::test]
 async fn what_an_authentication_does_not_mend_is_refused_for_good() {
-    bounded(async {
-        for words in ["restricted: members only", "auth-required: members only"] {
-            for welcome in [true, false] {
-                let relay = Relay::start("", move |mut conn, _| async move {
-                    conn.send("[\"AUTH\",\"c\"]").await;
-                    while let Some(message) = conn.next().await {
-                        let id = message[1]["id"].as_str().unwrap_or_default().to_owned();
-                        match message[0].as_str().unwrap() {
-                            "AUTH" => conn.ok(&id, welcome, "restricted: who are you").await,
-                            "EVENT" => conn.ok(&id, false, words).await,
-                            _ => true,
-                        };
-                    }
-                })
-                .await;
-                let pool = Pool::new(options());
-                let mut user = User::new(16);
-                let key = user.account.public_key;
-                pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-                user.connected().await;
-                let event = user.event("x").to_json();
-                let answer = pool.publish(&relay.url, &key, &event, PATIENT).await;
-                let reason = words.to_owned();
-                assert_eq!(answer, Published::Refused { reason, forever: true });
+    let no = Some((false, "restricted: who are you"));
+    let clock = Some((false, "invalid: created_at is too far off"));
+    for words in ["restricted: members only", "auth-required: members only"] {
+        for (answer, forever) in
+            [(Some((true, "")), true), (no, true), (None, false), (clock, false)]
+        {
+            let relay = Relay::answering("", move |label, id, _| match label {
+                "OPEN" => vec![challenge("c")],
+                "AUTH" => answer.iter().map(|(welcome, said)| ok(id, *welcome, said)).collect(),
+                "EVENT" => vec![ok(id, false, words)],
+                _ => vec![],
+            })
+            .await;
+            let (pool, user, _) = connected(&relay, options()).await;
+            let answer = published(&relay, &pool, &user, PATIENT).await;
+            assert_eq!(answer, refused(words, forever));
+            if forever {
                 says(&pool, words).await;
             }
         }
-    })
-    .await;
+    }
 }
 
 /// It is given a moment for a challenge, once. `auth-required:` leaves open that one comes yet.
 #[tokio::test]
 async fn a_relay_that_never_sends_a_challenge_has_the_last_word_on_whom_it_lets_in() {
-    bounded(async {
-        for (words, forever) in
-            [("restricted: members only", true), ("auth-required: members only", false)]
-        {
-            let relay = Relay::start("", move |mut conn, _| async move {
-                while let Some(message) = conn.next().await {
-                    if message[0] == "EVENT" {
-                        conn.ok(message[1]["id"].as_str().unwrap(), false, words).await;
-                    }
-                }
-            })
-            .await;
-            let pool = Pool::new(options());
-            let mut user = User::new(16);
-            let key = user.account.public_key;
-            pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-            user.connected().await;
-            for time in [PATIENT, SHORT, SHORT] {
-                let event = user.event("x").to_json();
-                let answer = pool.publish(&relay.url, &key, &event, time).await;
-                let reason = words.to_owned();
-                assert_eq!(answer, Published::Refused { reason, forever });
-            }
+    for (words, forever, times) in [
+        ("restricted: members only", true, vec![PATIENT, SHORT, SHORT]),
+        ("auth-required: members only", false, vec![PATIENT, SHORT, SHORT]),
+        // A request that ends before that moment does is refused as well.
+        ("auth-required: guess", false, vec![SHORT]),
+    ] {
+        let relay = Relay::answering("", move |label, id, _| match label {
+            "EVENT" => vec![ok(id, false, words)],
+            _ => vec![],
+        })
+        .await;
+        let (pool, user, _) = connected(&relay, options()).await;
+        for time in times {
+            let answer = published(&relay, &pool, &user, time).await;
+            assert_eq!(answer, refused(words, forever));
         }
-    })
-    .await;
-}
-
-/// Neither is anything decided by an authentication that is not answered, nor by one that comes from a clock that is wrong.
-#[tokio::test]
-async fn what_an_authentication_may_still_mend_is_not_refused_for_good() {
-    bounded(async {
-        for words in ["restricted: who are you", "auth-required: who are you"] {
-            for said in [None, Some("invalid: created_at is too far off")] {
-                let relay = Relay::start("", move |mut conn, _| async move {
-                    conn.send("[\"AUTH\",\"c\"]").await;
-                    while let Some(message) = conn.next().await {
-                        let id = message[1]["id"].as_str().unwrap_or_default().to_owned();
-                        match (message[0].as_str().unwrap(), said) {
-                            ("AUTH", Some(said)) => conn.ok(&id, false, said).await,
-                            ("EVENT", _) => conn.ok(&id, false, words).await,
-                            _ => true,
-                        };
-                    }
-                })
-                .await;
-                let pool = Pool::new(options());
-                let mut user = User::new(16);
-                let key = user.account.public_key;
-                pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-                user.connected().await;
-                let event = user.event("x").to_json();
-                let answer = pool.publish(&relay.url, &key, &event, PATIENT).await;
-                let reason = words.to_owned();
-                assert_eq!(answer, Published::Refused { reason, forever: false });
-            }
-        }
-    })
-    .await;
+    }
 }
 
 /// An old way to say that it wants an authentication.
 #[tokio::test]
 async fn restricted_together_with_a_challenge_is_no_refusal_yet() {
-    bounded(async {
-        let relay = Relay::start("", |mut conn, _| async move {
-            let mut known = false;
-            while let Some(message) = conn.next().await {
-                let id = message[1]["id"].as_str().unwrap_or_default().to_owned();
-                match message[0].as_str().unwrap() {
-                    "AUTH" => {
-                        known = true;
-                        conn.ok(&id, true, "").await;
-                    }
-                    "EVENT" if known => {
-                        conn.ok(&id, true, "").await;
-                    }
-                    "EVENT" => {
-                        conn.ok(&id, false, "restricted: who are you").await;
-                        conn.send("[\"AUTH\",\"c\"]").await;
-                    }
-                    _ => {}
-                }
-            }
-        })
-        .await;
-        let pool = Pool::new(options());
-        let mut user = User::new(16);
-        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-        user.connected().await;
-        let event = user.event("x").to_json();
-        let answer = pool.publish(&relay.url, &user.account.public_key, &event, PATIENT).await;
-        assert_eq!(answer, Published::Accepted);
+    let mut known = false;
+    let relay = Relay::answering("", move |label, id, _| {
+        known |= label == "AUTH";
+        match label {
+            "EVENT" if !known => vec![ok(id, false, "restricted: who are you"), challenge("c")],
+            label => politely(label, id),
+        }
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_refusal_without_a_challenge_ends_with_the_request() {
-    bounded(async {
-        let relay = Relay::start("", |mut conn, _| async move {
-            while let Some(message) = conn.next().await {
-                if message[0] == "EVENT" {
-                    let id = message[1]["id"].as_str().unwrap().to_owned();
-                    conn.ok(&id, false, "auth-required: guess").await;
-                }
-            }
-        })
-        .await;
-        let pool = Pool::new(options());
-        let mut user = User::new(16);
-        pool.open(&relay.url, Origin::User, &user.account).await.unwrap();
-        user.connected().await;
-        let event = user.event("x").to_json();
-        let answer = pool.publish(&relay.url, &user.account.public_key, &event, SHORT).await;
-        let reason = "auth-required: guess".to_owned();
-        assert_eq!(answer, Published::Refused { reason, forever: false });
-    })
-    .await;
+    let (pool, user, _) = connected(&relay, options()).await;
+    assert_eq!(published(&relay, &pool, &user, PATIENT).await, Published::Accepted);
 }

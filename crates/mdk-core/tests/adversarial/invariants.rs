@@ -7,7 +7,7 @@ use mdk_core::RejectCode::{
 use mdk_wire::{Event, Keys};
 
 use crate::kit::foreign::{Foreign, agent_stream, listed};
-use crate::kit::welcomes::{breaks, founded_by, founder, group, third};
+use crate::kit::welcomes::{Invited, founded_by, founder, group, third};
 
 fn admins(package: &Event, data: impl FnOnce([u8; 32], [u8; 32]) -> Vec<u8>) -> Event {
     let founder = Foreign::new();
@@ -17,41 +17,43 @@ fn admins(package: &Event, data: impl FnOnce([u8; 32], [u8; 32]) -> Vec<u8>) -> 
 
 #[test]
 fn the_invariants_of_a_joined_group() {
-    breaks("B5-1a", Encoding).by("no RequiredCapabilities", |p| group(p, |c| c.required = None));
-    breaks("B5-1b", Encoding)
+    let mut bob = Invited::bob();
+    bob.breaks("B5-1a", Encoding)
+        .by("no RequiredCapabilities", |p| group(p, |c| c.required = None));
+    bob.breaks("B5-1b", Encoding)
         .by("0x0006 not required", |p| group(p, |c| c.required = Some((vec![], vec![8]))));
-    breaks("B5-1c", Encoding)
+    bob.breaks("B5-1c", Encoding)
         .by("0x0008 not required", |p| group(p, |c| c.required = Some((vec![6], vec![10]))));
-    breaks("B5-2a", Encoding).by("no dictionary", |p| group(p, |c| c.entries = None));
-    breaks("B5-2b", Signature)
+    bob.breaks("B5-2a", Encoding).by("no dictionary", |p| group(p, |c| c.entries = None));
+    bob.breaks("B5-2b", Signature)
         .by("no component list", |p| group(p, |c| drop(c.entries().remove(&1))))
         .by("0x8009 not required", |p| group(p, |c| c.set_list(&[0x8001, 0x8003, 0x8004])));
-    breaks("B5-2c", Encoding)
+    bob.breaks("B5-2c", Encoding)
         .by("0x8003 not required", |p| group(p, |c| c.set_list(&[0x8001, 0x8004, 0x8009])));
-    breaks("B5-3a", Encoding)
+    bob.breaks("B5-3a", Encoding)
         .by("a proof in the GroupContext", |p| group(p, |c| c.set(0x8009, [0; 104])));
-    breaks("B5-3b", Encoding)
+    bob.breaks("B5-3b", Encoding)
         .by("0x8008 has state", |p| group(p, |c| c.set(0x8008, [1])))
         .by("0x8008 is required", |p| {
             founder(p, |l| l.set_list(&listed(0x8008)), |c| c.set_list(&listed(0x8008)))
         });
-    breaks("B5-3c", Encoding)
+    bob.breaks("B5-3c", Encoding)
         .by("0x0002", |p| group(p, |c| c.set(2, [0])))
         .by("0x0004", |p| group(p, |c| c.set(4, [])));
-    breaks("B5-4a", Encoding)
+    bob.breaks("B5-4a", Encoding)
         .by("no admin list", |p| group(p, |c| drop(c.entries().remove(&0x8003))))
         .by("an empty one", |p| group(p, |c| c.set(0x8003, [0])))
         .by("unsorted", |p| admins(p, |a, b| [&[0x40, 64][..], &a.max(b), &a.min(b)].concat()))
         .by("an admin twice", |p| admins(p, |a, _| [&[0x40, 64][..], &a, &a].concat()))
         .by("half a key", |p| admins(p, |a, _| [&[16][..], &a[..16]].concat()))
         .by("a longer varint than needed", |p| admins(p, |a, _| [&[0x40, 32][..], &a].concat()));
-    breaks("B4-10", Encoding).told_as("B5-4b").by("an admin without a leaf", |p| {
+    bob.breaks("B4-10", Encoding).told_as("B5-4b").by("an admin without a leaf", |p| {
         admins(p, |a, _| {
             let other = *Keys::generate().public_key().as_bytes();
             [&[0x40, 64][..], &a.min(other), &a.max(other)].concat()
         })
     });
-    breaks("B5-5a", Encoding)
+    bob.breaks("B5-5a", Encoding)
         .by("0x0001 unsorted", |p| group(p, |c| c.set_list(&[0x8003, 0x8001, 0x8009])))
         .by("profile not UTF-8", |p| group(p, |c| c.set(0x8001, [2, 0xff, 0xff, 0])))
         .by("profile with a byte more", |p| group(p, |c| c.set(0x8001, [0, 0, 0])))
@@ -66,7 +68,7 @@ fn the_invariants_of_a_joined_group() {
         })
         .by("media of another format", |p| group(p, |c| c.set(0x800b, [1, b'x', 0, 0])))
         .by("lifecycle 2", |p| group(p, |c| c.set(0x800c, [2])));
-    breaks("B5-5b", Unsupported).by("an unknown component is required", |p| {
+    bob.breaks("B5-5b", Unsupported).by("an unknown component is required", |p| {
         founder(
             p,
             |l| l.set_list(&listed(0x9abc)),
@@ -76,20 +78,21 @@ fn the_invariants_of_a_joined_group() {
             },
         )
     });
-    breaks("B5-5c", Encoding)
+    bob.breaks("B5-5c", Encoding)
         .by("a required component has no state", |p| group(p, |c| c.set_list(&listed(0x8005))));
-    breaks("B5-5d", Encoding)
+    bob.breaks("B5-5d", Encoding)
         .by("4097 bytes", |p| group(p, |c| c.set(0xF000, [7; 4097])))
         .by("33 entries", |p| group(p, |c| (0..33).for_each(|n| c.set(0xF000 + n, [1]))));
     // B5-6a and B5-7 have their cases among the policy's own: OpenMLS makes no such group.
-    breaks("B5-6b", Unsupported)
+    bob.breaks("B5-6b", Unsupported)
         .by("the founder lacks a required component", |p| {
             founder(p, |l| l.set_list(&[0x8001, 0x8003, 0x8004, 0x8006, 0x8009, 0x800c]), |_| ())
         })
         .by("a third member lacks one", |p| third(p, |l| l.set_list(&[0x8003, 0x8009]), |_| ()));
-    breaks("B4-8", Unsupported).told_as("B5-6c").by("we lack a required role", |p| {
+    bob.breaks("B4-8", Unsupported).told_as("B5-6c").by("we lack a required role", |p| {
         founder(p, |l| l.extensions.push(0xF2D2), |c| c.set(0x8006, agent_stream(2)))
     });
-    breaks("B5-6c", Unsupported)
+    bob.breaks("B5-6c", Unsupported)
         .by("a third member lacks one", |p| third(p, |l| l.extensions = vec![6], |_| ()));
+    bob.still_joins();
 }

@@ -14,4 +14,3 @@ mod rejoin;
 mod removals;
 mod splits;
 mod states;
-mod storm;

@@ -48,21 +48,6 @@ fn a_commit_that_waits_does_not_supersede_the_automatic_one() {
     w.hears(Who::Ann, "hello");
 }
 
-// shows: C2-7
-#[test]
-fn a_commit_that_applies_supersedes_the_automatic_one() {
-    let (mut w, answer, _, good) = answered();
-    let epoch = w.epoch();
-    w.us.applies(&good);
-    assert_eq!(w.epoch(), epoch + 1);
-    assert!(w.us.engine.pending().unwrap().is_empty());
-    // Not lost: a rival, and the lower key of the two committers wins.
-    assert!(matches!(w.us.takes(&answer).verdict, RIVAL | Verdict::Applied));
-    assert_eq!(w.us.takes(&answer).verdict, Verdict::Duplicate);
-    assert_eq!(w.epoch(), epoch + 1);
-    assert!(w.us.engine.self_update(&w.id).is_ok(), "nothing blocks the group");
-}
-
 // shows: C2-9
 /// Alice answers carol's leave, and bob's commit makes her give way before anybody has read of it: neither the call in
 /// which she does, nor one that comes later, hands the answer out.
@@ -285,23 +270,6 @@ fn declining_a_second_invite_deletes_what_came_with_it() {
         assert_eq!(bob.texts(&group), ["old message", "again"]);
         assert_eq!(bob.info(&group).unread_count, 1);
     }
-}
-
-// shows: D6-2
-#[test]
-fn declining_a_first_invite_deletes_all_of_it() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut []);
-    let add = alice.adds(&group, bob.key_package(), &mut []);
-    bob.applies(&add.welcomes[0]);
-    alice.tells(&group, "before the answer", &mut [&mut bob]);
-    bob.declines();
-    assert!(matches!(bob.engine.group(&group), Err(Error::GroupNotFound)));
-    assert!(matches!(bob.engine.messages(&group, 9, None, None), Err(Error::GroupNotFound)));
-    assert!(bob.engine.groups(None).unwrap().is_empty());
-    assert!(bob.engine.invites().unwrap().is_empty());
-    assert!(bob.engine.events(0, 1000).unwrap().is_empty(), "no event speaks of it");
-    assert!(bob.engine.search("before", None, 9).unwrap().is_empty());
 }
 
 /// bob is in alice's group; a stranger's group, which bob was invited to earlier, claims its routing id.

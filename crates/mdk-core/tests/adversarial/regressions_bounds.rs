@@ -1,17 +1,13 @@
 //! Faults that were found by trying to break a group: sizes, bounds, KeyPackages, what a sender may say.
 
-use mdk_core::{
-    Config, DeferredReason, Error, EventBody, Inviters, NewMessage, RejectCode, Verdict, testing,
-};
+use mdk_core::{Config, DeferredReason, EventBody, Inviters, RejectCode, Verdict, testing};
 use mdk_wire::budget::inviter::{MAX_OF_ONE, MAX_WAITING};
-use mdk_wire::{Event, Keys, NostrGroupId, kind};
+use mdk_wire::{Event, Keys, NostrGroupId};
 
 use crate::kit::disk::Disk;
 use crate::kit::foreign::{Foreign, resigned};
 use crate::kit::foreign_commits::{World, self_update};
-use crate::kit::{
-    Member, RELAY, chat, new_group, newcomer, now, pair, received, refused_for, refused_with,
-};
+use crate::kit::{Member, RELAY, new_group, newcomer, now, pair, received, refused_for};
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
@@ -221,21 +217,6 @@ fn gone(verdict: &Verdict) {
     assert_eq!((rejection.code, rejection.rule), (RejectCode::WrongRecipient, "B4-3"));
 }
 
-// rule: 2.4-8
-#[test]
-fn what_no_receiver_would_take_is_not_sent() {
-    let (mut alice, mut bob, group) = pair();
-    let before = alice.digest();
-    let reaction = |n: usize| NewMessage { kind: kind::REACTION, ..chat("é".repeat(n)) };
-    let over = testing::say_anything(&mut alice.engine, &group, reaction(65));
-    refused_with(over, ("text", Some(64), Some(65)));
-    assert_eq!(alice.digest(), before);
-    assert!(alice.texts(&group).is_empty());
-    // At the limit it goes through on both sides.
-    let sent = alice.sends(&group, reaction(64));
-    bob.applies(&sent.event);
-}
-
 // shows: D2-7
 #[test]
 fn a_message_too_far_ahead_waits() {
@@ -275,26 +256,6 @@ fn a_message_too_far_behind_is_stale() {
         let again = resigned(&said[2], &Keys::generate(), |envelope| envelope.created_at = made);
         assert_eq!(w.refuses(&again), (RejectCode::StaleEpoch, "D2-8"));
     }
-}
-
-#[test]
-fn a_message_over_the_event_limit_is_refused_with_its_size() {
-    const LIMIT: u64 = 30_000;
-    let config = config(|c| c.max_event_bytes = LIMIT);
-    let mut alice = Member::with("alice", config);
-    let mut bob = Member::new("bob");
-    let group = alice.founds("g", &mut [&mut bob]);
-    let before = alice.digest();
-    let message = chat("x".repeat(40_000));
-    match alice.engine.create_message(&group, message) {
-        Err(Error::GroupTooLarge { size, limit: LIMIT }) => assert!(size > 40_000, "{size}"),
-        other => panic!("{:?}", other.map(|_| ())),
-    }
-    assert_eq!(alice.digest(), before);
-    let said = alice.says(&group, "shorter");
-    assert!(said.to_json().len() as u64 <= LIMIT);
-    assert_eq!(received(&bob.applies(&said)), ["shorter"]);
-    assert_eq!(alice.texts(&group), ["shorter"]);
 }
 
 // rule: 2.6-3

@@ -57,25 +57,27 @@ impl Apart {
 /// In one pass, whatever comes first, in one call and in several.
 #[test]
 fn who_was_away_ends_where_the_others_have_settled() {
-    for number in extremes() {
-        for (rivals, admin) in [(5, false), (6, false), (7, true), (8, false), (12, true)] {
-            let mut apart = Apart::new(number, admin, rivals);
-            for seed in 0..8 {
-                let mut events = [apart.honest.clone(), apart.rivals.clone()].concat();
-                match seed {
-                    0 => {}
-                    1 => events.rotate_left(6),
-                    _ => Dice::new(seed).shuffles(&mut events),
-                }
-                let (there, contested) = apart.returns(|carol| {
-                    if seed % 3 == 2 {
-                        events.iter().for_each(|event| drop(carol.takes(event)));
-                    } else {
-                        carol.takes_all(&events);
-                    }
-                });
-                assert!(there && !contested, "{number}, {rivals} rivals, seed {seed}");
+    let [low, high] = extremes();
+    // (as many rivals as the honest have made are a tie, which the keys decide)
+    let cases =
+        [(low, 5, false), (low, 6, false), (high, 6, false), (high, 7, true), (low, 12, true)];
+    for (number, rivals, admin) in cases {
+        let mut apart = Apart::new(number, admin, rivals);
+        for seed in 0..3 {
+            let mut events = [apart.honest.clone(), apart.rivals.clone()].concat();
+            match seed {
+                0 => {}
+                1 => events.rotate_left(6),
+                _ => Dice::new(seed).shuffles(&mut events),
             }
+            let (there, contested) = apart.returns(|carol| {
+                if seed == 2 {
+                    events.iter().for_each(|event| drop(carol.takes(event)));
+                } else {
+                    carol.takes_all(&events);
+                }
+            });
+            assert!(there && !contested, "{number}, {rivals} rivals, seed {seed}");
         }
     }
 }
@@ -105,7 +107,7 @@ fn who_has_settled_the_rivals_knows_that_something_is_wrong() {
 fn in_any_order_a_member_agrees_or_knows_that_it_may_not() {
     for number in extremes() {
         let mut apart = Apart::new(number, false, 8);
-        for seed in 0..16 {
+        for seed in 0..4 {
             let mut dice = Dice::new(seed);
             let mut events = [apart.honest.clone(), apart.rivals.clone()].concat();
             dice.shuffles(&mut events);

@@ -143,6 +143,27 @@ impl World {
         Ok((rejection.code, rejection.rule))
     }
 
+    /// What somebody makes is refused for this rule, and nothing has changed; its maker forgets it.
+    #[track_caller]
+    pub fn breaks(
+        &mut self,
+        rule: &'static str,
+        code: RejectCode,
+        make: impl FnOnce(&mut Self) -> Event,
+    ) {
+        let event = make(self);
+        assert_eq!(self.judges(&event), Ok((code, rule)));
+        for who in [Who::Ann, Who::Ada, Who::Max] {
+            self.peer(who).forgets();
+        }
+    }
+
+    /// After all that was refused: all three are still members, with their old leaves.
+    #[track_caller]
+    pub fn goes_on(&mut self) {
+        self.still_follows(Who::Max);
+    }
+
     /// The member's messages and commits still work.
     pub fn still_follows(&mut self, who: Who) {
         let epoch = self.epoch();
@@ -161,27 +182,22 @@ impl World {
     }
 }
 
-/// In a group of its own an event is refused for this rule, nothing has changed, and the group goes on.
-#[track_caller]
-pub fn refused(rule: &'static str, code: RejectCode, make: impl FnOnce(&mut World) -> Event) {
-    refused_in(World::new, rule, code, make);
-}
-
-#[track_caller]
-pub fn refused_in(
-    world: fn() -> World,
-    rule: &'static str,
-    code: RejectCode,
-    make: impl FnOnce(&mut World) -> Event,
-) {
-    let mut world = world();
-    let event = make(&mut world);
-    assert_eq!(world.judges(&event), Ok((code, rule)));
-    for who in [Who::Ann, Who::Ada, Who::Max] {
-        world.peer(who).forgets();
-    }
-    // All three are still members, with their old leaves.
-    world.still_follows(Who::Max);
+/// A group that somebody else has founded, with us as an admin and these others.
+pub fn founded_by(
+    ann: &mut Foreign,
+    us: &mut Member,
+    others: &[&Foreign],
+    change: impl FnOnce(&mut Context),
+) -> GroupId {
+    let mut context = ann.context();
+    context.set_admins(&[ann.key(), us.key()]);
+    change(&mut context);
+    ann.founds(&context);
+    let mut events = vec![us.key_package()];
+    events.extend(others.iter().map(|other| other.key_package_event()));
+    let welcome = ann.invites(&events.iter().collect::<Vec<_>>());
+    us.joins(&[ann.wraps(&welcome, &events[0])]);
+    GroupId::from_bytes(&context.id).unwrap()
 }
 
 /// Whose turn it is.

@@ -4,7 +4,7 @@ use mdk_core::{RejectCode, Verdict};
 use mdk_wire::{Event, Keys, UnsignedEvent};
 
 use super::foreign::{Change, Context, Foreign, Leaf, resigned, wrap};
-use super::newcomer;
+use super::{Member, newcomer};
 
 pub fn group(package: &Event, change: impl FnOnce(&mut Context)) -> Event {
     founder(package, |_| (), change)
@@ -92,35 +92,52 @@ pub fn twice(event: &mut UnsignedEvent, name: &str) {
     event.tags.push(again);
 }
 
-/// A rule, the one that is reported, and the category.
-pub struct Breach(&'static str, &'static str, RejectCode);
-
-pub fn breaks(rule: &'static str, code: RejectCode) -> Breach {
-    Breach(rule, rule, code)
+/// Bob, and a KeyPackage that others invite him by.
+pub struct Invited {
+    bob: Member,
+    package: Event,
 }
 
-impl Breach {
-    /// Another rule is reported.
-    #[must_use]
-    pub fn told_as(self, rule: &'static str) -> Self {
-        Self(self.0, rule, self.2)
+impl Invited {
+    pub fn bob() -> Self {
+        let (bob, package) = newcomer("bob");
+        Self { bob, package }
     }
 
-    /// The Welcome for a KeyPackage is refused, leaves the database as it was and is judged alike when it comes again. The
-    /// KeyPackage still serves.
+    pub fn breaks(&mut self, rule: &'static str, code: RejectCode) -> Breach<'_> {
+        Breach(self, rule, code)
+    }
+
+    /// After all that was refused the KeyPackage still serves.
     #[track_caller]
-    pub fn by(&self, what: &str, build: impl FnOnce(&Event) -> Event) -> &Self {
-        let Self(id, rule, code) = *self;
-        let (mut bob, package) = newcomer("bob");
-        let event = build(&package);
+    pub fn still_joins(mut self) {
+        self.bob.applies(&group(&self.package, |_| ()));
+    }
+}
+
+/// The rule that is reported, and the category.
+pub struct Breach<'a>(&'a mut Invited, &'static str, RejectCode);
+
+impl Breach<'_> {
+    /// Another rule is reported.
+    #[must_use]
+    pub fn told_as(mut self, rule: &'static str) -> Self {
+        self.1 = rule;
+        self
+    }
+
+    /// The Welcome for a KeyPackage is refused, leaves the database as it was and is judged alike when it comes again.
+    #[track_caller]
+    pub fn by(mut self, what: &str, build: impl FnOnce(&Event) -> Event) -> Self {
+        let Self(Invited { bob, package }, rule, code) = &mut self;
+        let event = build(package);
         let before = bob.digest();
         let verdict = bob.takes(&event).verdict;
-        let Verdict::Rejected(rejection) = verdict else { panic!("{id} {what}: {verdict:?}") };
-        assert_eq!((rejection.rule, rejection.code), (rule, code), "{id} {what}: {rejection:?}");
-        assert_eq!(bob.digest(), before, "{id} {what}: nothing was written");
-        assert_eq!(bob.takes(&event).verdict, verdict, "{id} {what}");
-        assert!(bob.engine.invites().unwrap().is_empty(), "{id} {what}");
-        bob.applies(&group(&package, |_| ()));
+        let Verdict::Rejected(rejection) = verdict else { panic!("{rule} {what}: {verdict:?}") };
+        assert_eq!((rejection.rule, rejection.code), (*rule, *code), "{what}: {rejection:?}");
+        assert_eq!(bob.digest(), before, "{rule} {what}: nothing was written");
+        assert_eq!(bob.takes(&event).verdict, verdict, "{rule} {what}");
+        assert!(bob.engine.invites().unwrap().is_empty(), "{rule} {what}");
         self
     }
 }

@@ -55,6 +55,11 @@ fn only_what_is_over_can_be_deleted() {
     let other = alice.confirms(&founding).id;
     dave.applies(&founding.welcomes[0]);
     not_allowed(dave.engine.delete_group(&other), "decline it");
+
+    // A copy that cannot be followed may go.
+    testing::give_up(&mut alice.engine, &group).unwrap();
+    alice.engine.delete_group(&group).unwrap();
+    assert!(matches!(alice.engine.group(&group), Err(Error::GroupNotFound)));
 }
 
 /// A member whose choices between branches take their time.
@@ -275,8 +280,12 @@ fn a_group_that_was_left_is_asked_for_again_only_by_a_new_invitation() {
         alice.updates(&group, &mut [&mut bob]);
     }
     bob.applies(&alice.says(&group, "first time"));
+    // While he is in he is in already.
+    assert!(matches!(bob.takes(&old[0]).verdict, Verdict::Rejected(_)));
     let removal = out(&mut alice, &bob);
     bob.applies(&removal);
+    bob.refuses(&old[0], "B4-20");
+    assert_eq!(bob.info(&group).state, GroupState::Removed);
     bob.engine.delete_group(&group).unwrap();
     let before_it = |bob: &mut Member| {
         assert_eq!(bob.takes(&used[0]).verdict, Verdict::Duplicate);
@@ -306,24 +315,6 @@ fn a_group_that_was_left_is_asked_for_again_only_by_a_new_invitation() {
     removes(&mut alice, &mut bob, &group);
     bob.engine.delete_group(&group).unwrap();
     assert_eq!(bob.takes(&used[0]).verdict, Verdict::Duplicate);
-}
-
-/// A copy that cannot be followed may go; a new invitation leads to where the others are.
-#[test]
-fn an_unrecoverable_group_can_be_deleted() {
-    let disk = Disk::new("bob");
-    let (mut alice, mut bob) = (Member::new("alice"), disk.open());
-    let group = alice.founds("g", &mut [&mut bob]);
-    let waits = alice.says(&group, "unread");
-    testing::give_up(&mut bob.engine, &group).unwrap();
-    bob.takes(&waits);
-    bob.engine.delete_group(&group).unwrap();
-    let mut bob = disk.again(bob);
-    assert!(is_out(&bob.takes(&alice.says(&group, "still")).verdict));
-    alice.removes(&group, bob.key(), &mut []);
-    let fresh = alice.adds(&group, bob.key_package(), &mut []).welcomes;
-    bob.joins(&fresh);
-    alice.tells(&group, "there", &mut [&mut bob]);
 }
 
 // shows: B4-36

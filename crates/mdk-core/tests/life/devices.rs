@@ -106,8 +106,10 @@ fn each_device_joins_once_by_its_own_key_package() {
     }
 }
 
+/// One that comes later hears from then on, one that is removed leaves the account there, and a removal of the account takes
+/// all its devices: nobody is told of members that change before that.
 #[test]
-fn a_device_that_comes_later_hears_from_then_on() {
+fn devices_come_and_go_and_the_account_stays() {
     let mut home = Home::new();
     let group = home.group.clone();
     let mut tablet = device("tablet", &testing::keys(&home.phone.engine));
@@ -115,44 +117,33 @@ fn a_device_that_comes_later_hears_from_then_on() {
     let early = home.phone.says(&group, "early");
     let change = Change { adds: vec![read_key_package(&package)], path: true, ..Change::default() };
     let made = home.ann.commits(change);
-    let event = home.ann.seals(&made.commit);
+    let added = home.ann.seals(&made.commit);
     home.ann.merges();
-    let told = home.phone.applies(&event);
-    assert!(!members_changed(&told), "the account was there");
-    home.all_take(&event);
+    for member in home.engines() {
+        assert!(!members_changed(&member.applies(&added)), "{}", member.name);
+    }
     home.all_wait();
     tablet.joins(&[home.ann.wraps(&made.welcome.unwrap(), &package)]);
     assert_ne!(tablet.takes(&early).verdict, Verdict::Applied);
     home.laptop.tells(&group, "welcome", &mut [&mut tablet]);
-    assert_eq!(tablet.info(&group).member_count, 3);
-}
 
-#[test]
-fn one_device_is_removed_and_the_account_stays() {
-    let mut home = Home::new();
-    let group = home.group.clone();
     let leaf = testing::state(&mut home.laptop.engine, &group).unwrap().own_leaf_index;
-    let made = home.ann.commits(Change { removes: vec![leaf], ..Change::default() });
-    let event = home.ann.seals(&made.commit);
+    let removed = home.ann.commit_event(Change { removes: vec![leaf], ..Change::default() });
     home.ann.merges();
-    home.laptop.applies(&event);
+    home.laptop.applies(&removed);
     assert_eq!(home.laptop.info(&group).state, GroupState::Removed);
-    for member in [&mut home.phone, &mut home.eve] {
-        assert!(!members_changed(&member.applies(&event)), "{}", member.name);
+    for member in [&mut home.phone, &mut home.eve, &mut tablet] {
+        assert!(!members_changed(&member.applies(&removed)), "{}", member.name);
         assert_eq!(member.info(&group).member_count, 3);
     }
     let said = home.phone.says(&group, "still here");
     home.eve.applies(&said);
     assert_ne!(home.laptop.takes(&said).verdict, Verdict::Applied);
-}
 
-#[test]
-fn removing_an_account_removes_all_its_devices() {
-    let mut home = Home::new();
-    let group = home.group.clone();
     home.all_wait();
+    tablet.waits(1_000);
     let event = home.eve.removes(&group, home.phone.key(), &mut []).event.unwrap();
-    for device in [&mut home.phone, &mut home.laptop] {
+    for device in [&mut home.phone, &mut tablet] {
         device.applies(&event);
         assert_eq!(device.info(&group).state, GroupState::Removed, "{}", device.name);
     }

@@ -7,8 +7,6 @@ mod idle;
 mod leaving;
 mod lifecycle;
 mod readding;
-mod recovery;
 mod requirements;
 mod rotation;
-mod scramble;
 mod settings;

@@ -1,12 +1,12 @@
 //! Routing ids that change: an admin's commit rotates the id that relays see, and nothing is lost between the two.
 
-use mdk_core::{Config, Error, GroupUpdate, Pending, RejectCode, Verdict, testing};
+use mdk_core::{Error, GroupUpdate, Pending, testing};
 use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Routing;
 use mdk_wire::{Event, GroupId, NostrGroupId};
 
 use crate::kit::foreign::{Change, update};
-use crate::kit::foreign_commits::{Who, World, by_value, rename, self_update};
+use crate::kit::foreign_commits::{Who, World, by_value, self_update};
 use crate::kit::{Member, RELAY, chat, event, pair, received, relayed_by, three};
 
 fn id(n: u8) -> NostrGroupId {
@@ -25,35 +25,6 @@ fn asked(member: &mut Member) -> Vec<NostrGroupId> {
     let filter: serde_json::Value = serde_json::from_str(filter).unwrap();
     let list = filter["#h"].as_array().unwrap().iter();
     list.map(|id| NostrGroupId::from_hex(id.as_str().unwrap()).unwrap()).collect()
-}
-
-// shows: D1-2
-#[test]
-fn both_ids_are_served_while_an_epoch_of_the_old_one_is_in_the_window() {
-    let mut world = World::new();
-    let old = world.ann.route;
-    let late = world.ann.says("under the old id");
-    let too_late = world.max.says("too late");
-    world.commits(Who::Ann, rotates(7));
-    assert_eq!(world.us.info(&world.id.clone()).nostr_group_id, id(7));
-    let mut both = asked(&mut world.us);
-    both.sort();
-    let mut expected = [old, id(7)];
-    expected.sort();
-    assert_eq!(both, expected);
-    // What was said before the rotation comes after it.
-    assert_eq!(received(&world.us.applies(&late)), ["under the old id"]);
-    world.hears(Who::Ann, "under the new id");
-    // We speak under the new one.
-    let ours = world.us.says(&world.id.clone(), "ours");
-    assert_eq!(route(&ours), id(7));
-    assert!(world.ann.follows(&ours).is_some());
-    for _ in 0..5 {
-        world.commits(Who::Ann, self_update());
-    }
-    world.us.engine.tick().unwrap();
-    assert_eq!(asked(&mut world.us), [id(7)]);
-    assert_eq!(world.refuses(&too_late), (RejectCode::UnknownGroup, "D1-2"));
 }
 
 /// The id that relays see on an event.
@@ -92,18 +63,6 @@ fn old_relays_are_served_while_a_state_that_used_them_is_retained() {
     assert_eq!(relays(&mut world), [NEW]);
 }
 
-/// An event under an id that we do not know yet is nobody's, and counts when it comes again.
-#[test]
-fn what_comes_under_the_new_id_before_its_commit_can_come_again() {
-    let mut world = World::new();
-    let commit = world.ann.commit_event(rotates(7));
-    world.ann.merges();
-    let said = world.ann.says("early");
-    assert_eq!(world.refuses(&said), (RejectCode::UnknownGroup, "D1-2"));
-    world.us.applies(&commit);
-    assert_eq!(received(&world.us.applies(&said)), ["early"]);
-}
-
 #[test]
 fn twice_and_back_again() {
     let mut world = World::new();
@@ -119,44 +78,6 @@ fn twice_and_back_again() {
     }
     world.us.engine.tick().unwrap();
     assert_eq!(asked(&mut world.us), [old], "it is the current one, however old");
-}
-
-/// A rotation races a rename, in both orders: whoever wins, its id is the one, and both are served while the choice can
-/// still turn.
-#[test]
-fn a_rotation_races_a_rename() {
-    for rotation_first in [true, false] {
-        let mut world = World::of(Member::with("us", Config::default()), |_, _| ());
-        let old = world.ann.route;
-        let rotation = world.ann.commit_event(rotates(7));
-        let renaming = world.ada.commit_event(by_value(vec![rename("raced")]));
-        world.ann.merges();
-        world.ada.merges();
-        let said = [world.ann.says("on the rotated one"), world.ada.says("on the renamed one")];
-        let order = if rotation_first { [&rotation, &renaming] } else { [&renaming, &rotation] };
-        world.us.applies(order[0]);
-        world.us.takes(order[1]);
-        for event in &said {
-            assert!(!matches!(world.us.takes(event).verdict, Verdict::Rejected(_)));
-        }
-        assert_eq!(asked(&mut world.us).len(), 2);
-        world.us.waits(1_000);
-        let rotated = world.ann.key() < world.ada.key();
-        let (winner, expected, text) = if rotated {
-            (Who::Ann, id(7), "on the rotated one")
-        } else {
-            (Who::Ada, old, "on the renamed one")
-        };
-        let state = testing::state(&mut world.us.engine, &world.id).unwrap();
-        let theirs = world.peer(winner).mls().epoch_authenticator().as_slice().to_vec();
-        assert_eq!(state.authenticator[..], *theirs, "the lower key wins");
-        assert_eq!(world.us.info(&world.id.clone()).nostr_group_id, expected);
-        let page = world.us.engine.messages(&world.id, 10, None, None).unwrap();
-        let valid: Vec<_> = page.iter().filter(|m| !m.invalidated).map(|m| &m.text[..]).collect();
-        assert_eq!(valid, [text]);
-        let next = world.peer(winner).says("and on");
-        assert_eq!(received(&world.us.applies(&next)), ["and on"]);
-    }
 }
 
 /// The id of somebody else's group gives nobody our events, and takes none.
@@ -254,7 +175,7 @@ fn our_own_rotation_is_followed_and_loses_nothing() {
 fn each_rotation_of_ours_is_drawn_anew() {
     let (mut alice, mut bob, group) = pair();
     let mut ids = vec![alice.info(&group).nostr_group_id];
-    for _ in 0..4 {
+    for _ in 0..2 {
         // One that is given up leaves no trace, and its id is not used again.
         let pending = rotation(&mut alice, &group);
         alice.engine.discard(pending.id).unwrap();
@@ -292,29 +213,15 @@ fn a_rotation_goes_with_other_relays_and_brings_no_rights() {
     assert_eq!(alice.confirms(&pending).nostr_group_id, info.nostr_group_id);
 }
 
-#[test]
-fn who_is_invited_after_a_rotation_knows_the_new_id_alone() {
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(Member::new);
-    let group = alice.founds("g", &mut [&mut bob]);
-    let [_, new] = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
-    let pending = alice.adds(&group, carol.key_package(), &mut [&mut bob]);
-    carol.joins(&pending.welcomes);
-    assert_eq!(asked(&mut carol), [new]);
-    let said = carol.says(&group, "hello");
-    assert_eq!(route(&said), new);
-    for member in [&mut alice, &mut bob] {
-        assert_eq!(received(&member.applies(&said)), ["hello"]);
-    }
-    let [_, next] = rotates_for_all(&mut alice, &group, &mut [&mut bob, &mut carol]);
-    assert_eq!(route(&carol.says(&group, "again")), next);
-}
-
 /// Two admins rotate at once: one of the two ids is the group's, for all, whatever came first.
 #[test]
 fn two_rotations_race() {
-    for _ in 0..6 {
+    for lower in [true, false] {
         let (mut alice, mut bob, mut carol, group) = three();
         alice.promotes(&group, bob.key(), &mut [&mut bob, &mut carol]);
+        if (alice.key() < bob.key()) != lower {
+            std::mem::swap(&mut alice, &mut bob);
+        }
         let (hers, his) = (rotation(&mut alice, &group), rotation(&mut bob, &group));
         let ids = [alice.confirms(&hers), bob.confirms(&his)].map(|info| info.nostr_group_id);
         let said = [alice.says(&group, "on hers"), bob.says(&group, "on his")];

@@ -5,8 +5,8 @@ use mdk_wire::v2::component_id as id;
 use mdk_wire::v2::components::{AvatarUrl, Endpoint, Image, Media};
 use mdk_wire::{Event, GroupId};
 
-use super::requirements::founded_by;
 use crate::kit::foreign::Foreign;
+use crate::kit::foreign_commits::founded_by;
 use crate::kit::{Member, new_group, pair};
 
 const URL: &str = "https://pictures.example/a.png?x=1";

@@ -34,7 +34,7 @@ fn of_one_members_reactions_to_a_message_so_many_are_kept() {
     }
     let of = said.message.id;
     let before = history_size(&mut alice.engine).unwrap();
-    let flood: Vec<Event> = (0..10 * MAX_REACTIONS)
+    let flood: Vec<Event> = (0..2 * MAX_REACTIONS)
         .map(|n| says(&mut bob, &group, about(&of, kind::REACTION, format!("{n}"), 500)))
         .collect();
     for outcome in alice.takes_all(&flood) {
@@ -77,7 +77,7 @@ fn of_a_messages_edits_the_newest_are_kept() {
     alice.applies(&said.event);
     let of = said.message.id;
     let before = history_size(&mut alice.engine).unwrap();
-    let count = 6 * MAX_EDITS;
+    let count = 2 * MAX_EDITS;
     let text = |n: usize| format!("{n} {}", "x".repeat(4_000));
     for n in 0..count {
         let edit = bob.engine.edit(&group, &of, &text(n)).unwrap();

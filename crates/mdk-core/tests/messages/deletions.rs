@@ -4,8 +4,8 @@ use mdk_core::{Error, EventBody, NewMessage, testing};
 use mdk_wire::{Event, EventId, GroupId, kind};
 
 use super::lifetimes::{SHORT, Three, deleted};
-use crate::kit::fork::{orders, two_admins_and};
-use crate::kit::{Member, folder};
+use crate::kit::fork::orders;
+use crate::kit::{Member, pair};
 
 /// Text and whether it is deleted, of all that is shown.
 fn shown(member: &mut Member, group: &GroupId) -> Vec<(String, bool)> {
@@ -139,28 +139,34 @@ fn a_late_deletion_waits_for_what_it_deletes() {
 // shows: 2.9-8
 #[test]
 fn a_deletion_is_of_every_copy() {
-    for order in orders(3) {
-        for over in 0..=3 {
-            let mut three = Three::new(0);
-            let group = three.group.clone();
-            let said = three.says("secret");
-            three.lasts(SHORT);
-            let again = three.again(&said.message.id);
-            let delete = three.alice.engine.delete(&group, &said.message.id).unwrap();
-            let events = [&said.event, &again, &delete.event];
-            let [bob, _] = &mut three.readers;
-            for (at, event) in order.iter().map(|at| events[*at]).enumerate() {
-                if at == over {
-                    bob.waits((SHORT + 5) * 1000);
-                }
-                bob.applies(event);
+    let orders = orders(3);
+    for over in 0..=3 {
+        let mut three = Three::new(0);
+        let group = three.group.clone();
+        // A message for each order.
+        let said: Vec<_> = orders.iter().map(|_| three.says("secret")).collect();
+        three.lasts(SHORT);
+        let events: Vec<[Event; 3]> = (said.into_iter())
+            .map(|said| {
+                let again = three.again(&said.message.id);
+                let delete = three.alice.engine.delete(&group, &said.message.id).unwrap();
+                [said.event, again, delete.event]
+            })
+            .collect();
+        let [bob, _] = &mut three.readers;
+        for at in 0..3 {
+            if at == over {
+                bob.waits((SHORT + 10) * 1000);
             }
-            bob.waits((SHORT + 5) * 1000);
-            assert!(bob.texts(&group).iter().all(String::is_empty), "{order:?} {over}");
-            assert!(bob.engine.search("secret", None, 9).unwrap().is_empty(), "{order:?} {over}");
-            for event in events {
-                assert!(bob.takes(event).events.is_empty(), "{order:?} {over}");
+            for (order, events) in orders.iter().zip(&events) {
+                bob.applies(&events[order[at]]);
             }
+        }
+        bob.waits((SHORT + 10) * 1000);
+        assert!(bob.texts(&group).iter().all(String::is_empty), "{over}");
+        assert!(bob.engine.search("secret", None, 9).unwrap().is_empty(), "{over}");
+        for event in events.iter().flatten() {
+            assert!(bob.takes(event).events.is_empty(), "{over}");
         }
     }
 }
@@ -169,48 +175,37 @@ fn a_deletion_is_of_every_copy() {
 // rule: 2.4-18
 #[test]
 fn a_deletion_is_final() {
-    for reaction in [false, true] {
-        let place = folder();
-        let (mut all, group) = two_admins_and("carol", place.path());
-        let chat = |text: &str, kind, target: Option<&EventId>| NewMessage {
-            text: text.into(),
-            kind,
-            tags: target.into_iter().map(|id| vec!["e".into(), id.to_hex()]).collect(),
-            ..NewMessage::default()
-        };
-        let alice = &mut all[0].engine;
-        let liked = alice.create_message(&group, chat("liked", kind::CHAT, None)).unwrap();
+    let (mut alice, mut bob, group) = pair();
+    let liked = alice.utters(&group, "liked");
+    bob.applies(&liked.event);
+    let cases = orders(3).into_iter().flat_map(|order| {
+        [(false, false), (false, true), (true, false), (true, true)]
+            .map(|case| (order.clone(), case))
+    });
+    for (order, (reaction, together)) in cases {
         let said = match reaction {
-            true => alice.react(&group, &liked.message.id, "+").unwrap(),
-            false => alice.create_message(&group, chat("secret", kind::CHAT, None)).unwrap(),
+            true => alice.engine.react(&group, &liked.message.id, "+").unwrap(),
+            false => alice.utters(&group, "secret"),
         };
-        let delete = alice.delete(&group, &said.message.id).unwrap();
-        let refused = alice.delete(&group, &delete.message.id);
+        let delete = alice.engine.delete(&group, &said.message.id).unwrap();
+        let refused = alice.engine.delete(&group, &delete.message.id);
         assert!(matches!(refused, Err(Error::NotAllowed(_))));
-        let again = chat("", kind::DELETE, Some(&delete.message.id));
-        let again = testing::say_anything(alice, &group, again).unwrap();
-        let events = [&said.event, &delete.event, &again.event];
-        let expected = shown(&mut all[0].member, &group);
-        assert_eq!(expected.iter().filter(|(_, deleted)| *deleted).count(), usize::from(!reaction));
-        all[2].applies(&liked.event);
-        for order in orders(3) {
-            for together in [false, true] {
-                let other = folder();
-                let mut reader = all[2].copied(other.path()).member;
-                let given: Vec<&Event> = order.iter().map(|at| events[*at]).collect();
-                if together {
-                    let json: Vec<String> = given.iter().map(|e| e.to_json()).collect();
-                    let bytes: Vec<&[u8]> = json.iter().map(|j| j.as_bytes()).collect();
-                    reader.engine.process_many(&bytes).unwrap();
-                } else {
-                    given.iter().for_each(|event| drop(reader.applies(event)));
-                }
-                assert_eq!(shown(&mut reader, &group), expected, "{order:?} {together}");
-                let liked = reader.engine.message(&group, &liked.message.id).unwrap();
-                assert!(liked.reactions.is_empty(), "{order:?} {together}");
-            }
+        let tags = vec![vec!["e".into(), delete.message.id.to_hex()]];
+        let again = NewMessage { kind: kind::DELETE, tags, ..NewMessage::default() };
+        let again = alice.sends(&group, again);
+        let events = [said.event, delete.event, again.event];
+        let given: Vec<Event> = order.iter().map(|at| events[*at].clone()).collect();
+        if together {
+            bob.takes_all(&given);
+        } else {
+            given.iter().for_each(|event| drop(bob.applies(event)));
         }
+        assert_eq!(shown(&mut bob, &group), shown(&mut alice, &group), "{order:?} {together}");
+        let liked = bob.engine.message(&group, &liked.message.id).unwrap();
+        assert!(liked.reactions.is_empty(), "{order:?} {together}");
     }
+    let deleted = shown(&mut bob, &group).into_iter().filter(|(_, deleted)| *deleted);
+    assert_eq!(deleted.count(), 12, "each message, and no reaction");
 }
 
 /// Whoever looks at a history makes what has had its time go: the next outcome says so, as if nobody had looked.

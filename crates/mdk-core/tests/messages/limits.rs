@@ -1,13 +1,13 @@
 //! Limits of what is sent: accepted at the limit, refused above it with the field, the limit and the size, and the
 //! same for every call, however often the same is said.
 
-use std::sync::Arc;
-
-use mdk_core::{Config, Engine, Error, GroupUpdate, ManualClock, NewGroup, NewMessage, Outgoing};
-use mdk_wire::{Event, GroupId, Keys};
+use mdk_core::{Error, GroupUpdate, NewGroup, NewMessage, Outgoing};
+use mdk_wire::{Event, GroupId};
 
 use crate::kit::disk::Disk;
-use crate::kit::{Member, chat, new_group, pair, received, refused_with, relayed_by};
+use crate::kit::{
+    Member, at_once, chat, new_group, newcomer, pair, received, refused_with, relayed_by,
+};
 
 type Tags = Vec<Vec<String>>;
 
@@ -67,41 +67,54 @@ fn tags_at_the_limit_can_be_sent_again() {
         );
         refused_with(say(&mut alice, &group, "x", vec![vec![]]), ("tags", Some(1), Some(0)));
     }
-}
-
-#[test]
-fn the_argument_that_takes_the_space_is_named() {
-    let (mut alice, _, group) = pair();
+    // Of text and tags the one that takes the space is named.
     let long = vec![vec!["t".into(), "y".repeat(70_000)]];
-    match say(&mut alice, &group, "x", long) {
-        Err(Error::InvalidInput {
-            field: "tags",
-            limit: Some(65_536),
-            actual: Some(70_000..),
-            ..
-        }) => {}
-        other => panic!("{:?}", other.err()),
-    }
+    let refused = say(&mut alice, &group, "x", long).err();
+    let Some(Error::InvalidInput { field, limit, actual: Some(70_000..), .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((field, limit), ("tags", Some(65_536)));
 }
 
-/// The limit of events, too, is the same for the second of two equal messages.
+/// The limit of events, too, is the same for the second of two equal messages; a group whose founding is over it is none.
 #[test]
-fn an_event_at_its_limit_can_be_made_again() {
-    let clock = Arc::new(ManualClock::at(1_790_000_000));
-    let mut config = Config::default();
+fn limits_of_the_configuration() {
+    let mut config = at_once();
     config.max_event_bytes = 3_000;
-    let mut engine = Engine::in_memory(Keys::generate(), config, clock).unwrap();
-    let pending = engine.create_group(new_group("g", vec![])).unwrap();
-    let group = engine.confirm(pending.id).unwrap().id;
-    let mut say = |length| {
-        let text = "x".repeat(length);
-        engine.create_message(&group, chat(text))
-    };
-    let most = (1..2_000).rev().find(|length| say(*length).is_ok()).unwrap();
-    for _ in 0..3 {
-        assert!(say(most).is_ok());
-        assert!(matches!(say(most + 1), Err(Error::GroupTooLarge { limit: 3_000, .. })));
+    let mut alice = Member::with("alice", config.clone());
+    let group = alice.founds("g", &mut []);
+    let (_, package) = newcomer("bob");
+    let before = alice.digest();
+    match alice.engine.create_group(new_group("g", vec![package])) {
+        Err(Error::GroupTooLarge { size, limit: 3_000 }) => assert!(size > 3_000),
+        other => panic!("{:?}", other.map(|p| p.id)),
     }
+    assert!(alice.digest() == before, "nothing is left of it");
+    let mut fits = |length| match say(&mut alice, &group, &"x".repeat(length), vec![]) {
+        Ok(_) => true,
+        Err(Error::GroupTooLarge { size, limit: 3_000 }) => size < 3_000,
+        Err(other) => panic!("{other:?}"),
+    };
+    let (mut most, mut over) = (1, 2_000);
+    while over - most > 1 {
+        let length = usize::midpoint(most, over);
+        if fits(length) {
+            most = length;
+        } else {
+            over = length;
+        }
+    }
+    for _ in 0..3 {
+        assert!(fits(most) && !fits(over));
+    }
+    config.max_message_bytes = 300;
+    let mut carol = Member::with("carol", config);
+    let group = carol.founds("g", &mut []);
+    assert!(matches!(
+        say(&mut carol, &group, &"x".repeat(300), vec![]),
+        Err(Error::InvalidInput { field: "text", limit: Some(300), actual: Some(301..), .. })
+    ));
+    carol.says(&group, "fits");
 }
 
 /// rule: 2.4-13: what is only signed is not sent; what others send of it is a kind like any unknown one.
@@ -159,7 +172,7 @@ fn relays_named_twice_count_once() {
 #[test]
 fn a_group_takes_up_the_limits_of_today() {
     let disk = Disk::new("bob");
-    let mut narrow = crate::kit::at_once();
+    let mut narrow = at_once();
     narrow.out_of_order_tolerance = 1;
     let (mut alice, mut bob) = (Member::new("alice"), disk.open_with(narrow.clone()));
     let group = alice.founds("g", &mut [&mut bob]);

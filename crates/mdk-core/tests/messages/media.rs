@@ -2,19 +2,12 @@
 
 use mdk_core::{Error, EventBody, Verdict};
 use mdk_store::{DatabaseKey, OpenOptions, Progress, Store};
-use mdk_wire::{Event, GroupId, Secret, kind};
+use mdk_wire::{GroupId, Secret, kind};
 
-use crate::kit::acts::rename;
+use crate::kit::cast::Cast;
 use crate::kit::files::{carrying, newest, opens, sends, stored};
 use crate::kit::fork::Filed;
-use crate::kit::{Member, event, folder, kept_for, pair, refused_with};
-
-/// One epoch further, by whoever is named first.
-fn advances(member: &mut Member, group: &GroupId, others: &mut [&mut Member]) -> Event {
-    let pending = member.updates(group, &mut []);
-    others.iter_mut().for_each(|other| drop(other.applies(event(&pending))));
-    event(&pending).clone()
-}
+use crate::kit::{folder, kept_for, pair, refused_with};
 
 // shows: 2.10-15, 2.10-16, 2.10-17
 #[test]
@@ -65,7 +58,7 @@ fn an_old_file_still_opens_also_after_a_restart() {
     bob.applies(&sent.outgoing.event);
     for _ in 0..4 {
         for _ in 0..2 {
-            advances(&mut alice.member, &group, &mut [&mut bob.member]);
+            alice.member.updates(&group, &mut [&mut bob.member]);
             bob.waits(6_000);
             alice.waits(6_000);
         }
@@ -84,7 +77,7 @@ fn a_late_message_brings_the_key_of_its_own_epoch() {
     let (mut alice, mut bob, group) = pair();
     let sent = sends(&mut alice, &group, b"late", "a.bin");
     for _ in 0..3 {
-        advances(&mut alice, &group, &mut [&mut bob]);
+        alice.updates(&group, &mut [&mut bob]);
     }
     bob.applies(&sent.outgoing.event);
     assert_eq!(opens(&mut bob, &group, &sent).unwrap(), b"late");
@@ -96,7 +89,7 @@ fn what_nobody_could_open_is_not_sent() {
     let (mut alice, mut bob, group) = pair();
     let encrypted = alice.engine.encrypt_media(&group, b"x", "a.bin", None).unwrap();
     let attachment = stored(encrypted.attachment);
-    advances(&mut bob, &group, &mut [&mut alice]);
+    bob.updates(&group, &mut [&mut alice]);
     let before = alice.digest();
     let stale = alice.engine.create_message(&group, carrying("", vec![attachment.clone()]));
     assert!(matches!(stale, Err(Error::MediaStale)));
@@ -111,7 +104,7 @@ fn what_nobody_could_open_is_not_sent() {
     let passed_on = bob.sends(&group, again.clone());
     alice.applies(&passed_on.event);
     assert_eq!(opens(&mut alice, &group, &sent).unwrap(), b"x");
-    advances(&mut alice, &group, &mut [&mut bob]);
+    alice.updates(&group, &mut [&mut bob]);
     for member in [&mut alice, &mut bob] {
         let stale = member.engine.create_message(&group, again.clone());
         assert!(matches!(stale, Err(Error::MediaStale)));
@@ -202,7 +195,7 @@ fn what_was_changed_on_its_way_is_corrupt() {
     let opened = bob.engine.decrypt_media(&nowhere, &attachment, &sent.blob);
     assert!(matches!(opened, Err(Error::GroupNotFound)));
     // Somebody claims the blob of another epoch for a file of this one: nothing opens it, and the first stays.
-    advances(&mut alice, &group, &mut [&mut bob]);
+    alice.updates(&group, &mut [&mut bob]);
     let mut forged = carrying("mine", Vec::new());
     forged.tags = vec![attachment.to_tag().unwrap()];
     bob.applies(&alice.sends(&group, forged).event);
@@ -294,58 +287,36 @@ fn what_comes_too_late_or_was_deleted_before_brings_no_key() {
 /// still sees of either he can open, whichever wins, and so can they.
 #[test]
 fn files_of_both_branches_of_a_race_open() {
-    for alice_first in [true, false] {
-        let place = folder();
-        let mut all =
-            [("alice", 1), ("bob", 2), ("carol", 3)].map(|(n, k)| Filed::new(place.path(), n, k));
-        let [alice, bob, carol] = &mut all;
-        let group = alice.founds("g", &mut [&mut bob.member, &mut carol.member]);
-        let promoted = alice.promotes(&group, carol.key(), &mut []);
-        for member in [&mut *bob, &mut *carol] {
-            member.applies(event(&promoted));
-        }
-        for member in [&mut *alice, &mut *bob, &mut *carol] {
-            member.waits(6_000);
-        }
-        let commits = [rename(alice, &group, "alice's"), rename(carol, &group, "carol's")];
-        alice.confirms(&commits[0]);
-        carol.confirms(&commits[1]);
-        let files = [
-            sends(&mut alice.member, &group, b"alice's", "a.bin"),
-            sends(&mut carol.member, &group, b"carol's", "c.bin"),
-        ];
-        let order = if alice_first { [0, 1] } else { [1, 0] };
+    const RACE: [&str; 2] = ["alice", "carol"];
+    for order in [[0, 1], [1, 0]] {
+        let mut cast = Cast::new(&["alice", "bob", "carol"], &["carol"]);
+        let group = cast.group.clone();
+        let commits = RACE.map(|who| cast.renames(who, who));
+        let files =
+            RACE.map(|who| sends(&mut cast.at(who).member, &group, who.as_bytes(), "a.bin"));
         for which in order {
-            for (who, member) in [(0, &mut *alice), (2, &mut *carol), (1, &mut *bob)] {
-                // Nobody hears what she said herself.
-                if who == 2 * which {
-                    continue;
+            // Nobody hears what she said herself.
+            for who in cast.names().into_iter().filter(|who| *who != RACE[which]) {
+                for event in [&commits[which], &files[which].outgoing.event] {
+                    let verdict = cast.at(who).takes(event).verdict;
+                    assert!(!matches!(verdict, Verdict::Rejected(_)), "{who}: {verdict:?}");
                 }
-                let outcomes = [
-                    member.takes(event(&commits[which])),
-                    member.takes(&files[which].outgoing.event),
-                ];
-                assert!(!outcomes.iter().any(|o| matches!(o.verdict, Verdict::Rejected(_))));
             }
         }
-        let mut names = Vec::new();
-        for member in [alice, bob, carol] {
-            for _ in 0..3 {
-                member.waits(6_000);
-            }
-            member.restarts();
-            names.push(member.info(&group).name);
+        for who in cast.names() {
+            cast.waits_often(who, 3, 6_000);
+            cast.restarts(who);
             let mut seen = 0;
-            for (file, text) in files.iter().zip([b"alice's", b"carol's"]) {
-                let id = file.outgoing.message.id;
-                if member.engine.message(&group, &id).is_ok() {
-                    assert_eq!(opens(&mut member.member, &group, file).unwrap(), text);
+            for (file, text) in files.iter().zip(RACE) {
+                if cast.engine(who).message(&group, &file.outgoing.message.id).is_ok() {
+                    let opened = opens(&mut cast.at(who).member, &group, file);
+                    assert_eq!(opened.unwrap(), text.as_bytes());
                     seen += 1;
                 }
             }
-            assert!(seen >= 1, "{}", member.name);
+            assert!(seen >= 1, "{who}");
         }
-        assert_eq!(names, vec![names[0].clone(); 3]);
+        cast.all_agree("after the race");
     }
 }
 

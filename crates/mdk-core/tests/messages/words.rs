@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use mdk_core::{Clock as _, Error, EventBody, NewMessage, Outcome, Verdict, testing};
+use mdk_core::{Clock as _, Error, EventBody, NewMessage, Verdict, testing};
 use mdk_store::{DatabaseKey, MessageRow, OpenOptions, Store, StoreError};
-use mdk_wire::{Event, EventId, GroupId, Secret, UnsignedEvent, kind};
+use mdk_wire::{EventId, GroupId, Secret, UnsignedEvent, kind};
 
+use crate::kit::cast::Cast;
 use crate::kit::foreign_commits::{World, self_update};
 use crate::kit::fork::{Filed, orders};
 use crate::kit::{Member, folder, named, pair, received};
@@ -57,25 +58,14 @@ fn what_is_said_twice_in_a_state_is_there_once() {
     assert_eq!(pages(&mut w.us, &group, 2), expected, "nothing is hidden from paging");
     assert_eq!(w.us.info(&group).unread_count, before);
     assert_eq!(testing::history(&mut w.us.engine).unwrap().len(), 6);
-}
-
-/// A reaction, too, stands once.
-#[test]
-fn a_reaction_that_is_sent_twice_stands_once() {
-    let mut w = World::new();
-    let group = w.id.clone();
-    let said = w.max.says("hello");
-    w.us.applies(&said);
+    // A reaction, too, stands once.
     let target = w.us.engine.messages(&group, 1, None, None).unwrap()[0].id;
     let mut reaction = w.max.payload("+");
     (reaction.kind, reaction.tags) = (kind::REACTION, vec![tag("e", &target.to_hex())]);
-    let outcomes: Vec<Outcome> = (0..2)
-        .map(|_| {
-            let event = w.max.sends(reaction.to_json().as_bytes());
-            w.us.applies(&event)
-        })
-        .collect();
-    assert_eq!((outcomes[0].events.len(), outcomes[1].events.len()), (1, 0));
+    for told in [1, 0] {
+        let event = w.max.sends(reaction.to_json().as_bytes());
+        assert_eq!(w.us.applies(&event).events.len(), told);
+    }
     assert_eq!(w.us.engine.message(&group, &target).unwrap().reactions.len(), 1);
 }
 
@@ -117,51 +107,38 @@ fn the_copy_before_the_fork_outlives_the_branch() {
     }
 }
 
-/// a's commit beats b's; c said the same on both branches; d reads all of it.
+/// Alice's commit beats bob's; carol said the same on both branches; dave reads all of it.
 #[test]
 fn a_copy_on_each_branch() {
-    for loser_first in [true, false] {
-        let place = folder();
-        let names = ["a", "b", "c", "d"];
-        let mut all: Vec<Filed> =
-            names.into_iter().zip(1..).map(|(n, i)| Filed::new(place.path(), n, i)).collect();
-        all[..2].sort_by_key(|member| member.engine.public_key());
-        let [a, b, c, d] = all.as_mut_slice() else { panic!() };
-        let group = a.founds("g", &mut [&mut b.member, &mut c.member, &mut d.member]);
-        let commits: Vec<Event> = [&mut *a, b]
-            .into_iter()
-            .map(|member| {
-                let pending = member.updates(&group, &mut []);
-                pending.event.unwrap()
-            })
-            .collect();
-        let elsewhere = folder();
-        let mut copy = c.copied(elsewhere.path());
-        let said: Vec<Event> = [(c, &commits[0]), (&mut copy, &commits[1])]
-            .into_iter()
-            .map(|(member, commit)| {
-                member.applies(commit);
-                member.says(&group, "twice")
-            })
-            .collect();
+    for order in [[1, 0], [0, 1]] {
+        let names = ["alice", "bob", "carol", "dave"];
+        let mut cast = Cast::arranged(&names, &["bob"], |all| {
+            all[..2].sort_by_key(|filed| filed.member.key());
+        });
+        let group = cast.group.clone();
+        let commits = ["alice", "bob"].map(|who| cast.renews(who));
+        cast.copies("carol", "copy");
+        let said = [("carol", &commits[0]), ("copy", &commits[1])].map(|(who, commit)| {
+            cast.applies(who, commit);
+            cast.says(who, "twice")
+        });
         assert_ne!(said[0].id(), said[1].id());
-        let order = if loser_first { [1, 0] } else { [0, 1] };
         for at in order {
-            d.takes(&commits[at]);
-            d.takes(&said[at]);
+            cast.takes("dave", &commits[at]);
+            cast.takes("dave", &said[at]);
         }
-        d.waits(1_000);
-        d.waits(5_000);
-        let page = d.engine.messages(&group, 10, None, None).unwrap();
+        cast.waits("dave", 1_000);
+        cast.waits("dave", 5_000);
+        let page = cast.messages("dave");
         let states: Vec<_> = page.iter().map(|m| (m.text.as_str(), m.invalidated)).collect();
-        assert_eq!(states, [("twice", false)], "loser first: {loser_first}");
+        assert_eq!(states, [("twice", false)], "{order:?}");
         // The author takes it back: no copy is left.
         let id = page[0].id;
-        let delete = all[2].engine.delete(&group, &id).unwrap();
-        all[3].applies(&delete.event);
-        assert!(all[3].engine.message(&group, &id).unwrap().deleted);
-        let path = all[3].path.clone();
-        drop(all);
+        let delete = cast.engine("carol").delete(&group, &id).unwrap();
+        cast.applies("dave", &delete.event);
+        assert!(cast.engine("dave").message(&group, &id).unwrap().deleted);
+        let path = cast.at("dave").path.clone();
+        drop(cast.parts_with("dave"));
         assert!(rows(&path).iter().all(|row| row.content != "twice"));
     }
 }
@@ -170,61 +147,55 @@ fn a_copy_on_each_branch() {
 // shows: 2.4-15
 #[test]
 fn the_last_edit_counts_whatever_comes_first() {
-    let place = folder();
-    let (mut alice, mut bob) = (Member::new("alice"), Filed::new(place.path(), "bob", 2));
-    let group = alice.founds("g", &mut [&mut bob.member]);
-    let message = alice.utters(&group, "first");
-    let id = message.message.id;
-    let mut events = vec![message.event];
-    // The clock stands still; then it is behind.
-    for edit in ["second", "third"] {
-        events.push(alice.engine.edit(&group, &id, edit).unwrap().event);
-    }
-    alice.clock.set(alice.clock.now() - 100);
-    events.push(alice.engine.edit(&group, &id, "fourth").unwrap().event);
-    assert_eq!(alice.engine.message(&group, &id).unwrap().text, "fourth");
+    let (mut alice, mut bob, group) = pair();
     for order in [[0, 1, 2, 3], [0, 3, 2, 1], [3, 2, 1, 0], [2, 0, 3, 1]] {
-        let elsewhere = folder();
-        let mut reader = bob.copied(elsewhere.path());
-        for at in order {
-            reader.applies(&events[at]);
+        let message = alice.utters(&group, "first");
+        let id = message.message.id;
+        let mut events = vec![message.event];
+        // The clock stands still; then it is behind.
+        for edit in ["second", "third"] {
+            events.push(alice.engine.edit(&group, &id, edit).unwrap().event);
         }
-        let shown = reader.engine.message(&group, &id).unwrap();
-        assert_eq!(shown.text, "fourth", "{order:?}");
+        let now = alice.clock.now();
+        alice.clock.set(now - 100);
+        events.push(alice.engine.edit(&group, &id, "fourth").unwrap().event);
+        alice.clock.set(now);
+        assert_eq!(alice.engine.message(&group, &id).unwrap().text, "fourth");
+        for at in order {
+            bob.applies(&events[at]);
+        }
+        assert_eq!(bob.engine.message(&group, &id).unwrap().text, "fourth", "{order:?}");
     }
 }
 
 // shows: 2.4-14
 #[test]
 fn a_deletion_takes_the_edits_with_it_in_every_order() {
-    const SECRET: [&str; 3] = ["first secret", "second secret", "third secret"];
     let place = folder();
     let (mut alice, mut bob) = (Member::new("alice"), Filed::new(place.path(), "bob", 2));
     let group = alice.founds("g", &mut [&mut bob.member]);
-    let message = alice.utters(&group, SECRET[0]);
-    let id = message.message.id;
-    let mut events = vec![message.event];
-    for edit in &SECRET[1..] {
-        events.push(alice.engine.edit(&group, &id, edit).unwrap().event);
-    }
-    events.push(alice.engine.delete(&group, &id).unwrap().event);
-    let orders = orders(4);
-    assert_eq!(orders.len(), 24);
-    for order in orders {
-        let elsewhere = folder();
-        let mut reader = bob.copied(elsewhere.path());
+    let mut last = None;
+    for order in orders(4) {
+        let message = alice.utters(&group, "first secret");
+        let id = message.message.id;
+        let mut events = vec![message.event];
+        for edit in ["second secret", "third secret"] {
+            events.push(alice.engine.edit(&group, &id, edit).unwrap().event);
+        }
+        events.push(alice.engine.delete(&group, &id).unwrap().event);
         for (place, at) in order.iter().enumerate() {
-            let told = received(&reader.applies(&events[*at]));
+            let told = received(&bob.applies(&events[*at]));
             assert!(told.is_empty() || !order[..place].contains(&3), "{order:?}: it is deleted");
         }
-        assert!(reader.engine.search("secret", None, 9).unwrap().is_empty());
-        let shown = reader.engine.message(&group, &id).unwrap();
+        let shown = bob.engine.message(&group, &id).unwrap();
         assert!(shown.deleted && shown.text.is_empty(), "{order:?}");
-        let path = reader.path.clone();
-        drop(reader);
-        for row in rows(&path) {
-            assert!(!row.content.contains("secret"), "{order:?}: kind {}", row.kind);
-        }
+        assert!(bob.engine.search("secret", None, 9).unwrap().is_empty(), "{order:?}");
+        last = Some(id);
+    }
+    let (id, path) = (last.unwrap(), bob.path.clone());
+    drop(bob);
+    for row in rows(&path) {
+        assert!(!row.content.contains("secret"), "kind {}", row.kind);
     }
     // Nor with who wrote it.
     let left = testing::history(&mut alice.engine).unwrap();

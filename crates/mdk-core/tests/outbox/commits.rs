@@ -1,23 +1,13 @@
 //! The outbox: commits of ours, what becomes true when a relay has one, and the Welcomes behind it.
 
 use mdk_core::{
-    CommitEnd, CommitState, Delivery, Error, GroupState, NewGroup, OutboxPurpose, Pending,
-    RelayVerdict, SendState, Verdict,
+    CommitEnd, CommitState, Error, GroupState, NewGroup, OutboxPurpose, Pending, RelayVerdict,
+    SendState, Verdict,
 };
 use mdk_wire::GroupId;
 
-use super::relays::{ONE, OnDisk, TWO, ended, later, parse, refused, relays, sending};
-use crate::kit::{Member, RELAY, chat, event, relayed_by};
-
-/// Alice, whose outbox is in use and empty, and Bob, in a group with two relays.
-fn pair() -> (Member, Member, GroupId) {
-    let (mut alice, mut bob) = (sending("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    let pending = alice.engine.update_group(&group, relayed_by(relays(&[ONE, TWO]))).unwrap();
-    alice.publishes();
-    bob.applies(event(&pending));
-    (alice, bob, group)
-}
+use super::relays::{ONE, OnDisk, TWO, ended, later, pair, parse, refused, relays, sending};
+use crate::kit::{Member, RELAY, event};
 
 fn three() -> (Member, Member, Member, GroupId) {
     let (mut alice, mut bob, mut carol) = (sending("alice"), sending("bob"), sending("carol"));
@@ -272,27 +262,6 @@ fn the_first_tick_takes_over_what_was_left() {
     assert_eq!(alice.outbox().len(), 2);
     alice.publishes();
     assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
-}
-
-/// A message behind a commit that waits: the order of sending is kept, and both become true.
-#[test]
-fn messages_and_commits_keep_their_order() {
-    let (mut alice, mut bob, group) = pair();
-    let first = alice.says(&group, "before");
-    let pending = alice.engine.self_update(&group).unwrap();
-    assert!(matches!(
-        alice.engine.create_message(&group, chat("during")),
-        Err(Error::CommitPending)
-    ));
-    let published = alice.publishes();
-    assert_eq!(published, [first, event(&pending).clone()]);
-    alice.says(&group, "after");
-    let after = alice.publishes();
-    for said in published.iter().chain(&after) {
-        bob.applies(said);
-    }
-    assert_eq!(bob.texts(&group), ["before", "after"]);
-    assert_eq!(alice.delivery(&group), Delivery::Accepted);
 }
 
 /// shows: OB-2: a KeyPackage is published once, counts as published then, and asks again when all have refused.

@@ -190,7 +190,7 @@ struct Known {
 /// Random answers, restarts, second attempts and changes of mind: what the outbox says is what was said to it.
 #[test]
 fn any_order_of_answers_and_restarts() {
-    for seed in 1..=4 {
+    for seed in 1..=2 {
         let mut dice = Dice(seed);
         let mut alice = OnDisk::new("alice");
         let mut bob = Member::new("bob");

@@ -1,38 +1,10 @@
 //! The outbox: messages of ours on their way, and how far they are.
 
-use mdk_core::{Delivery, Error, EventBody, OutboxPurpose, RelayVerdict, SendState, Verdict};
-use mdk_wire::{EventId, GroupId, Keys, UnsignedEvent, kind};
+use mdk_core::{Delivery, Error, EventBody, OutboxPurpose, RelayVerdict, SendState};
+use mdk_wire::{EventId, Keys, UnsignedEvent, kind};
 
-use super::relays::{ONE, OnDisk, TWO, later, parse, refused, relays, sending, went};
-use crate::kit::{Member, RELAY, chat, kept_for, relayed_by};
-
-/// Alice, whose group has two relays, and Bob. Nothing waits in her outbox.
-fn pair() -> (Member, Member, GroupId) {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    let pending = alice.engine.update_group(&group, relayed_by(relays(&[ONE, TWO]))).unwrap();
-    alice.confirms(&pending);
-    bob.applies(pending.event.as_ref().unwrap());
-    alice.engine.enable_outbox();
-    assert!(alice.outbox().is_empty());
-    (alice, bob, group)
-}
-
-/// shows: OB-1: what was made before the outbox was in use is not in it, and nothing else changes.
-#[test]
-fn off_it_keeps_nothing() {
-    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut bob]);
-    alice.says(&group, "hi");
-    let pending = alice.engine.self_update(&group).unwrap();
-    alice.confirms(&pending);
-    bob.engine.leave(&group).unwrap_or_else(|e| panic!("{e}"));
-    alice.engine.tick().unwrap();
-    assert!(alice.outbox().is_empty() && bob.outbox().is_empty());
-    alice.engine.enable_outbox();
-    assert!(alice.outbox().is_empty());
-    assert!(alice.engine.outbox_messages().unwrap().is_empty());
-}
+use super::relays::{ONE, OnDisk, TWO, later, pair, parse, refused, relays, sending, went};
+use crate::kit::{Member, RELAY, chat, kept_for};
 
 /// shows: OB-1, OB-5: every event is there with the bytes that were handed out, in the order of making.
 #[test]
@@ -148,24 +120,6 @@ fn two_relays_answer_differently() {
         assert_eq!((change.finished, change.delivery, change.commit), (true, None, None));
     }
     assert_eq!(alice.deliveries(), [(id, Delivery::Accepted, words)]);
-}
-
-/// shows: OB-6: the other relays are still tried.
-#[test]
-fn one_that_has_it_does_not_end_it() {
-    let (mut alice, _, group) = pair();
-    alice.utters(&group, "hi");
-    let item = alice.outbox().remove(0);
-    alice.answers(&item, ONE, RelayVerdict::Accepted);
-    alice.answers(&item, TWO, later(7));
-    // It has it, whatever it says later.
-    alice.answers(&item, ONE, refused("no"));
-    let item = alice.outbox().remove(0);
-    let states: Vec<_> = item.results.iter().map(|result| result.state).collect();
-    assert_eq!((item.attempts, states), (2, vec![SendState::Accepted, SendState::Waiting]));
-    assert!(alice.engine.outbox_messages().unwrap().is_empty(), "it is delivered");
-    assert_eq!(went(alice.answers(&item, TWO, refused("never"))), (true, None));
-    assert_eq!(alice.delivery(&group), Delivery::Accepted);
 }
 
 /// shows: OB-7, OB-8, OB-12: refused by all it has failed, and can be sent again with the same bytes.
@@ -372,17 +326,6 @@ fn what_waits_in_a_group_that_is_left_fails() {
     assert!(matches!(bob.engine.outbox_retry(&none), Err(Error::NotMember(_))));
 }
 
-/// One account says the same in two groups within a second: two messages, two ids.
-#[test]
-fn messages_of_two_groups_are_told_apart() {
-    let (mut alice, mut bob, one) = pair();
-    let two = alice.founds("h", &mut [&mut bob]);
-    let ids = [alice.utters(&one, "same").message.id, alice.utters(&two, "same").message.id];
-    assert_ne!(ids[0], ids[1]);
-    assert!(alice.engine.outbox_cancel(&ids[1]).unwrap());
-    assert_eq!(alice.texts(&one), ["same"]);
-}
-
 /// A relay may say anything, and targets may change while an event waits.
 #[test]
 fn odd_answers_and_changed_targets() {
@@ -447,13 +390,4 @@ fn lists_are_put_in_once() {
     alice.engine.enqueue(&event, &relays(&[ONE])).unwrap();
     assert!(alice.outbox().is_empty(), "relays have it");
     assert!(alice.engine.enqueue(&event, &relays(&["nonsense"])).is_err());
-}
-
-/// A message that arrives by itself has no part in it.
-#[test]
-fn messages_of_others_are_not_in_it() {
-    let (mut alice, mut bob, group) = pair();
-    let said = bob.says(&group, "hi");
-    assert_eq!(alice.takes(&said).verdict, Verdict::Applied);
-    assert!(alice.outbox().is_empty() && alice.deliveries().is_empty());
 }

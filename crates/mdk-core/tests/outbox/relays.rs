@@ -8,7 +8,7 @@ use mdk_core::{
 use mdk_wire::{Event, EventId, GroupId};
 
 use crate::kit::disk::Disk;
-use crate::kit::{Member, RELAY, event};
+use crate::kit::{Member, RELAY, event, relayed_by};
 
 pub const ONE: &str = "wss://one.example";
 pub const TWO: &str = "wss://two.example";
@@ -42,6 +42,16 @@ pub fn sending(name: &'static str) -> Member {
     let mut member = Member::new(name);
     member.engine.enable_outbox();
     member
+}
+
+/// Alice, whose outbox is in use and empty, and bob, in a group with two relays.
+pub fn pair() -> (Member, Member, GroupId) {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    alice.changes(&group, relayed_by(relays(&[ONE, TWO])), &mut [&mut bob]);
+    alice.engine.enable_outbox();
+    assert!(alice.outbox().is_empty());
+    (alice, bob, group)
 }
 
 /// A member with a real database, which is closed and opened between calls.

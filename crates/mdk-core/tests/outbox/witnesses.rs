@@ -1,6 +1,6 @@
 //! What a message of ours counts for when branches are compared, by how far it is.
 
-use mdk_core::{Config, Error, RelayVerdict};
+use mdk_core::{Config, Error, OutboxItem, RelayVerdict};
 use mdk_wire::{Event, GroupId};
 
 use super::relays::{parse, refused, sending};
@@ -74,73 +74,46 @@ impl Race {
     }
 }
 
-/// breaks: a message that no relay has, on the side that it alone would make the winner. (rule: E4-7)
+/// breaks: a message that no relay has, that all have refused, or that one takes before the other side is known or after
+/// that has won, or gives out without a word, also when it was taken back meanwhile. (rule: E4-7)
 #[test]
-fn what_waits_for_a_relay_keeps_nobody_on_a_branch() {
-    let mut race = race();
-    race.carol.says(&race.group, "nobody hears this");
-    race.spreads(&[]);
-    assert_eq!(race.followed(), "worse");
-}
-
-/// breaks: a message that every relay has refused, on such a side. (rule: E4-7)
-#[test]
-fn what_was_refused_keeps_nobody_on_a_branch() {
-    let mut race = race();
-    race.carol.says(&race.group, "nobody hears this");
-    let item = race.carol.outbox().remove(0);
-    race.carol.answers(&item, RELAY, refused("blocked: not here"));
-    race.spreads(&[]);
-    assert_eq!(race.followed(), "worse");
-}
-
-/// breaks: a message that a relay takes before the other side is known, or only after that has won. (rule: E4-7)
-#[test]
-fn what_a_relay_has_counts_whenever_it_took_it() {
-    for late in [false, true] {
+fn what_a_relay_has_counts_and_nothing_else() {
+    type Deed = fn(&mut Member, &OutboxItem);
+    let nothing: Deed = |_, _| ();
+    let refuses: Deed = |carol, item| {
+        carol.answers(item, RELAY, refused("blocked"));
+    };
+    let takes: Deed = |carol, item| {
+        carol.answers(item, RELAY, RelayVerdict::Accepted);
+    };
+    let gives: Deed = |carol, item| {
+        carol.engine.outbox_echo(&item.event_id, RELAY, |relay| relay == RELAY).unwrap();
+    };
+    let regrets: Deed = |carol, _| {
+        let id = carol.engine.outbox_messages().unwrap().remove(0).id;
+        assert!(carol.engine.outbox_cancel(&id).unwrap());
+    };
+    let cases: [(&str, bool, [Deed; 2], &str); 7] = [
+        ("no relay has it", false, [nothing; 2], "worse"),
+        ("all have refused it", false, [nothing, refuses], "worse"),
+        ("one takes it", false, [nothing, takes], "better"),
+        ("one takes it late", true, [nothing, takes], "better"),
+        ("one gives it out late", true, [nothing, gives], "better"),
+        ("one takes what was taken back", false, [regrets, takes], "better"),
+        ("one gives out what was taken back", false, [regrets, gives], "better"),
+    ];
+    for (case, late, deeds, side) in cases {
         let mut race = race();
-        race.carol.says(&race.group, "heard");
+        race.carol.says(&race.group, "heard?");
         let item = race.carol.outbox().remove(0);
         if late {
             race.spreads(&[]);
-            assert_eq!(race.followed(), "worse");
+            assert_eq!(race.followed(), "worse", "{case}");
         }
-        race.carol.answers(&item, RELAY, RelayVerdict::Accepted);
-        race.spreads(&[parse(&item.event)]);
-        assert_eq!(race.followed(), "better", "late: {late}");
-        assert!(race.carol.texts(&race.group).contains(&"heard".to_owned()));
-    }
-}
-
-/// breaks: a relay that takes it, says nothing, and gives it out. (rule: E4-7)
-#[test]
-fn what_comes_back_counts() {
-    let mut race = race();
-    race.carol.says(&race.group, "heard");
-    let item = race.carol.outbox().remove(0);
-    race.spreads(&[]);
-    assert_eq!(race.followed(), "worse");
-    race.carol.engine.outbox_echo(&item.event_id, RELAY, |relay| relay == RELAY).unwrap();
-    race.spreads(&[parse(&item.event)]);
-    assert_eq!(race.followed(), "better");
-}
-
-/// breaks: a message that is taken back when a relay has it already, and has not said so. (rule: E4-7)
-#[test]
-fn what_comes_back_counts_although_it_was_taken_back() {
-    for echo in [true, false] {
-        let mut race = race();
-        race.carol.says(&race.group, "regretted, but heard");
-        let item = race.carol.outbox().remove(0);
-        let id = race.carol.engine.outbox_messages().unwrap().remove(0).id;
-        assert!(race.carol.engine.outbox_cancel(&id).unwrap());
-        if echo {
-            race.carol.engine.outbox_echo(&item.event_id, RELAY, |relay| relay == RELAY).unwrap();
-        } else {
-            race.carol.answers(&item, RELAY, RelayVerdict::Accepted);
-        }
-        race.spreads(&[parse(&item.event)]);
-        assert_eq!(race.followed(), "better", "echo: {echo}");
+        deeds.iter().for_each(|deed| deed(&mut race.carol, &item));
+        let heard = if side == "better" { vec![parse(&item.event)] } else { Vec::new() };
+        race.spreads(&heard);
+        assert_eq!(race.followed(), side, "{case}");
     }
 }
 

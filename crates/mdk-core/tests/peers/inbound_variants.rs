@@ -58,9 +58,6 @@ fn recorded(outcome: &str) -> Judged {
     }
 }
 
-/// Where we judge otherwise on purpose, and why: nowhere, so far.
-const DIFFERENT: &[(&str, Judged, &str)] = &[];
-
 /// Who acts, and the events: all but the last are only preparation.
 type Made = Result<(Who, Vec<Event>), String>;
 
@@ -248,37 +245,13 @@ fn recorded_group_traffic_is_judged_alike() {
         let mut world = World::new();
         let made = make(name, &mut world).unwrap_or_else(|| panic!("no builder for {name}"));
         let judged = judge(&mut world, made);
-        let different = DIFFERENT.iter().find(|d| d.0 == name);
-        let alike = match (&judged, different) {
-            (judged, Some((_, ours, _))) => judged == ours && *judged != expected,
-            (Judged::Refused(_), None) if expected == Judged::RefusedCommit => true,
-            (judged, None) => *judged == expected,
+        let alike = match judged {
+            Judged::Refused(_) if expected == Judged::RefusedCommit => true,
+            _ => judged == expected,
         };
         if !alike {
             wrong.push(format!("{name}: recorded {expected:?}, ours {judged:?}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-/// Both recorded as refused by OpenMLS itself, for these reasons.
-#[test]
-fn what_openmls_does_not_make() {
-    for (name, reason) in [
-        ("self-update dropping self_remove capability", "Proposals are not acceptable"),
-        ("rename via GroupContextExtensions by admin", "CannotUpdateDictionaryDirectly"),
-    ] {
-        let mut world = World::new();
-        let error = make(name, &mut world).unwrap().expect_err(name);
-        assert!(error.contains(reason), "{name}: {error}");
-    }
-}
-
-/// The reason why a category differs stands with each name.
-#[test]
-fn differences_are_explained() {
-    for (name, _, reason) in DIFFERENT {
-        assert!(reason.len() > 20, "{name}");
-        assert!(CHECKS.contains(name), "{name} was not recorded");
-    }
 }

@@ -11,16 +11,14 @@ use openmls::group::{
 use openmls::key_packages::errors::KeyPackageVerifyError;
 use openmls::prelude::tls_codec::{DeserializeBytes as _, Serialize as _};
 use openmls::prelude::{
-    ExtensionType, KeyPackage, KeyPackageBundle, KeyPackageIn, MlsMessageBodyIn, MlsMessageIn,
-    ProcessedMessage, ProcessedMessageContent, ProtocolMessage, ProtocolVersion, Welcome,
+    KeyPackage, KeyPackageBundle, KeyPackageIn, MlsMessageBodyIn, MlsMessageIn, ProcessedMessage,
+    ProcessedMessageContent, ProtocolMessage, ProtocolVersion, Welcome,
 };
 use openmls_traits::OpenMlsProvider as _;
 use openmls_traits::storage::StorageProvider as _;
 
 use crate::kit::foreign::{Change, Foreign, read_key_package, update};
-use crate::kit::foreign_commits::{
-    Handmade, by_value, commits_context, context_with, profile, rename,
-};
+use crate::kit::foreign_commits::{Handmade, by_value, profile};
 use crate::kit::now;
 
 /// Two on plain OpenMLS in one group.
@@ -117,53 +115,6 @@ fn validating_a_key_package_checks_no_span_no_mark_no_identity_and_no_proof() {
     }
 }
 
-// protocol/welcomes.md B1
-#[test]
-fn an_app_data_update_moves_the_dictionary_to_the_end() {
-    let (mut ann, mut max) = two();
-    let order = |peer: &Foreign| -> Vec<ExtensionType> {
-        peer.mls().extensions().iter().map(openmls::prelude::Extension::extension_type).collect()
-    };
-    let (required, dictionary) =
-        (ExtensionType::RequiredCapabilities, ExtensionType::AppDataDictionary);
-    assert_eq!(order(&ann), [required, dictionary], "as all peers found");
-    let turned = context_with(&ann, |all| all.reverse());
-    let commit = commits_context(&mut ann, turned).unwrap();
-    ann.merges();
-    max.follows(&max.seals(&commit));
-    assert_eq!(order(&max), [dictionary, required]);
-    let commit = ann.commits(by_value(vec![rename("x")])).commit;
-    max.follows(&max.seals(&commit));
-    ann.merges();
-    assert_eq!(order(&ann), [required, dictionary]);
-    assert_eq!(order(&max), [required, dictionary]);
-}
-
-// protocol/welcomes.md B4-6
-#[test]
-fn by_default_a_leaf_past_its_lifetime_keeps_joiners_out() {
-    let max = Foreign::new();
-    let event = max.key_package_event();
-    let mut ann = Foreign::new();
-    ann.package.lifetime = (1, 1000);
-    ann.founds(&ann.context());
-    // Without a path the founder's leaf keeps its lifetime.
-    let made = ann.commits(Change { adds: vec![read_key_package(&event)], ..Change::default() });
-    ann.merges();
-    let wrapped = ann.wraps(&made.welcome.unwrap(), &event);
-    let rumor = welcome::parse(gift_wrap::unwrap(&wrapped, &max.keys).unwrap()).unwrap();
-    let package = read_key_package(&event);
-    let reference = package.hash_ref(max.provider.crypto()).unwrap();
-    let bundle: KeyPackageBundle = max.provider.storage().key_package(&reference).unwrap().unwrap();
-    let builder = || {
-        max.provider.storage().write_key_package(&reference, &bundle).unwrap();
-        let welcome = read_welcome(&rumor.mls_message);
-        StagedWelcome::build_from_welcome(&max.provider, &config(), welcome).unwrap()
-    };
-    assert!(builder().build().is_err());
-    builder().skip_lifetime_validation().build().unwrap();
-}
-
 // protocol/commits.md C1
 #[test]
 fn a_proposal_in_the_store_stops_messages_and_slips_into_commits() {
@@ -193,30 +144,6 @@ fn a_proposal_in_the_store_stops_messages_and_slips_into_commits() {
     assert_eq!(group.members().count(), 1, "nobody asked for it");
 }
 
-// protocol/commits.md C1
-#[test]
-fn context_extensions_come_before_app_data_updates_or_not_at_all() {
-    for first in [true, false] {
-        let (mut ann, _) = two();
-        let context = context_with(&ann, |_| ());
-        let Foreign { group, provider, signer, .. } = &mut ann;
-        let builder = group.as_mut().unwrap().commit_builder();
-        let builder = if first {
-            builder.propose_group_context_extensions(context).unwrap().add_proposal(rename("x"))
-        } else {
-            builder.add_proposal(rename("x")).propose_group_context_extensions(context).unwrap()
-        };
-        let mut builder = builder.load_psks(provider.storage()).unwrap();
-        let mut updater = builder.app_data_dictionary_updater();
-        updater
-            .set(openmls::component::ComponentData::from_parts(id::PROFILE, profile("x").into()));
-        let changes = updater.changes();
-        builder.with_app_data_dictionary_updates(changes);
-        let built = builder.build(provider.rand(), provider.crypto(), signer, |_| true);
-        assert_eq!(built.is_ok(), first);
-    }
-}
-
 // protocol/commits.md C2-7; protocol/branches.md E2
 #[test]
 fn an_own_commit_that_was_cleared_is_not_processed_but_its_stored_form_merges_again() {
@@ -241,19 +168,6 @@ fn an_own_commit_that_was_cleared_is_not_processed_but_its_stored_form_merges_ag
         Err(ProcessMessageError::InvalidCommit(StageCommitError::OwnCommitMismatch))
     ));
     assert!(processes(&mut max, &made.commit).is_ok(), "others take it");
-}
-
-// protocol/leaving.md 2.7
-#[test]
-fn asking_to_leave_queues_the_proposal() {
-    let (_, mut max) = two();
-    max.proposes_self_remove();
-    assert!(max.mls().has_pending_proposals());
-    let Foreign { group, provider, signer, .. } = &mut max;
-    let group = group.as_mut().unwrap();
-    assert!(group.create_message(provider, signer, b"hi").is_err());
-    group.clear_pending_proposals(provider.storage()).unwrap();
-    assert!(group.create_message(provider, signer, b"hi").is_ok());
 }
 
 // protocol/events.md D2
@@ -315,42 +229,4 @@ fn two_updates_of_one_component_in_a_commit_are_not_reliably_refused() {
     let taken = made.is_ok_and(|made| processes(&mut max, &made.commit).is_ok());
     println!("taken: {taken}");
     assert!(taken, "refused now: the check by hand (D4-5) has become a second one");
-}
-
-// protocol/leaving.md D6
-#[test]
-fn a_commit_that_removes_us_has_no_secrets() {
-    let (mut ann, mut max) = two();
-    let removes = vec![ann.leaf_of(&max.key())];
-    let commit = ann.commits(Change { removes, ..Change::default() }).commit;
-    let content = processes(&mut max, &commit).unwrap().into_content();
-    let ProcessedMessageContent::StagedCommitMessage(staged) = content else { panic!() };
-    assert!(staged.self_removed());
-    assert!(staged.epoch_authenticator().is_none());
-    let Foreign { group, provider, .. } = &mut max;
-    let group = group.as_mut().unwrap();
-    group.merge_staged_commit(provider, *staged).unwrap();
-    assert!(!group.is_active());
-    ann.merges();
-    let next = ann.commits(Change { path: true, ..Change::default() }).commit;
-    assert!(processes(&mut max, &next).is_err(), "it cannot be extended");
-}
-
-// protocol/branches.md E2; protocol/commits.md D4
-#[test]
-fn an_added_key_package_is_compared_with_the_clock_of_now() {
-    let (ann, mut max) = two();
-    let adds = |lifetime| Handmade::adding(&ann, lifetime);
-    for lifetime in [(now() - 7200, now() - 3600), (now() + 3600, now() + 7200)] {
-        assert!(matches!(
-            processes(&mut max, &adds(lifetime)),
-            Err(ProcessMessageError::ValidationError(ValidationError::KeyPackageVerifyError(
-                KeyPackageVerifyError::LifetimeError(_)
-            )))
-        ));
-    }
-    assert!(matches!(
-        processes(&mut max, &adds((now() - 7200, now() + 3600))),
-        Err(ProcessMessageError::InvalidCommit(StageCommitError::ConfirmationTagMismatch))
-    ));
 }

@@ -5,7 +5,7 @@ use mdk_wire::v2::IdentityProof;
 use mdk_wire::{Event, GroupMessage, KeyPackageEvent, Keys};
 use openmls::prelude::{CredentialType, ExtensionType, LeafNode, ProtocolVersion};
 
-use crate::kit::foreign::{Foreign, LIST, list, read_key_package};
+use crate::kit::foreign::{Foreign, list, read_key_package};
 use crate::kit::{Member, new_group, newcomer, now};
 
 fn entries(leaf: &LeafNode) -> Vec<(u16, Vec<u8>)> {
@@ -159,11 +159,4 @@ fn across_slots_one_that_is_not_last_resort_counts() {
     let reference = |event: &&Event| KeyPackageEvent::parse(event).unwrap().reference;
     let lowest = alike.iter().min_by_key(reference).unwrap();
     assert!(chosen(&alike.each_ref()).id() == lowest.id());
-}
-
-#[test]
-fn the_list_of_released_peers_is_ours_too() {
-    let mut bob = Member::new("bob");
-    let parsed = KeyPackageEvent::parse(&bob.key_package()).unwrap();
-    assert!(LIST.iter().all(|id| parsed.app_components.contains(id)));
 }

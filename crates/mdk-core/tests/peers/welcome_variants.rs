@@ -6,7 +6,7 @@ use mdk_wire::v2::components::{Lifecycle, Retention, Routing};
 use mdk_wire::{Event, Keys, NostrGroupId, UnsignedEvent};
 use serde_json::Value;
 
-use crate::kit::foreign::{Context, Foreign, LIST, list, listed, wrap};
+use crate::kit::foreign::{Context, Foreign, LIST, listed, wrap};
 use crate::kit::recorded::load;
 use crate::kit::{Member, RELAY, newcomer, received};
 
@@ -248,11 +248,4 @@ fn every_recorded_welcome_variant() {
         }
     }
     assert_eq!(different, DIFFERENT.len());
-}
-
-#[test]
-fn a_new_name_has_no_builder() {
-    let package = Member::new("bob").key_package();
-    assert!(build("something else", &package).is_none());
-    assert_eq!(list(&[0x8001, 0x8003]), [4, 0x80, 1, 0x80, 3]);
 }

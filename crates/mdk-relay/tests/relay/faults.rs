@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::kit::{Raw, by, content, event, within};
+use super::kit::{Raw, UPGRADE, by, content, event, within};
 
 async fn with(faults: Faults) -> LocalRelay {
     let relay = LocalRelay::start(LocalRelayOptions::default()).await.unwrap();
@@ -35,7 +35,7 @@ async fn large_events_vanish() {
     let relay = with(Faults { drop_silently_over: Some(2_000), ..Faults::default() }).await;
     let mut raw = Raw::to(&relay).await;
     let large = event(445, 1, &"x".repeat(2_000));
-    raw.text(format!("[\"EVENT\",{}]", large.to_json())).await;
+    raw.offer("EVENT", &large).await;
     raw.store(&event(445, 2, "small")).await; // its OK is the first
     assert_eq!(relay.count(445), 1);
     relay.faults(Faults::default());
@@ -50,7 +50,7 @@ async fn answers_are_late_but_not_one_after_the_other() {
     let events: Vec<_> = (0..200).map(|n| event(9, n, "x")).collect();
     let begin = Instant::now();
     for event in &events {
-        raw.text(format!("[\"EVENT\",{}]", event.to_json())).await;
+        raw.offer("EVENT", event).await;
     }
     let mut waits = Vec::new();
     for event in &events {
@@ -104,8 +104,7 @@ async fn events_change_their_order_and_none_is_lost() {
 
     // A live event that comes alone is not held for good.
     let mut raw = Raw::to(&relay).await;
-    raw.send(json!(["REQ", "live", {"kinds": [9]}])).await;
-    raw.expect("EOSE").await;
+    raw.subscribe("live", json!({"kinds": [9]})).await;
     Raw::to(&relay).await.store(&event(9, 1, "alone")).await;
     assert_eq!(content(&raw.expect("EVENT").await), "alone");
 }
@@ -168,9 +167,7 @@ async fn false_events_come_before_every_true_one() {
     let relay = filled(1).await;
     relay.faults(Faults { false_events: true, ..Faults::default() });
     let mut raw = Raw::to(&relay).await;
-    raw.send(json!(["REQ", "a", {"kinds": [445]}])).await;
-    let mut messages = raw.until("EOSE").await;
-    messages.pop();
+    let messages = raw.stored(json!(["REQ", "a", {"kinds": [445]}])).await;
     let [unmatched, unknown, content_changed, signature, id, truth] = &messages[..] else {
         panic!("{messages:?}");
     };
@@ -210,7 +207,7 @@ async fn stored_events_never_end_until_the_subscription_is_closed() {
         ids.insert(message[2]["id"].to_string());
     }
     raw.send(json!(["CLOSE", "a"])).await;
-    raw.text(format!("[\"EVENT\",{}]", event(9, 1, "x").to_json())).await;
+    raw.offer("EVENT", &event(9, 1, "x")).await;
     raw.until("OK").await;
     relay.faults(Faults::default());
     // The events that waited come, and then it is quiet.
@@ -227,7 +224,7 @@ async fn notices_without_end_hide_no_answer() {
     for _ in 0..2_000 {
         raw.expect("NOTICE").await;
     }
-    raw.text(format!("[\"EVENT\",{}]", event(9, 1, "x").to_json())).await;
+    raw.offer("EVENT", &event(9, 1, "x")).await;
     assert_eq!(raw.until("OK").await.last().unwrap()[2], true);
     relay.faults(Faults::default());
     raw.send(json!(["REQ", "a", {}])).await;
@@ -242,7 +239,7 @@ async fn authentication_leads_to_authentication() {
     let event = event(9, 1, "x");
     let mut challenges = std::collections::BTreeSet::new();
     for _ in 0..3 {
-        raw.text(format!("[\"EVENT\",{}]", event.to_json())).await;
+        raw.offer("EVENT", &event).await;
         challenges.insert(raw.expect("AUTH").await[1].to_string());
         let refused = raw.expect("OK").await;
         assert_eq!(
@@ -265,7 +262,7 @@ async fn authentication_leads_to_authentication() {
 async fn frames_are_huge() {
     let relay = with(Faults { huge_frames: true, ..Faults::default() }).await;
     let mut raw = Raw::to(&relay).await;
-    raw.text(format!("[\"EVENT\",{}]", event(9, 1, "x").to_json())).await;
+    raw.offer("EVENT", &event(9, 1, "x")).await;
     assert_eq!(raw.expect("NOTICE").await[1].as_str().unwrap().len(), 8 * 1024 * 1024);
     assert_eq!(raw.expect("OK").await[2], true);
     raw.send(json!(["REQ", "a", {}])).await;
@@ -279,13 +276,7 @@ async fn frames_are_huge() {
 async fn bytes_dribble_in_the_handshake_and_after() {
     let relay = with(Faults { slow_bytes: true, ..Faults::default() }).await;
     let mut stream = TcpStream::connect(("127.0.0.1", relay.port())).await.unwrap();
-    stream
-        .write_all(
-            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
-        )
-        .await
-        .unwrap();
+    stream.write_all(UPGRADE).await.unwrap();
     let (begin, mut bytes) = (Instant::now(), [0; 12]);
     within("bytes", stream.read_exact(&mut bytes)).await.unwrap();
     assert_eq!(&bytes, b"HTTP/1.1 101");
@@ -297,8 +288,7 @@ async fn bytes_dribble_in_the_handshake_and_after() {
     raw.store(&event(9, 1, "x")).await;
     relay.faults(Faults { slow_bytes: true, ..Faults::default() });
     let begin = Instant::now();
-    raw.send(json!(["REQ", "a", {"kinds": [1]}])).await;
-    raw.expect("EOSE").await;
+    raw.subscribe("a", json!({"kinds": [1]})).await;
     assert!(begin.elapsed() >= Duration::from_millis(50 * 10));
 }
 

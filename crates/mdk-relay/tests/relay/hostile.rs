@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::kit::{Raw, by, event, http, within};
+use super::kit::{Raw, UPGRADE, by, event, http, within};
 use crate::sampling;
 
 async fn relay(faults: bool) -> LocalRelay {
@@ -24,17 +24,14 @@ async fn a_connection_has_so_many_subscriptions_and_no_more() {
     let relay = relay(false).await;
     let mut raw = Raw::to(&relay).await;
     for n in 0..SUBSCRIPTIONS {
-        raw.send(json!(["REQ", format!("{n}"), {"kinds": [1]}])).await;
-        raw.expect("EOSE").await;
+        raw.subscribe(&format!("{n}"), json!({"kinds": [1]})).await;
     }
     raw.send(json!(["REQ", "another", {}])).await;
     assert!(raw.expect("CLOSED").await[2].as_str().unwrap().starts_with("rate-limited: "));
     // One that takes the place of another is not one more, and one that ended makes room.
-    raw.send(json!(["REQ", "7", {"kinds": [9]}])).await;
-    raw.expect("EOSE").await;
+    raw.subscribe("7", json!({"kinds": [9]})).await;
     raw.send(json!(["CLOSE", "8"])).await;
-    raw.send(json!(["REQ", "another", {}])).await;
-    raw.expect("EOSE").await;
+    raw.subscribe("another", json!({})).await;
 }
 
 #[tokio::test]
@@ -58,8 +55,7 @@ async fn a_connection_has_so_many_reconciliations_and_no_more() {
 async fn who_does_not_read_loses_the_connection_and_nobody_else_waits() {
     let relay = relay(false).await;
     let (mut deaf, mut writer) = (Raw::to(&relay).await, Raw::to(&relay).await);
-    deaf.send(json!(["REQ", "a", {"limit": 0}])).await;
-    deaf.expect("EOSE").await;
+    deaf.subscribe("a", json!({"limit": 0})).await;
     let (keys, content) = (Keys::generate(), "x".repeat(1_000_000));
     // The bytes that the sockets hold come on top.
     let most = UNREAD_BYTES / content.len() + 40;
@@ -88,7 +84,7 @@ async fn questions_wait_until_their_answers_are_read() {
         raw.send(json!(["REQ", format!("{n}"), {"kinds": [1]}])).await;
     }
     let last = event(9, 1, "the last question");
-    raw.text(format!("[\"EVENT\",{}]", last.to_json())).await;
+    raw.offer("EVENT", &last).await;
     for n in 0..300 {
         other.store(&event(7, n, "meanwhile")).await;
     }
@@ -104,7 +100,9 @@ async fn questions_wait_until_their_answers_are_read() {
 async fn a_request_before_the_websocket_is_short_and_comes_soon() {
     let relay = relay(false).await;
     let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(REQUEST_BYTES));
-    assert_eq!(http(&relay, &long).await, "");
+    for request in [&long, "POST / HTTP/1.1\r\n\r\n"] {
+        assert_eq!(http(&relay, request).await, "");
+    }
     let mut slow = TcpStream::connect(("127.0.0.1", relay.port())).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     // It ends by itself.
@@ -218,9 +216,6 @@ fn hostile_messages_neither_panic_nor_hang() {
 
 #[test]
 fn hostile_bytes_neither_panic_nor_hang() {
-    const UPGRADE: &[u8] =
-        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
     sampled(async |runner| {
         for faults in [false, true] {
             let relay = relay(faults).await;

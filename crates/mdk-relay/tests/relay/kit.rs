@@ -13,6 +13,11 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The beginning of a WebSocket.
+pub const UPGRADE: &[u8] =
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+
 /// Ends a wait that would not end.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: took too long"))
@@ -44,12 +49,14 @@ impl Raw {
         }
     }
 
+    async fn some(&mut self, verb: &str) -> Value {
+        let next = self.next().await;
+        next.unwrap_or_else(|| panic!("{verb} expected, but the connection ended"))
+    }
+
     /// The next message, which must begin like this.
     pub async fn expect(&mut self, verb: &str) -> Value {
-        let message = self
-            .next()
-            .await
-            .unwrap_or_else(|| panic!("{verb} expected, but the connection ended"));
+        let message = self.some(verb).await;
         assert_eq!(message[0], verb, "{message}");
         message
     }
@@ -57,31 +64,43 @@ impl Raw {
     /// Everything up to the first message of this sort, and that.
     pub async fn until(&mut self, verb: &str) -> Vec<Value> {
         let mut messages = Vec::new();
-        loop {
-            let message = self
-                .next()
-                .await
-                .unwrap_or_else(|| panic!("{verb} expected, but the connection ended"));
-            let last = message[0] == verb;
-            messages.push(message);
-            if last {
-                return messages;
-            }
+        while messages.last().is_none_or(|last: &Value| last[0] != verb) {
+            messages.push(self.some(verb).await);
         }
+        messages
+    }
+
+    /// Sends an event in a message of this sort.
+    pub async fn offer(&mut self, verb: &str, event: &Event) {
+        self.text(format!("[\"{verb}\",{}]", event.to_json())).await;
+    }
+
+    /// Subscribes to what a filter names, of which nothing is stored.
+    pub async fn subscribe(&mut self, name: &str, filter: Value) {
+        self.send(json!(["REQ", name, filter])).await;
+        self.expect("EOSE").await;
+    }
+
+    /// What comes of a request before its end.
+    pub async fn stored(&mut self, request: Value) -> Vec<Value> {
+        self.send(request).await;
+        let mut messages = self.until("EOSE").await;
+        messages.pop();
+        messages
     }
 
     /// Publishes and returns what OK says.
     pub async fn publish(&mut self, event: &Event) -> (bool, String) {
-        self.text(format!("[\"EVENT\",{}]", event.to_json())).await;
-        let ok = self.expect("OK").await;
-        assert_eq!(ok[1], event.id().to_hex());
-        (ok[2].as_bool().unwrap(), ok[3].as_str().unwrap().to_owned())
+        self.answered("EVENT", event).await
     }
 
     /// Answers the relay's challenge with this event's tags and time; returns what OK says.
     pub async fn prove(&mut self, keys: &Keys, time: u64, tags: &[&[&str]]) -> (bool, String) {
-        let event = by(keys, 22_242, time, tags, "");
-        self.text(format!("[\"AUTH\",{}]", event.to_json())).await;
+        self.answered("AUTH", &by(keys, 22_242, time, tags, "")).await
+    }
+
+    async fn answered(&mut self, verb: &str, event: &Event) -> (bool, String) {
+        self.offer(verb, event).await;
         let ok = self.expect("OK").await;
         assert_eq!(ok[1], event.id().to_hex());
         (ok[2].as_bool().unwrap(), ok[3].as_str().unwrap().to_owned())
@@ -94,9 +113,7 @@ impl Raw {
 
     /// Contents of the stored events that match, in the order in which they come.
     pub async fn fetch(&mut self, filter: Value) -> Vec<String> {
-        self.send(json!(["REQ", "fetch", filter])).await;
-        let mut messages = self.until("EOSE").await;
-        messages.pop();
+        let messages = self.stored(json!(["REQ", "fetch", filter])).await;
         self.send(json!(["CLOSE", "fetch"])).await;
         messages.iter().filter(|m| m[0] == "EVENT").map(content).collect()
     }

@@ -5,4 +5,3 @@ mod hostile;
 mod kit;
 mod life;
 mod nips;
-mod speed;

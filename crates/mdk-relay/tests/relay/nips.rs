@@ -48,12 +48,7 @@ async fn nip_01_filters_and_their_order() {
     );
     assert!(raw.fetch(json!({"#t": ["x"], "#h": ["g"]})).await.is_empty());
     // Of several filters each event comes once, all of them newest first.
-    raw.send(
-        json!(["REQ", "a", {"kinds": [1], "limit": 2}, {"#h": ["g"], "limit": 1}, {"limit": 1}]),
-    )
-    .await;
-    let mut messages = raw.until("EOSE").await;
-    messages.pop();
+    let messages = raw.stored(json!(["REQ", "a", {"kinds": [1], "limit": 2}, {"#h": ["g"], "limit": 1}, {"limit": 1}])).await;
     assert_eq!(messages.iter().map(content).collect::<Vec<_>>(), ["two 3", "one 3", "one 2"]);
 }
 
@@ -75,16 +70,14 @@ async fn nip_01_subscriptions_hear_each_event_once_until_they_end() {
     }
     assert!(raw.fetch(json!({"kinds": [20_001]})).await.is_empty());
     // Another request of the same name takes its place.
-    raw.send(json!(["REQ", "a\"b", {"kinds": [9]}])).await;
-    raw.expect("EOSE").await;
+    raw.subscribe("a\"b", json!({"kinds": [9]})).await;
     writer.store(&event(1, 4, "not asked for any more")).await;
     writer.store(&event(9, 5, "asked for now")).await;
     assert_eq!(content(&raw.expect("EVENT").await), "asked for now");
     raw.send(json!(["CLOSE", "a\"b"])).await;
     writer.store(&event(9, 6, "after the end")).await;
     // An author who listens gets OK first.
-    raw.send(json!(["REQ", "own", {"kinds": [9], "limit": 0}])).await;
-    raw.expect("EOSE").await;
+    raw.subscribe("own", json!({"kinds": [9], "limit": 0})).await;
     raw.store(&event(9, 7, "own")).await;
     assert_eq!(content(&raw.expect("EVENT").await), "own");
 }
@@ -130,8 +123,7 @@ async fn nip_01_kinds_that_replace() {
     let (relay, mut raw) = started(plain()).await;
     let keys = Keys::generate();
     let mut live = Raw::to(&relay).await;
-    live.send(json!(["REQ", "a", {}])).await;
-    live.expect("EOSE").await;
+    live.subscribe("a", json!({})).await;
     let list = |n, d: &str| by(&keys, 30_443, n, &[&["d", d]], &format!("{d} {n}"));
     raw.store(&list(2, "a")).await;
     raw.store(&list(2, "b")).await;
@@ -209,7 +201,7 @@ async fn nip_42_nothing_before_a_proof() {
         assert!(reason(&raw.expect(verb).await).starts_with("auth-required: "));
     }
     let note = by(&keys, 1, 1, &[], "x");
-    raw.text(format!("[\"EVENT\",{}]", note.to_json())).await;
+    raw.offer("EVENT", &note).await;
     raw.expect("AUTH").await;
     assert!(raw.expect("OK").await[3].as_str().unwrap().starts_with("auth-required: "));
     assert_eq!(challenges.len(), 1, "one for each connection");
@@ -227,7 +219,7 @@ async fn nip_42_nothing_before_a_proof() {
         let (taken, words) = raw.prove(&keys, time, &tags).await;
         assert!(!taken && words.starts_with("invalid: "), "{words}");
     }
-    raw.text(format!("[\"AUTH\",{}]", note.to_json())).await;
+    raw.offer("AUTH", &note).await;
     assert_eq!(raw.expect("OK").await[2], false, "another kind");
     let with_slash = format!("{}/", relay.url());
     let tags: [&[&str]; 2] = [&good, &["relay", &with_slash]];
@@ -265,7 +257,7 @@ async fn nip_70_only_its_author_publishes_what_is_protected() {
     let protected = by(&keys, 1, 1, &[&["-"]], "x");
     let mut other_raw = Raw::to(&relay).await;
     for (raw, who, taken) in [(&mut other_raw, &other, false), (&mut raw, &keys, true)] {
-        raw.text(format!("[\"EVENT\",{}]", protected.to_json())).await;
+        raw.offer("EVENT", &protected).await;
         let challenge = raw.expect("AUTH").await[1].as_str().unwrap().to_owned();
         assert!(raw.expect("OK").await[3].as_str().unwrap().starts_with("auth-required: "));
         let tags: [&[&str]; 2] = [&["relay", relay.url()], &["challenge", &challenge]];

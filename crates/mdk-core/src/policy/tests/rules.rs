@@ -263,16 +263,3 @@ fn the_table_of_standalone_proposals() {
     let external = ProposalView { sender: None, by_reference: true, kind: add(5) };
     assert_eq!(judge_proposal(&group(), &external).unwrap_err().rule, "D4-1a");
 }
-
-#[test]
-fn components_that_never_go() {
-    for component in [id::APP_COMPONENTS, id::ADMIN_POLICY] {
-        assert_eq!(standalone(ADMIN, unset(component)).unwrap_err().rule, "D4-5d");
-    }
-    let inline = vec![by_value(unset(id::LIFECYCLE))];
-    assert_eq!(verdict(ADMIN, inline).unwrap_err().rule, "D4-5d");
-    for component in [id::IDENTITY_PROOF, id::MEDIA_V1, id::SAFE_AAD, id::LAST_RESORT] {
-        let rule = standalone(ADMIN, set(component, vec![0])).unwrap_err().rule;
-        assert!(matches!(rule, "B5-3a" | "B5-3b" | "B5-3c"), "{component:#06x}: {rule}");
-    }
-}

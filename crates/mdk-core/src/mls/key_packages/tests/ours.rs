@@ -6,7 +6,7 @@ use mdk_wire::{Event, KeyPackageRef};
 use openmls::prelude::KeyPackageBundle;
 use openmls_traits::storage::StorageProvider as _;
 
-use crate::mls::key_packages::check::{MAX_AHEAD, check};
+use crate::mls::key_packages::check::MAX_AHEAD;
 use crate::mls::key_packages::tests::{Account, now, recorded};
 use crate::mls::key_packages::{REPLACED_GRACE, mls_reference, read};
 use crate::model::error::Error;
@@ -42,25 +42,6 @@ fn tag<'e>(event: &'e Event, name: &str) -> Vec<&'e str> {
     let tag = found.next().unwrap();
     assert!(found.next().is_none(), "{name} occurs twice");
     tag[1..].iter().map(String::as_str).collect()
-}
-
-#[test]
-fn a1_the_event_is_usable_and_ours() {
-    let mut account = Account::new();
-    let event = publish(&mut account, now());
-    let valid = check(&event, &account.crypto, now()).unwrap();
-    assert_eq!(valid.account, account.keys.public_key());
-    assert!(valid.last_resort);
-    assert_eq!(valid.event_id, event.id());
-
-    let [listed] = &list(&mut account)[..] else { panic!("one KeyPackage") };
-    assert_eq!(listed.reference, valid.reference);
-    assert_eq!(listed.event_id, event.id());
-    assert_eq!(listed.slot, valid.slot);
-    assert_eq!(listed.created_at, event.created_at());
-    assert_eq!(listed.relays, ["wss://relay.example"]);
-    assert!(listed.last_resort && !listed.used);
-    assert!(has_private_part(&mut account, &valid.reference));
 }
 
 #[test]
@@ -210,27 +191,6 @@ fn arguments_are_checked() {
 }
 
 #[test]
-fn a4_a_replaced_one_can_be_joined_with_for_seven_days() {
-    let mut account = Account::new();
-    let at = now();
-    publish(&mut account, at);
-    let old = list(&mut account)[0].reference;
-    publish(&mut account, at + DAY);
-    let new = list(&mut account)[0].reference;
-
-    account
-        .at(at + DAY + REPLACED_GRACE - 1, |work| forget::expire_key_packages(&mut work.records))
-        .unwrap();
-    assert!(has_private_part(&mut account, &old));
-    account
-        .at(at + DAY + REPLACED_GRACE, |work| forget::expire_key_packages(&mut work.records))
-        .unwrap();
-    assert!(!has_private_part(&mut account, &old));
-    assert!(has_private_part(&mut account, &new));
-    assert_eq!(list(&mut account).len(), 1);
-}
-
-#[test]
 fn a4_nothing_outlives_its_lifetime() {
     let mut account = Account::new();
     account.config.key_package_lifetime = DAY;
@@ -269,17 +229,4 @@ fn deleting() {
     assert!(list(&mut account).is_empty());
     let again = account.at(now(), |work| forget::delete_key_package(&mut work.records, &reference));
     assert!(matches!(again, Err(Error::NotFound("KeyPackage"))));
-}
-
-#[test]
-fn a_failed_call_leaves_nothing() {
-    let mut account = Account::new();
-    publish(&mut account, now());
-    let before = account.store.digest().unwrap();
-    let failed = account.at(now(), |work| {
-        make::new_key_package(work, &relays(), None)?;
-        Err::<(), _>(Error::CommitPending)
-    });
-    assert!(failed.is_err());
-    assert_eq!(account.store.digest().unwrap(), before);
 }

@@ -1,6 +1,6 @@
-//! Recorded KeyPackages and another engine's verdicts, at the level below the event.
+//! Recorded KeyPackages, and the groups that another engine could put them into.
 //!
-//! The event level is in `tests/recorded/key_packages.rs`.
+//! Its verdicts on them are in `tests/recorded/key_packages.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,8 +10,7 @@ use mdk_wire::{Event, KeyPackageEvent};
 use openmls_rust_crypto::RustCrypto;
 use serde_json::Value;
 
-use crate::mls::key_packages::check::check;
-use crate::mls::key_packages::check::{fits, judge};
+use crate::mls::key_packages::check::{check, fits};
 use crate::model::outcome::Rejection;
 use crate::policy::GroupView;
 
@@ -64,31 +63,6 @@ fn white_noise() -> GroupView {
         required_credentials: BTreeSet::new(),
         context_extensions: [0x0003, 0x0006].into(),
     }
-}
-
-/// A KeyPackage without its event: rows 3 to 7 against the recorded engine's verdict on the bytes.
-#[test]
-fn the_bytes_alone() {
-    if !recorded_clock() {
-        return;
-    }
-    let file = load("kp-checks.json");
-    let now = file["recorded_at"].as_u64().unwrap();
-    let crypto = RustCrypto::default();
-    let mut judged = 0;
-    for case in file["checks"].as_array().unwrap() {
-        let Some(verdict) = case["engine_metadata"].as_str() else {
-            continue;
-        };
-        let name = case["name"].as_str().unwrap();
-        let bytes = hex::decode(case["key_package_message_hex"].as_str().unwrap()).unwrap();
-        let ours = judge(&bytes, &crypto, now).map(|_| ());
-        judged += 1;
-        // It reads other ciphersuites but cannot use them; we read only ours.
-        let expected = !verdict.starts_with("ERR") && name != "ciphersuite-0x0003";
-        assert_eq!(ours.is_ok(), expected, "{name}: {ours:?}");
-    }
-    assert_eq!(judged, 55);
 }
 
 /// Row 12: an account that the recorded client could put into a group fits into one like it, nobody else.
