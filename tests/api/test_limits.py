@@ -326,10 +326,10 @@ def test_files(alice: Mdk, pair: GroupId) -> None:
 
 
 def test_configs() -> None:
-    assert Config() == Config(max_past_epochs=5)
+    assert Config() == Config(max_held_events=8_192)
     for name, good, bad in (
-        ("max_past_epochs", 1, 0),
-        ("max_past_epochs", 5, 6),
+        ("max_held_events", 1, 0),
+        ("max_held_events", 65_536, 65_537),
         ("max_event_bytes", 1_048_576, 1_048_577),
         ("max_message_bytes", 1024, 1023),
         ("max_media_bytes", 1, 0),
@@ -345,7 +345,7 @@ def test_configs() -> None:
     wrong: tuple[tuple[str, object], ...] = (
         ("key_package_lifetime", 5),
         ("self_update_every", 7.0),
-        ("max_past_epochs", "5"),
+        ("max_held_events", "5"),
         ("max_media_bytes", 1.5),
         ("cached_groups", True),
         ("allow_loopback", 1),

@@ -3,9 +3,10 @@
 use std::{
     ffi::OsStr,
     ops::{Deref, DerefMut},
+    sync::Once,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::{
     OpenError,
@@ -20,6 +21,16 @@ pub(crate) struct Conn {
     /// Dropped after the connection.
     in_use: InUse,
     _in_process: InProcess,
+}
+
+/// Starts SQLite and SQLCipher, once. SQLite calls itself started before SQLCipher is, so a second thread that opens its
+/// first database at that moment would get one without a cipher.
+fn start_library() {
+    static STARTED: Once = Once::new();
+    // SAFETY: it may be called at any time, from any thread. A failure is that of the opening that follows.
+    STARTED.call_once(|| {
+        let _ = unsafe { ffi::sqlite3_initialize() };
+    });
 }
 
 impl Conn {
@@ -38,6 +49,7 @@ impl Conn {
         files::refuse_forked()?;
         undumped::begin();
         let in_process = InProcess::begin();
+        start_library();
         Ok(Self { conn: Some(open()?), in_use: InUse::default(), _in_process: in_process })
     }
 
