@@ -8,7 +8,6 @@ mod life;
 mod messages;
 mod outbox;
 mod peers;
-mod processes;
 mod recorded;
 mod scenarios;
 mod simulator;

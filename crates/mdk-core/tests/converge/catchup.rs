@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mdk_core::testing::{cost, mls_steps, watch};
-use mdk_core::{Clock, Config, Error, EventBody, ManualClock, Verdict};
+use mdk_core::{Clock, Config, Error, ManualClock, Verdict};
 use mdk_wire::{Event, GroupId};
 use std::sync::Arc;
 
 use crate::kit::Member;
 use crate::kit::dice::Dice;
+use crate::kit::strays::gaps;
 use crate::sampling;
 
 /// As the protocol has it: passes last a second.
@@ -37,12 +38,15 @@ impl Absence {
                 events.push(alice.says(&group, &text));
                 texts.push(text);
             }
-            let commit = alice.engine.self_update(&group).unwrap();
-            alice.confirms(&commit);
-            events.push(commit.event.unwrap());
+            events.extend(alice.updates(&group, &mut []).event);
         }
         bob.clock.advance_millis(10_000 * epochs as u64 + 10_000);
         Self { alice, bob, group, events, texts }
+    }
+
+    /// Those of an absence with one message in each epoch.
+    fn commits(&self) -> Vec<Event> {
+        self.events.iter().skip(1).step_by(2).cloned().collect()
     }
 
     /// Bob gets them in batches of this size.
@@ -52,12 +56,8 @@ impl Absence {
     }
 
     fn comes_with(&mut self, events: &[Event], batch: usize) {
-        let json: Vec<String> = events.iter().map(Event::to_json).collect();
-        for batch in json.chunks(batch) {
-            let batch: Vec<&[u8]> = batch.iter().map(String::as_bytes).collect();
-            for outcome in self.bob.engine.process_many(&batch).unwrap() {
-                assert!(!matches!(outcome.verdict, Verdict::Rejected(_)), "{outcome:?}");
-            }
+        for outcome in events.chunks(batch).flat_map(|batch| self.bob.takes_all(batch)) {
+            assert!(!matches!(outcome.verdict, Verdict::Rejected(_)), "{outcome:?}");
         }
     }
 
@@ -83,48 +83,35 @@ impl Absence {
     }
 }
 
-fn gaps(member: &mut Member) -> Vec<(u64, u64, u64)> {
-    let all = member.engine.events(0, 100_000).unwrap();
-    all.into_iter()
-        .filter_map(|e| match e.body {
-            EventBody::HistoryGap { count, first, last } => Some((count, first, last)),
-            _ => None,
-        })
-        .collect()
-}
-
 // shows: F1-1, F1-3, E5-7
 /// However few come together: those that come last are of the first epochs. Those of "twice" come from two relays, of which
 /// the first one has the commits only.
 #[test]
 fn every_message_once_in_any_order() {
-    let few = [
-        ("as sent", 1),
-        ("reversed", 1_000),
-        ("reversed", 8),
-        ("reversed", 1),
-        ("mixed", 1_000),
-        ("mixed", 10),
-    ];
-    let many = [("reversed", 1), ("reversed", 8), ("mixed", 10), ("twice", 100)];
-    for (epochs, per_epoch, orders) in [(6, 3, &few[..]), (30, 3, &few[..]), (200, 1, &many[..])] {
-        for (order, batch) in orders {
-            println!("{epochs} epochs {order}, {batch} together");
-            let mut absence = Absence::of(epochs, per_epoch);
-            let mut events = absence.events.clone();
-            match *order {
-                "reversed" => events.reverse(),
-                "mixed" => Dice(epochs as u64 + *batch as u64).shuffles(&mut events),
-                "twice" => {
-                    let commits = events.iter().skip(1).step_by(2).cloned().collect::<Vec<_>>();
-                    events = [commits, events].concat();
-                }
-                _ => {}
-            }
-            absence.comes_back(&events, *batch);
-            // What comes after its successors is delivered after them, unless they came together.
-            absence.nothing_is_lost(*order == "as sent" || *order == "reversed" && *batch > 1);
+    for (epochs, per_epoch, order, batch) in [
+        (6, 3, "as sent", 1),
+        (6, 3, "reversed", 1_000),
+        (6, 3, "reversed", 8),
+        (6, 3, "reversed", 1),
+        (6, 3, "mixed", 1_000),
+        (30, 3, "mixed", 1_000),
+        (30, 3, "mixed", 10),
+        (200, 1, "reversed", 1),
+        (200, 1, "reversed", 8),
+        (200, 1, "twice", 100),
+    ] {
+        println!("{epochs} epochs {order}, {batch} together");
+        let mut absence = Absence::of(epochs, per_epoch);
+        let mut events = absence.events.clone();
+        match order {
+            "reversed" => events.reverse(),
+            "mixed" => Dice(epochs as u64 + batch as u64).shuffles(&mut events),
+            "twice" => events = [absence.commits(), events].concat(),
+            _ => {}
         }
+        absence.comes_back(&events, batch);
+        // What comes after its successors is delivered after them, unless they came together.
+        absence.nothing_is_lost(order == "as sent" || order == "reversed" && batch > 1);
     }
 }
 
@@ -164,8 +151,7 @@ fn our_own_work_is_no_quiet() {
         let before = absence.bob.engine.set_clock(busy.clone());
         // One relay has the commits only, the next one everything.
         let events = absence.events.clone();
-        let commits: Vec<Event> = events.iter().skip(1).step_by(2).cloned().collect();
-        for page in [&commits, &events] {
+        for page in [&absence.commits(), &events] {
             absence.comes_with(page, page.len());
             busy.is_done();
         }
@@ -192,12 +178,10 @@ fn while_more_is_expected_a_pass_waits_on() {
     let start = |absence: &mut Absence, of: bool| {
         let route = absence.bob.info(&absence.group).nostr_group_id;
         absence.bob.engine.expect_more(of.then_some(&[route][..]), 60_000).unwrap();
-        let commits: Vec<Event> = absence.events.iter().skip(1).step_by(2).cloned().collect();
-        absence.comes_with(&commits, commits.len());
+        absence.comes_with(&absence.commits(), 1_000);
     };
     let waits = |absence: &mut Absence, millis: u64| {
-        absence.bob.clock.advance_millis(millis);
-        absence.bob.engine.tick().unwrap();
+        absence.bob.waits(millis);
     };
     let mut absence = Absence::of(30, 1);
     start(&mut absence, true);
@@ -208,9 +192,7 @@ fn while_more_is_expected_a_pass_waits_on() {
     absence.bob.engine.settle().unwrap();
     absence.nothing_is_lost(false);
     // With everything there, the next pass ends with its second of quiet.
-    let late = absence.alice.engine.self_update(&absence.group).unwrap();
-    absence.alice.confirms(&late);
-    absence.bob.applies(late.event.as_ref().unwrap());
+    absence.alice.updates(&absence.group, &mut [&mut absence.bob]);
     waits(&mut absence, 1_000);
     absence.bob.engine.self_update(&absence.group).unwrap();
     // Our own commits do not wait for ever.
@@ -259,116 +241,27 @@ fn two_hundred_epochs_reversed_in_linear_steps() {
 /// keys is tried once on what it does not open, however often that is looked at, and no event reads them anew.
 #[test]
 fn a_long_line_costs_an_event_its_keys_once() {
-    for epochs in [50, usize::try_from(sampling::count("long_absence")).unwrap()] {
-        for page in [30, 500] {
-            let mut absence = Absence::of(epochs, 2);
-            let (mut most, before) = (0, cost(&mut absence.bob.engine).unwrap());
-            for events in absence.events.clone().chunks(page) {
-                let watch = watch(&mut absence.bob.engine, &absence.group).unwrap();
-                // Each state that is retained, and those that the page leads to; twice what opens it.
-                most += events.len() * (watch.states.len() + page / 3 + 4);
-                absence.comes_with(events, page);
-            }
-            let after = cost(&mut absence.bob.engine).unwrap();
-            let (tried, read) = (after.0 - before.0, after.1 - before.1);
-            let count = absence.events.len() as u64;
-            println!(
-                "{epochs} epochs by {page}: {} keys, {} rows an event",
-                tried / count,
-                read / count
-            );
-            assert!(tried <= most as u64, "{tried} keys, {most} at most");
-            assert!(read <= count, "{read} rows for {count} events");
-            absence.bob.engine.settle().unwrap();
-            absence.nothing_is_lost(true);
+    let epochs = usize::try_from(sampling::count("long_absence")).unwrap();
+    for page in [30, 500] {
+        let mut absence = Absence::of(epochs, 2);
+        let (mut most, before) = (0, cost(&mut absence.bob.engine).unwrap());
+        for events in absence.events.clone().chunks(page) {
+            let watch = watch(&mut absence.bob.engine, &absence.group).unwrap();
+            // Each state that is retained, and those that the page leads to; twice what opens it.
+            most += events.len() * (watch.states.len() + page / 3 + 4);
+            absence.comes_with(events, page);
         }
-    }
-}
-
-// shows: F1-5
-/// A message that comes when its epoch is long over is lost, and said to be, once.
-#[test]
-fn what_comes_too_late_is_a_gap() {
-    let mut absence = Absence::of(8, 1);
-    let late = absence.events.remove(2);
-    let events = absence.events.clone();
-    absence.comes_back(&events, 1_000);
-    assert!(gaps(&mut absence.bob).is_empty(), "nobody knows of it yet");
-    absence.bob.takes(&late);
-    absence.bob.engine.tick().unwrap();
-    assert!(gaps(&mut absence.bob).is_empty(), "time alone says nothing");
-    absence.bob.engine.settle().unwrap();
-    let at = late.created_at();
-    assert_eq!(gaps(&mut absence.bob), [(1, at, at)]);
-    absence.bob.engine.tick().unwrap();
-    absence.bob.engine.settle().unwrap();
-    absence.bob.takes(&late);
-    assert_eq!(gaps(&mut absence.bob).len(), 1, "once");
-    // Kept for thirty days, then dropped without another word.
-    absence.bob.clock.advance_millis(31 * 86_400_000);
-    absence.bob.engine.tick().unwrap();
-    let held = mdk_core::testing::held(&mut absence.bob.engine, &absence.group).unwrap();
-    assert!(held.events.is_empty());
-    assert_eq!(gaps(&mut absence.bob).len(), 1);
-}
-
-/// What waits for a commit is not lost, and what was said before we came is nobody's loss.
-#[test]
-fn what_is_early_or_not_ours_is_no_gap() {
-    let mut absence = Absence::of(12, 1);
-    let mut carol = patient("carol");
-    carol.clock.advance_millis(130_000);
-    let package = carol.key_package();
-    absence.alice.clock.advance_millis(10_000);
-    let added = absence.alice.engine.add_members(&absence.group, &[package], false).unwrap();
-    absence.alice.confirms(&added);
-    carol.joins(&added.welcomes);
-    for event in &absence.events {
-        carol.takes(event);
-    }
-    carol.engine.settle().unwrap();
-    assert!(gaps(&mut carol).is_empty());
-    // One commit is missing: the rest waits for it.
-    let missing = absence.events.remove(5);
-    let events = absence.events.clone();
-    absence.comes_back(&events, 1_000);
-    assert!(gaps(&mut absence.bob).is_empty());
-    absence.bob.takes(&missing);
-    absence.bob.takes(added.event.as_ref().unwrap());
-    absence.bob.engine.settle().unwrap();
-    absence.nothing_is_lost(false);
-}
-
-// shows: F1-7
-/// The commit that added us cannot be read by us, and is no loss: neither when its epoch has left the window, nor when
-/// it is dropped.
-#[test]
-fn the_commit_that_added_us_is_no_gap() {
-    for epochs in [0, 8] {
-        let mut absence = Absence::of(1, 1);
-        let mut carol = patient("carol");
-        carol.clock.advance_millis(20_000);
-        let package = carol.key_package();
-        let added = absence.alice.engine.add_members(&absence.group, &[package], false).unwrap();
-        absence.alice.confirms(&added);
-        carol.joins(&added.welcomes);
-        carol.takes(added.event.as_ref().unwrap());
-        for _ in 0..epochs {
-            for member in [&mut absence.alice, &mut carol] {
-                member.clock.advance_millis(10_000);
-                member.engine.tick().unwrap();
-            }
-            let commit = absence.alice.engine.self_update(&absence.group).unwrap();
-            absence.alice.confirms(&commit);
-            carol.applies(commit.event.as_ref().unwrap());
-        }
-        carol.engine.settle().unwrap();
-        let held = mdk_core::testing::held(&mut carol.engine, &absence.group).unwrap();
-        assert_eq!(held.events.len(), 1);
-        carol.clock.advance_millis(31 * 86_400_000);
-        carol.engine.tick().unwrap();
-        let held = mdk_core::testing::held(&mut carol.engine, &absence.group).unwrap();
-        assert!(held.events.is_empty());
-        assert!(gaps(&mut carol).is_empty(), "after {epochs} epochs");
+        let after = cost(&mut absence.bob.engine).unwrap();
+        let (tried, read) = (after.0 - before.0, after.1 - before.1);
+        let count = absence.events.len() as u64;
+        println!(
+            "{epochs} epochs by {page}: {} keys, {} rows an event",
+            tried / count,
+            read / count
+        );
+        assert!(tried <= most as u64, "{tried} keys, {most} at most");
+        assert!(read <= count, "{read} rows for {count} events");
+        absence.bob.engine.settle().unwrap();
+        absence.nothing_is_lost(true);
     }
 }

@@ -2,19 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use mdk_core::{EventBody, GroupState, GroupUpdate, Outcome, Verdict};
+use mdk_core::{EventBody, GroupState, Outcome, Verdict};
 use mdk_store::Progress;
 use mdk_wire::{ContentId, Event, Keys, PublicKey, SecretVec, kind};
 
 use crate::kit::cast::{Cast, Who};
 use crate::kit::foreign::resigned;
-use crate::kit::fork;
-use crate::kit::{CLOSED, RIVAL, event};
-
-/// Three admins by ascending key: a's commits win over b's, and b's over c's.
-fn admins() -> Cast {
-    Cast::arranged(&["a", "b", "c"], &["b", "c"], |all| all.sort_by_key(|filed| filed.member.key()))
-}
+use crate::kit::strays::gaps_in;
+use crate::kit::tale::{Tale, story};
+use crate::kit::{CLOSED, RIVAL, event, fork, named};
 
 /// Nothing of a group's secrets is left in this database.
 fn nothing_is_left(cast: &mut Cast, who: &str) {
@@ -24,46 +20,36 @@ fn nothing_is_left(cast: &mut Cast, who: &str) {
     fork::rows(&path, |tx| {
         assert!(tx.nodes(&cast.group)?.is_empty() && tx.inputs(&cast.group)?.is_empty());
         assert!(tx.mls_dump(&cast.group)?.expose().len() < 2);
+        assert_eq!(tx.group(&cast.group)?.unwrap().event_key.expose(), &[0; 32]);
         Ok(())
     });
+}
+
+fn is_whole(cast: &mut Cast, who: Who) {
+    let report = cast.engine(who).verify(&mut Progress::none()).unwrap();
+    assert!(report.is_intact(), "{who}: {:?}", report.logic);
 }
 
 // shows: D6-3, D6-4, D6-5
 /// Whoever is removed on a branch that loses stays, and whoever stays on a branch that loses is removed.
 #[test]
 fn a_removal_races_a_rename() {
-    for (removal_wins, removal_first) in
-        [(true, true), (true, false), (false, true), (false, false)]
-    {
-        let mut cast = admins();
-        let (remover, renamer) = if removal_wins { ("a", "b") } else { ("b", "a") };
-        let removal = cast.removes(remover, "c");
-        let renaming = cast.renames(renamer, "renamed");
-        let [first, second] =
-            if removal_first { [&removal, &renaming] } else { [&renaming, &removal] };
-        cast.applies("c", first);
-        cast.restarts("c");
-        assert_eq!(cast.takes("c", second).verdict, RIVAL);
-        cast.restarts("c");
-        let told = cast.waits("c", 1_000).events;
-        cast.takes(remover, &renaming);
-        cast.takes(renamer, &removal);
-        cast.waits("a", 1_000);
-        cast.waits("b", 1_000);
-        cast.same(&["a", "b"]);
-        if removal_wins {
-            assert_eq!(cast.state("c"), GroupState::Removed);
-            let removed = told.iter().any(|e| matches!(e.body, EventBody::Removed { .. }));
-            assert_eq!(removed, !removal_first);
-            // A day later.
-            cast.waits("c", 86_400_000);
-            nothing_is_left(&mut cast, "c");
-        } else {
-            assert_eq!(cast.state("c"), GroupState::Active);
-            cast.same(&["a", "c"]);
-            let said = cast.says("c", "still here");
-            cast.applies("a", &said);
-            cast.applies("b", &said);
+    for case in ["wins first", "wins", "first", ""] {
+        let mut tale = Tale::of("a b* c*", case);
+        story!(tale; "
+            [wins] removal: a removes c; renaming: b renames
+            [!wins] removal: b removes c; renaming: a renames
+            [first] c applies removal; c restarts; c takes renaming =rival
+            [!first] c applies renaming; c restarts; c takes removal =rival
+            c restarts; c waits 1s; a,b take removal renaming; a,b wait 1s; a same b
+            [!wins] c is active; a same c; here: c says; a,b apply here
+        ");
+        if tale.is("wins") {
+            let mut told = tale.told("c").events.iter();
+            let removed = told.any(|e| matches!(e.body, EventBody::Removed { .. }));
+            assert_eq!(removed, !tale.is("first"));
+            tale.plays("c is removed; c waits 1d");
+            nothing_is_left(&mut tale.cast, "c");
         }
     }
 }
@@ -72,41 +58,37 @@ fn a_removal_races_a_rename() {
 /// The end of a group is one branch among others, and final when it has won.
 #[test]
 fn a_disband_races_a_rename() {
-    for disband_wins in [true, false] {
-        let mut cast = admins();
-        let (ender, renamer) = if disband_wins { ("a", "b") } else { ("b", "a") };
-        let end = cast.disbands(ender);
-        let renaming = cast.renames(renamer, "goes on");
-        cast.applies("c", &end);
-        cast.takes("c", &renaming);
-        cast.takes(ender, &renaming);
-        cast.takes(renamer, &end);
+    for case in ["wins", ""] {
+        let mut tale = Tale::of("a b* c*", case);
+        story!(tale; "
+            [wins] end: a disbands; on: b renames
+            [!wins] end: b disbands; on: a renames
+            c applies end; all take on end; all restart
+        ");
         let mut again = Vec::new();
-        for who in cast.names() {
-            cast.restarts(who);
-            let outcome = cast.waits(who, 1_000);
-            again.extend(outcome.reply.into_iter().filter(|e| e.kind() == kind::GROUP_MESSAGE));
-            let told = outcome.events;
-            let ended = told.iter().any(|e| matches!(e.body, EventBody::Disbanded { .. }));
-            assert_eq!(ended, disband_wins);
-            cast.waits(who, 1_000);
-            let expected = if disband_wins { GroupState::Disbanded } else { GroupState::Active };
-            assert_eq!(cast.state(who), expected);
+        for who in tale.cast.names() {
+            // While it is open whether the end is final, the database is as whole as before.
+            is_whole(&mut tale.cast, who);
+            let told = tale.cast.waits(who, 1_000);
+            again.extend(told.reply.into_iter().filter(|e| e.kind() == kind::GROUP_MESSAGE));
+            let ended = told.events.iter().any(|e| matches!(e.body, EventBody::Disbanded { .. }));
+            assert_eq!(ended, tale.is("wins"));
         }
-        if disband_wins {
-            nothing_is_left(&mut cast, "c");
+        story!(tale; "
+            all wait 1s
+            [wins] all are disbanded
+            [!wins] all are active; a same b c
+        ");
+        if tale.is("wins") {
+            ["a", "c"].into_iter().for_each(|who| nothing_is_left(&mut tale.cast, who));
             continue;
         }
-        cast.same(&["a", "b", "c"]);
         // It is made again on the winner, and its echo makes it true for its author.
         again.sort_by_key(Event::id);
         again.dedup();
         assert_eq!(again.len(), 1);
-        for who in cast.names() {
-            cast.takes(who, &again[0]);
-            cast.waits(who, 1_000);
-            assert_eq!(cast.state(who), GroupState::Disbanded);
-        }
+        tale.cast.all_hear(&again);
+        tale.plays("all wait 1s; all are disbanded");
     }
 }
 
@@ -135,34 +117,29 @@ fn told(outcome: &Outcome) -> Vec<(&'static str, Option<ContentId>)> {
 /// what the winner changed, and of one end.
 #[test]
 fn two_ends_of_a_group_look_the_same_to_all() {
-    let mut cast = Cast::two_admins_and("carol");
-    cast.copies("carol", "dave");
-    let ends = ["alice", "bob"].map(|who| cast.disbands(who));
-    cast.takes("alice", &ends[1]);
-    cast.takes("bob", &ends[0]);
-    cast.hears("carol", &ends);
-    cast.hears("dave", ends.iter().rev());
-    let (winner, loser) = (cast.key("alice"), cast.key("bob"));
-    let first = cast.waits("alice", 1_000);
-    let shown = look(&mut cast, "alice");
-    assert_eq!(told(&first), [("disbanded", None)]);
+    let mut tale = Tale::of("alice bob* carol", "");
+    story!(tale; "
+        carol copies dave; one: alice disbands; two: bob disbands
+        alice,carol take one two; bob,dave take two one; all wait 1s
+    ");
+    let (winner, loser) = (tale.cast.key("alice"), tale.cast.key("bob"));
+    let shown = look(&mut tale.cast, "alice");
+    assert_eq!(told(tale.told("alice")), [("disbanded", None)]);
     assert_eq!(shown.2, BTreeSet::from([winner]));
     assert_eq!((shown.0, &shown.3), (GroupState::Disbanded, &vec![winner]));
     for (who, switched) in [("bob", true), ("carol", false), ("dave", true)] {
-        let outcome = cast.waits(who, 1_000);
-        assert_eq!(look(&mut cast, who), shown, "{who}");
-        let names: Vec<&str> = told(&outcome).iter().map(|(name, _)| *name).collect();
+        assert_eq!(look(&mut tale.cast, who), shown, "{who}");
+        let outcome = tale.told(who);
+        let (names, commits): (Vec<_>, Vec<_>) = told(outcome).into_iter().unzip();
         if !switched {
             assert_eq!(names, ["disbanded"], "{who}");
             continue;
         }
-        let expected = ["withdrawn", "members", "members", "settings", "disbanded"];
-        assert_eq!(names, expected, "{who}");
-        let commits: Vec<_> = told(&outcome).into_iter().map(|(_, commit)| commit).collect();
+        assert_eq!(names, ["withdrawn", "members", "members", "settings", "disbanded"], "{who}");
         assert!(commits[0] != commits[1] && commits[1..4].iter().all(|c| *c == commits[1]));
         let back = (format!("+{} - /", winner.to_hex()), None);
         let gone = (format!("+ -{} /", loser.to_hex()), Some(winner));
-        assert_eq!(deeds(&outcome)[..2], [back, gone], "{who}");
+        assert_eq!(deeds(outcome)[..2], [back, gone], "{who}");
     }
 }
 
@@ -171,22 +148,20 @@ fn two_ends_of_a_group_look_the_same_to_all() {
 /// is withdrawn, by the one who took the right away.
 #[test]
 fn an_end_by_one_who_is_no_longer_admin_is_withdrawn_for_good() {
-    let mut cast = Cast::two_admins_and("carol");
-    let end = cast.disbands("bob");
-    let demoted = cast.demotes("alice", "bob");
-    cast.takes("bob", &demoted);
-    cast.takes("alice", &end);
-    cast.hears("carol", [&end, &demoted]);
-    let outcomes = ["alice", "bob", "carol"].map(|who| cast.waits(who, 1_000));
-    let winner = cast.key("alice");
-    for who in cast.names() {
-        let shown = look(&mut cast, who);
+    let mut tale = Tale::of("alice bob* carol", "");
+    story!(tale; "
+        end: bob disbands; demoted: alice demotes bob; all take end demoted; all wait 1s
+    ");
+    let winner = tale.cast.key("alice");
+    for who in tale.cast.names() {
+        let shown = look(&mut tale.cast, who);
         assert_eq!((shown.0, shown.3), (GroupState::Active, vec![winner]));
     }
-    let told = &outcomes[1].events;
-    assert!(cast.engine("bob").pending().unwrap().is_empty() && outcomes[1].reply.is_empty());
-    assert!(told.iter().any(|e| matches!(e.body, EventBody::ChangeWithdrawn { .. })));
-    let by = told.iter().find_map(|e| match &e.body {
+    assert!(tale.cast.engine("bob").pending().unwrap().is_empty());
+    let told = tale.told("bob");
+    assert!(told.reply.is_empty());
+    assert!(told.events.iter().any(|e| matches!(e.body, EventBody::ChangeWithdrawn { .. })));
+    let by = told.events.iter().find_map(|e| match &e.body {
         EventBody::GroupUpdated { changed, by, .. } if changed.contains("admins") => *by,
         _ => None,
     });
@@ -200,38 +175,30 @@ fn an_end_by_one_who_is_no_longer_admin_is_withdrawn_for_good() {
 #[test]
 fn what_comes_too_late_for_the_end_of_a_group_is_told() {
     for who in ["a", "c"] {
-        let mut cast = admins();
-        cast.rest(5_000);
+        let mut tale = Tale::of("a b* c*", "");
+        tale.plays("all wait 5s");
         let mut said = Vec::new();
         for n in 0..9 {
-            said.push(cast.says("b", &format!("{n}")));
-            cast.rest(5_000);
-            let next = cast.renews("a");
-            cast.hears_all_but("a", [&next]);
-            cast.rest(1_000);
+            said.push(tale.cast.says("b", &format!("{n}")));
+            tale.plays("all wait 5s; next: a renews; b,c take next; all wait 1s");
         }
-        said.push(cast.says("b", "9"));
-        assert_eq!(cast.takes(who, &said[0]).verdict, CLOSED);
-        let end = cast.disbands("a");
-        cast.hears_all_but("a", [&end]);
+        said.push(tale.cast.says("b", "9"));
+        let took = tale.cast.takes(who, &said[0]).verdict;
+        assert_eq!(took, CLOSED);
+        tale.plays("end: a disbands; b,c take end");
         for (at, verdict) in [(1, CLOSED), (6, RIVAL), (9, RIVAL)] {
-            assert_eq!(cast.takes(who, &said[at]).verdict, verdict, "{who} {at}");
+            assert_eq!(tale.cast.takes(who, &said[at]).verdict, verdict, "{who} {at}");
         }
-        let told = cast.waits(who, 1_000).events;
-        let gap = |body: &EventBody| match body {
-            EventBody::HistoryGap { count, first, last } => Some((*count, *first, *last)),
-            _ => None,
-        };
-        let made = |at: usize| said[at].created_at();
-        let lost = told.iter().find_map(|event| gap(&event.body));
-        assert_eq!(lost, Some((2, made(0), made(1))), "{who}");
+        let told = tale.cast.waits(who, 1_000).events;
+        let lost = gaps_in(told.iter().map(|event| &event.body));
+        assert_eq!(lost, [(2, said[0].created_at(), said[1].created_at())], "{who}");
         assert!(matches!(told.last().unwrap().body, EventBody::Disbanded { .. }), "{who}");
-        assert_eq!(cast.texts(who), ["6", "9"], "{who}");
+        assert_eq!(tale.cast.texts(who), ["6", "9"], "{who}");
         for late in [&said[2], &said[7]] {
             let noise =
                 resigned(late, &Keys::generate(), |envelope| envelope.content = "A".repeat(160));
             for late in [&noise, late] {
-                let outcome = cast.takes(who, late);
+                let outcome = tale.cast.takes(who, late);
                 assert!(matches!(outcome.verdict, Verdict::Rejected(_)), "{who}");
                 assert!(outcome.events.is_empty(), "{who}");
             }
@@ -265,15 +232,11 @@ fn words(cast: &mut Cast, who: &str) -> Vec<String> {
 /// Carol asks to leave, and both of the others answer at once: she has left, whichever answer came first to her.
 #[test]
 fn who_asked_to_leave_has_left_whichever_answer_is_followed() {
-    for order in [[0, 1], [1, 0]] {
-        let mut cast = Cast::two_admins_and("carol");
-        let leave = cast.leaves("carol");
-        let answers = ["alice", "bob"].map(|who| cast.answers(who, &leave));
-        cast.hears("carol", order.map(|at| &answers[at]));
-        cast.waits("carol", 1_000);
-        cast.restarts("carol");
-        assert_eq!(look(&mut cast, "carol").0, GroupState::Left, "{order:?}");
-        let told = words(&mut cast, "carol");
+    for takes in ["carol takes one two", "carol takes two one"] {
+        let mut tale = Tale::of("alice bob* carol", "");
+        tale.plays("leave: carol leaves; one: alice answers leave; two: bob answers leave");
+        tale.plays(takes).plays("carol waits 1s; carol restarts; carol is left");
+        let told = words(&mut tale.cast, "carol");
         assert_eq!(told.last().unwrap(), "out, asked: true", "{told:?}");
         assert!(!told.contains(&"out, asked: false".to_owned()), "{told:?}");
     }
@@ -281,77 +244,24 @@ fn who_asked_to_leave_has_left_whichever_answer_is_followed() {
 
 // shows: D7-1
 /// Carol goes over to a branch that renames the group and then puts her out: what is different there is told, as it is to
-/// who followed it from the first. When she is invited again, and that is not the branch that she was on, her database
-/// is whole.
+/// who followed it from the first.
 #[test]
 fn who_is_put_out_by_another_branch_is_told_what_it_changed() {
-    let mut cast = Cast::two_admins_and("carol");
-    let promoted = cast.promotes("alice", &["carol"]);
-    cast.hears_all_but("alice", [&promoted]);
-    cast.rest(1_000);
-    let here = cast.renames("bob", "here");
-    let there = cast.renames("alice", "there");
-    let removal = cast.removes("alice", "carol");
-    let before = words(&mut cast, "carol").len();
-    let epoch = cast.info("carol").epoch;
-    cast.hears("carol", [&here, &there, &removal]);
-    cast.waits("carol", 1_000);
-    let told = words(&mut cast, "carol").split_off(before);
+    let mut tale = Tale::of("alice bob* carol*", "");
+    let (before, epoch) = (words(&mut tale.cast, "carol").len(), tale.cast.info("carol").epoch);
+    story!(tale; "
+        here: bob renames; there: alice renames; removal: alice removes carol
+        carol takes here there removal; carol waits 1s; carol is removed; carol named there
+    ");
+    let told = words(&mut tale.cast, "carol").split_off(before);
     let (one, two) =
         (format!("{epoch} to {}", epoch + 1), format!("{} to {}", epoch + 1, epoch + 2));
     let expected =
         [&one, "name", "withdrawn", &two, "1 removed, 0 left", "admins, name", "out, asked: false"];
     assert_eq!(told, expected);
-    let shown = look(&mut cast, "carol");
-    assert_eq!((shown.0, shown.1), (GroupState::Removed, epoch + 2));
-    assert!(!shown.3.contains(&cast.key("carol")), "an admin no more");
-    assert_eq!(cast.name("carol"), "there");
-}
-
-// shows: D6-1
-/// Carol is put out, taken back by two commits of a rival, and then invited to what leads on from her removal: what lies
-/// behind her is no damage.
-#[test]
-fn a_database_that_was_out_and_in_again_is_whole() {
-    let mut cast = Cast::two_admins_and("carol");
-    let removal = cast.removes("alice", "carol");
-    let rivals = [cast.renews("bob"), cast.renews("bob")];
-    cast.hears("carol", [&removal, &rivals[0], &rivals[1]]);
-    cast.waits("carol", 1_000);
-    assert_eq!(look(&mut cast, "carol").0, GroupState::Active);
-    let added = cast.adds("alice", "carol");
-    let named = cast.renames("alice", "later");
-    cast.takes("carol", &added.commit);
-    cast.joins("carol", &added.welcome);
-    cast.takes("carol", &named);
-    cast.waits_often("carol", 200, 1_000);
-    cast.accepts_all("carol");
-    cast.takes("carol", &named);
-    cast.waits("carol", 1_000);
-    assert_eq!(cast.name("carol"), "later");
-    is_whole(&mut cast, "carol");
-}
-
-fn is_whole(cast: &mut Cast, who: Who) {
-    let report = cast.engine(who).verify(&mut Progress::none()).unwrap();
-    assert!(report.is_intact(), "{who}: {:?}", report.logic);
-}
-
-/// While it is open whether the end of a group is final, its database is as whole as before, for who ended it and for whom
-/// that put out.
-#[test]
-fn a_database_is_whole_while_a_group_of_it_ends() {
-    let mut cast = Cast::two_admins_and("carol");
-    let end = cast.disbands("alice");
-    cast.hears_all_but("alice", [&end]);
-    for settled in [false, true] {
-        for who in cast.names() {
-            is_whole(&mut cast, who);
-            let ended = cast.log(who).iter().any(|e| matches!(e, EventBody::Disbanded { .. }));
-            assert_eq!(ended, settled);
-            cast.waits(who, 1_000);
-        }
-    }
+    let shown = look(&mut tale.cast, "carol");
+    assert_eq!(shown.1, epoch + 2);
+    assert!(!shown.3.contains(&tale.cast.key("carol")), "an admin no more");
 }
 
 /// Who is said to have done what of the changes of members and settings that were told.
@@ -384,7 +294,7 @@ fn what_is_taken_back_was_done_by_nobody() {
         ("the loser renames", renames, adds),
         ("both change members", adds, removes),
     ] {
-        let mut cast = Cast::two_admins_and("carol");
+        let mut cast = Tale::of("alice bob* carol", "").cast;
         let lost = loses(&mut cast, "bob");
         let won = wins(&mut cast, "alice");
         let (winner, carol) = (cast.key("alice"), cast.key("carol").to_hex());
@@ -413,9 +323,8 @@ fn what_is_taken_back_was_done_by_nobody() {
 #[test]
 fn who_did_what_is_not_known_when_the_fork_cannot_be_read() {
     for broken in [vec![], vec![7; 99]] {
-        let mut cast = Cast::two_admins_and("carol");
-        let named = GroupUpdate { name: Some("lost".into()), ..GroupUpdate::default() };
-        let lost = cast.prepares("bob", |engine, group| engine.update_group(group, named));
+        let mut cast = Tale::of("alice bob* carol", "").cast;
+        let lost = cast.prepares("bob", |engine, group| engine.update_group(group, named("lost")));
         let won = cast.demotes("alice", "bob");
         cast.hears("carol", [event(&lost), &won]);
         let carol = cast.parts_with("carol");

@@ -7,23 +7,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mdk_core::{
-    Config, DeferredReason, Engine, EventBody, ManualClock, RejectCode, Verdict, testing,
-};
+use mdk_core::{Config, DeferredReason, Engine, EventBody, ManualClock, Verdict, testing};
 use mdk_store::{DatabaseKey, HeldRow, Loss, OpenOptions, Store, StoreError};
 use mdk_wire::budget::group::MAX_EPOCHS_TOLD;
-use mdk_wire::v2::component_id;
 use mdk_wire::v2::components::Profile;
-use mdk_wire::{
-    Event, EventId, GroupId, Keys, NostrGroupId, OsRandom, Random as _, Secret, group_message,
-};
+use mdk_wire::{Event, EventId, GroupId, Keys, NostrGroupId, Secret};
 
 use crate::kit::foreign_commits::{
     Handmade, Who, World, by_value, profile, rename, self_update, vlbytes,
 };
 use crate::kit::fork::Filed;
 use crate::kit::steps::so_far;
-use crate::kit::{self, Member, REFUSED, folder, received, shares};
+use crate::kit::{self, Member, REFUSED, folder, received, shares, strays};
 
 const MIB: u64 = 1 << 20;
 
@@ -63,10 +58,7 @@ fn in_memory() -> u64 {
 }
 
 fn noise(route: &NostrGroupId, size: usize) -> Event {
-    let (mut key, mut body) = ([0; 32], vec![0; size]);
-    OsRandom.fill(&mut key);
-    OsRandom.fill(&mut body[..size.min(32)]);
-    group_message::seal(&body, &Secret::new(key), route, kit::now(), None, &mut OsRandom).unwrap()
+    strays::noise(route, size, kit::now())
 }
 
 fn takes(us: &mut Member, events: &[Event]) -> Vec<Verdict> {
@@ -167,41 +159,9 @@ fn who_commits_without_end_fills_no_log() {
     assert!(log.iter().any(|event| matches!(event.body, EventBody::MessageReceived { .. })));
 }
 
-// rule: D1-2
-#[test]
-fn events_of_unknown_groups_leave_nothing() {
-    if !shares::alone(events_of_unknown_groups_leave_nothing) {
-        return;
-    }
-    let place = folder();
-    let (mut world, path) = world(place.path());
-    let (digest, disk) = (world.us.engine.digest().unwrap(), on_disk(&path));
-    let (before, elsewhere) = (in_memory(), NostrGroupId::from_bytes([9; 32]));
-    for _ in 0..10 {
-        let batch: Vec<Event> = (0..300).map(|_| noise(&elsewhere, 1_000)).collect();
-        for verdict in takes(&mut world.us, &batch) {
-            let Verdict::Rejected(rejection) = verdict else { panic!("{verdict:?}") };
-            assert_eq!((rejection.code, rejection.rule), (RejectCode::UnknownGroup, "D1-2"));
-        }
-    }
-    assert_eq!(world.us.engine.digest().unwrap(), digest);
-    assert!(on_disk(&path) <= disk + MIB);
-    assert!(in_memory().saturating_sub(before) < 64 * MIB);
-    honest_traffic(&mut world);
-}
-
-/// A commit by max that says what it likes; `change` breaks it.
+/// A commit by max that says what it likes; `change` breaks it. The number makes each another one.
 fn forged(world: &World, n: u16, change: impl FnOnce(&mut Handmade)) -> Event {
-    // RFC 9420, 12.4: one AppDataUpdate by value, no path. The number makes each another one.
-    forged_with(world, &profile(&format!("forged {n}")), change)
-}
-
-fn forged_with(world: &World, data: &[u8], change: impl FnOnce(&mut Handmade)) -> Event {
-    let proposal = [&[1, 0, 8][..], &component_id::PROFILE.to_be_bytes(), &[1], &vlbytes(data)];
-    let proposals = vlbytes(&proposal.concat());
-    let mut commit = Handmade::proposal(&world.max, [proposals, vec![0]].concat());
-    commit.content_type = 3;
-    commit.confirmation_tag = Some(vec![0; 32]);
+    let mut commit = Handmade::profile(&world.max, &profile(&format!("forged {n}")));
     change(&mut commit);
     world.max.seals(&commit.bytes(&world.max))
 }
@@ -311,7 +271,9 @@ fn waits_at_no_cost(forge: impl Fn(&World, u16) -> Event) {
 fn commits_of_a_state_that_nobody_has_wait_at_no_cost() {
     waits_at_no_cost(|world, n| {
         let settings = Profile { name: format!("{n}"), description: "d".repeat(4_000) };
-        forged_with(world, &settings.encode().unwrap(), |commit| commit.break_tag = true)
+        let mut commit = Handmade::profile(&world.max, &settings.encode().unwrap());
+        commit.break_tag = true;
+        world.max.seals(&commit.bytes(&world.max))
     });
 }
 
@@ -321,10 +283,7 @@ fn commits_to_proposals_that_nobody_made_wait_at_no_cost() {
     waits_at_no_cost(|world, n| {
         let nobodys = n.to_be_bytes().repeat(16);
         let reference = [vec![2], vlbytes(&nobodys)].concat();
-        let mut commit = Handmade::proposal(&world.max, [vlbytes(&reference), vec![0]].concat());
-        commit.content_type = 3;
-        commit.confirmation_tag = Some(vec![0; 32]);
-        world.max.seals(&commit.bytes(&world.max))
+        world.max.seals(&Handmade::commit(&world.max, &reference).bytes(&world.max))
     });
 }
 

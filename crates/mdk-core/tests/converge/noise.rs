@@ -4,10 +4,9 @@
 use mdk_core::testing::cost;
 use mdk_core::{Config, EventBody, Incoming, Verdict};
 use mdk_wire::budget::group::MAX_TRIED_AT_ONCE;
-use mdk_wire::group_message::{self, GroupMessage};
-use mdk_wire::{Event, GroupId, OsRandom, Random as _, Secret};
+use mdk_wire::{Event, GroupId};
 
-use crate::kit::{self, Member, REFUSED};
+use crate::kit::{self, Member, REFUSED, strays};
 
 /// Passes last a second, and so many events are held.
 fn holds(name: &'static str, events: u32) -> Member {
@@ -17,11 +16,7 @@ fn holds(name: &'static str, events: u32) -> Member {
 }
 
 fn noise(of: &Event) -> Event {
-    let route = GroupMessage::parse(of.clone()).unwrap().group;
-    let mut key = [0; 32];
-    OsRandom.fill(&mut key);
-    group_message::seal(&[7; 100], &Secret::new(key), &route, kit::now(), None, &mut OsRandom)
-        .unwrap()
+    strays::noise(&strays::route(of), 100, kit::now())
 }
 
 fn takes(member: &mut Member, events: &[Event]) -> Vec<Verdict> {
@@ -34,9 +29,7 @@ fn takes(member: &mut Member, events: &[Event]) -> Vec<Verdict> {
 
 fn commits(alice: &mut Member, group: &GroupId) -> Event {
     alice.clock.advance_millis(10_000);
-    let commit = alice.engine.self_update(group).unwrap();
-    alice.confirms(&commit);
-    commit.event.unwrap()
+    alice.updates(group, &mut []).event.unwrap()
 }
 
 // shows: E5-8
@@ -58,71 +51,6 @@ fn a_line_in_one_batch_needs_no_room() {
         assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch);
         assert_eq!(bob.texts(&group), alice.texts(&group));
     }
-}
-
-// shows: D5-2, F1-2
-/// What a key has opened and what still waits, because rivals are chosen between first, is not known as closed.
-#[test]
-fn a_line_after_a_race_is_followed_to_its_end() {
-    for batch in [1, 5, 100] {
-        let (mut alice, mut carol) = (Member::new("alice"), Member::new("carol"));
-        let mut bob = holds("bob", 8_192);
-        let group = alice.founds("g", &mut [&mut bob, &mut carol]);
-        let race = [commits(&mut alice, &group), commits(&mut carol, &group)];
-        alice.takes(&race[1]);
-        carol.takes(&race[0]);
-        assert_eq!(alice.info(&group).epoch, carol.info(&group).epoch);
-        let mut line = race.to_vec();
-        for _ in 0..14 {
-            line.push(alice.says(&group, "still here"));
-            line.push(commits(&mut alice, &group));
-        }
-        for events in line.chunks(batch) {
-            takes(&mut bob, events);
-        }
-        bob.engine.settle().unwrap();
-        assert_eq!(bob.info(&group).epoch, alice.info(&group).epoch, "{batch}");
-        let said = alice.says(&group, "now");
-        bob.applies(&said);
-    }
-}
-
-// shows: E5-8
-/// Each batch of a line is followed by the call that gives it, also where it brings nothing else.
-#[test]
-fn a_line_in_several_batches_is_followed_in_each() {
-    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 8_192));
-    let group = alice.founds("g", &mut [&mut bob]);
-    let line: Vec<Event> = (0..40).map(|_| commits(&mut alice, &group)).collect();
-    let mut epoch = bob.info(&group).epoch;
-    for batch in line.chunks(10) {
-        takes(&mut bob, batch);
-        epoch += 10;
-        assert_eq!(bob.info(&group).epoch, epoch);
-    }
-}
-
-// shows: F1-2
-/// With an open pass a line keeps all of its states: noise is tried with the newest key, not with all of them again.
-#[test]
-fn noise_costs_a_commit_the_same_however_long_the_line() {
-    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 1_000));
-    let group = alice.founds("g", &mut [&mut bob]);
-    let first = alice.says(&group, "first");
-    let flood: Vec<Event> = (0..1_000).map(|_| noise(&first)).collect();
-    takes(&mut bob, &flood);
-    let mut keys_for = |count: usize| {
-        let before = cost(&mut bob.engine).unwrap().0;
-        for _ in 0..count {
-            let commit = commits(&mut alice, &group);
-            bob.applies(&commit);
-        }
-        cost(&mut bob.engine).unwrap().0 - before
-    };
-    let short = keys_for(10);
-    keys_for(110);
-    let long = keys_for(10);
-    assert!(long < short * 2, "{short} keys at first, {long} after 120 epochs");
 }
 
 // rule: F1-2
@@ -157,7 +85,8 @@ fn a_flood_costs_a_commit_so_many_trials_and_no_more() {
     assert_eq!(bob.texts(&group).len(), 2, "and the others after that");
     let idle = trials(&mut bob, &mut |bob| drop(bob.engine.tick().unwrap()));
     assert!(idle <= 1, "nothing is tried again: {idle}");
-    for _ in 0..3 {
+    // The pass is open, so all states of the line are kept.
+    for _ in 0..12 {
         let commit = commits(&mut alice, &group);
         let tried = trials(&mut bob, &mut |bob| drop(bob.applies(&commit)));
         assert!(tried <= 2 * most + 16, "of one new state, and of all before it: {tried}");

@@ -1,10 +1,10 @@
 //! Relays keep no order within a second: what one member said comes in the order of saying it all the same.
 
 use mdk_core::{EventBody, Verdict};
-use mdk_wire::{Event, GroupId};
+use mdk_wire::Event;
 
-use crate::kit::Member;
 use crate::kit::dice::Dice;
+use crate::kit::{Member, three};
 
 /// As relays give what they have, oldest first: by seconds, and within one by the id.
 fn as_relays_do(events: &mut [Event]) {
@@ -12,9 +12,7 @@ fn as_relays_do(events: &mut [Event]) {
 }
 
 fn takes_all(member: &mut Member, events: &[Event]) {
-    let json: Vec<String> = events.iter().map(Event::to_json).collect();
-    let json: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
-    for outcome in member.engine.process_many(&json).unwrap() {
+    for outcome in member.takes_all(events) {
         assert!(!matches!(outcome.verdict, Verdict::Rejected(_)), "{outcome:?}");
     }
 }
@@ -33,22 +31,15 @@ fn told(member: &mut Member) -> Vec<String> {
     texts.collect()
 }
 
-fn three() -> (Member, Member, Member, GroupId) {
-    let (mut alice, mut carol, mut bob) =
-        (Member::new("alice"), Member::new("carol"), Member::new("bob"));
-    let group = alice.founds("g", &mut [&mut carol, &mut bob]);
-    (alice, carol, bob, group)
-}
-
 fn numbered(who: &str, count: usize) -> Vec<String> {
     (0..count).map(|n| format!("{who}{n}")).collect()
 }
 
-/// breaks: sixty messages of two members and two commits within one second, by id. (rule: F1-4)
+/// breaks: sixty messages of two members, two commits and something foreign within one second, by id. (rule: F1-4)
 #[test]
 fn a_second_keeps_the_order_of_each_sender() {
     for seed in 0..6 {
-        let (mut alice, mut carol, mut bob, group) = three();
+        let (mut alice, mut bob, mut carol, group) = three();
         let mut events = Vec::new();
         let (mut of_alice, mut of_carol) = (numbered("a", 30), numbered("c", 30));
         let (mut first, mut second) = (of_alice.drain(..), of_carol.drain(..));
@@ -58,8 +49,7 @@ fn a_second_keeps_the_order_of_each_sender() {
                 events.push(carol.says(&group, &second.next().unwrap()));
             }
             if part < 2 {
-                let commit = alice.engine.self_update(&group).unwrap();
-                alice.confirms(&commit);
+                let commit = alice.updates(&group, &mut []);
                 let commit = commit.event.unwrap();
                 carol.applies(&commit);
                 events.push(commit);
@@ -72,7 +62,11 @@ fn a_second_keeps_the_order_of_each_sender() {
         } else {
             Dice(seed).shuffles(&mut events);
         }
-        takes_all(&mut bob, &events);
+        // What is of no group does not part the second.
+        let json: Vec<String> = events.iter().map(Event::to_json).collect();
+        let mut page: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
+        page.insert(10, b"no event");
+        bob.engine.process_many(&page).unwrap();
         for texts in [told(&mut bob), bob.texts(&group)] {
             assert_eq!(of(&texts, "a"), numbered("a", 30), "{texts:?}");
             assert_eq!(of(&texts, "c"), numbered("c", 30), "{texts:?}");
@@ -84,7 +78,7 @@ fn a_second_keeps_the_order_of_each_sender() {
 /// breaks: a page of a relay begins with the newest of hundreds of messages and some commits. (rule: F1-8)
 #[test]
 fn a_page_that_begins_with_the_newest_loses_nothing() {
-    let (mut alice, mut carol, mut bob, group) = three();
+    let (mut alice, mut bob, mut carol, group) = three();
     let mut events = Vec::new();
     for (n, text) in numbered("a", 400).iter().enumerate() {
         for member in [&alice, &carol] {
@@ -92,8 +86,7 @@ fn a_page_that_begins_with_the_newest_loses_nothing() {
         }
         events.push(alice.says(&group, text));
         if n % 150 == 149 {
-            let commit = carol.engine.self_update(&group).unwrap();
-            carol.confirms(&commit);
+            let commit = carol.updates(&group, &mut []);
             alice.applies(commit.event.as_ref().unwrap());
             events.extend(commit.event);
         }
@@ -116,24 +109,10 @@ fn a_page_that_begins_with_the_newest_loses_nothing() {
     assert_eq!(told(&mut bob), numbered("a", 400));
 }
 
-/// breaks: one foreign event in the middle of a second parts it. (rule: F1-4)
-#[test]
-fn what_is_foreign_does_not_part_a_second() {
-    let (mut alice, _carol, mut bob, group) = three();
-    let mut events: Vec<Event> =
-        numbered("a", 20).iter().map(|text| alice.says(&group, text)).collect();
-    events.reverse();
-    let json: Vec<String> = events.iter().map(Event::to_json).collect();
-    let mut page: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
-    page.insert(10, b"no event");
-    bob.engine.process_many(&page).unwrap();
-    assert_eq!(told(&mut bob), numbered("a", 20));
-}
-
 /// breaks: a page has the Welcome behind all that was said in its group since then. (rule: F1-9)
 #[test]
 fn a_welcome_behind_the_events_of_its_group_comes_first() {
-    let (mut alice, _carol, mut bob, group) = three();
+    let (mut alice, mut bob, _carol, group) = three();
     let mut dave = Member::new("dave");
     for again in [false, true] {
         let mut page = Vec::new();
@@ -157,17 +136,14 @@ fn a_welcome_behind_the_events_of_its_group_comes_first() {
             }
             page.push(alice.says(&group, &text));
             if text.ends_with("10") {
-                let commit = bob.engine.self_update(&group).unwrap();
-                bob.confirms(&commit);
+                let commit = bob.updates(&group, &mut []);
                 alice.applies(commit.event.as_ref().unwrap());
                 page.extend(commit.event);
             }
         }
         page.reverse();
         page.push(welcome.clone());
-        let json: Vec<String> = page.iter().map(Event::to_json).collect();
-        let json: Vec<&[u8]> = json.iter().map(String::as_bytes).collect();
-        let outcomes = dave.engine.process_many(&json).unwrap();
+        let outcomes = dave.takes_all(&page);
         if !again {
             assert_eq!(outcomes.last().unwrap().verdict, Verdict::Applied, "the Welcome");
         }
@@ -183,12 +159,11 @@ fn a_welcome_behind_the_events_of_its_group_comes_first() {
 fn a_clock_that_is_behind_changes_no_order() {
     // In one batch, and in one for each second.
     for together in [true, false] {
-        let (mut alice, mut carol, mut bob, group) = three();
+        let (mut alice, mut bob, mut carol, group) = three();
         carol.clock.advance_millis(3_000);
         let mut events: Vec<Event> =
             numbered("a", 5).iter().map(|text| alice.says(&group, text)).collect();
-        let commit = carol.engine.self_update(&group).unwrap();
-        carol.confirms(&commit);
+        let commit = carol.updates(&group, &mut []);
         alice.applies(commit.event.as_ref().unwrap());
         events.extend(commit.event);
         for text in &numbered("a", 25)[5..] {
@@ -203,20 +178,4 @@ fn a_clock_that_is_behind_changes_no_order() {
         assert_eq!(texts, numbered("a", 25));
         assert_eq!(bob.texts(&group), texts);
     }
-}
-
-/// shows: what waited because its commit came late is told in the order of sending, too. (rule: F1-4)
-#[test]
-fn what_waited_comes_in_order() {
-    let (mut alice, _carol, mut bob, group) = three();
-    let commit = alice.engine.self_update(&group).unwrap();
-    alice.confirms(&commit);
-    let mut events: Vec<Event> =
-        numbered("a", 20).iter().map(|text| alice.says(&group, text)).collect();
-    events.reverse();
-    for event in &events {
-        assert!(matches!(bob.takes(event).verdict, Verdict::Deferred(_)));
-    }
-    bob.applies(commit.event.as_ref().unwrap());
-    assert_eq!(told(&mut bob), numbered("a", 20));
 }

@@ -1,21 +1,14 @@
 //! What a process that begins finds: states that are lost, an older copy, time that passed.
 
-use mdk_core::{
-    DeferredReason, Error, EventBody, GroupState, GroupUpdate, Outcome, Verdict, testing,
-};
+use mdk_core::{DeferredReason, Error, GroupState, GroupUpdate, Verdict, testing};
 use mdk_wire::SecretVec;
 
 use crate::kit::RIVAL;
 use crate::kit::cast::Cast;
 use crate::kit::fork;
+use crate::kit::tale::is_lost;
 
 const CANNOT: Verdict = Verdict::Deferred(DeferredReason::CannotJudge);
-
-fn lost(told: &Outcome, why: &str) -> bool {
-    let lost =
-        |body: &EventBody| matches!(body, EventBody::Unrecoverable { reason } if reason == why);
-    told.events.iter().any(|event| lost(&event.body))
-}
 
 // rule: E6-1, E6-2
 /// A lost state that a rival needs is no reason to choose the only one left.
@@ -40,7 +33,7 @@ fn a_lost_state_makes_the_group_unrecoverable() {
     let mut third = third.opens();
     let outcome = third.takes(&rival);
     assert_eq!((outcome.verdict, outcome.events.len()), (CANNOT, 1));
-    assert!(lost(&outcome, "retained_state_lost"), "{:?}", outcome.events);
+    assert!(is_lost(&outcome, "retained_state_lost"), "{:?}", outcome.events);
     let engine = &mut third.member.engine;
     assert_eq!(engine.group(&group).unwrap().state, GroupState::Unrecoverable);
     assert!(matches!(engine.self_update(&group), Err(Error::Unrecoverable(_))));
@@ -59,7 +52,7 @@ fn our_own_commit_is_lost_with_a_restored_copy() {
     assert_eq!(cast.takes("old", &own).verdict, CANNOT);
     assert_eq!(cast.state("old"), GroupState::Active, "a rival may still come");
     cast.restarts("old");
-    assert!(lost(&cast.waits("old", 1_000), "own_commit_lost"));
+    assert!(is_lost(&cast.waits("old", 1_000), "own_commit_lost"));
     assert_eq!(cast.state("old"), GroupState::Unrecoverable);
     let group = cast.group.clone();
     let refused = cast.engine("old").self_update(&group).unwrap_err();

@@ -2,188 +2,156 @@
 //! from being invited to the group that the others are in. Of several invitations the answer to one takes none of the others
 //! with it.
 
-use mdk_core::{Error, EventBody, GroupState, Verdict};
-use mdk_wire::Event;
+use mdk_core::{Error, EventBody};
 
-use crate::kit::acts::invited;
-use crate::kit::cast::{Added, Cast, Who};
-use crate::kit::{RIVAL, WAITS, received};
+use crate::kit::tale::{Tale, story};
 
-/// Alice has put bob out, who has not heard of it. Carol has heard of it.
-fn former_admin() -> Cast {
-    let mut cast = Cast::two_admins_and("carol");
-    let out = cast.removes("alice", "bob");
-    cast.applies("carol", &out);
-    cast
+/// Alice has put bob out, who has not heard of it. The guest, a member, has; or it is `new`, and a member has heard of it.
+fn former_admin(case: &str) -> Tale {
+    let new = case.split(' ').any(|word| word == "new");
+    let mut tale = Tale::of(if new { "alice bob* carol" } else { "alice bob* guest" }, case);
+    story!(tale; "
+        out: alice removes bob
+        [!new] guest applies out
+        [new] carol applies out
+    ");
+    tale
 }
 
 /// Bob goes on for long in his copy.
-fn goes_on(cast: &mut Cast) {
-    (0..12).for_each(|n| drop(cast.renames("bob", &format!("stray {n}"))));
+fn goes_on(tale: &mut Tale) {
+    tale.repeats(12, "bob renames");
 }
 
-/// Carol, who was in the group and has been put out of it and of bob's copy, or dave, who is new.
-fn invitee(cast: &mut Cast, was_in: bool) -> Who {
-    if !was_in {
-        return "dave";
-    }
-    let removal = cast.removes("alice", "carol");
-    cast.applies("carol", &removal);
-    cast.removes("bob", "carol");
-    "carol"
+/// The guest is not, or no longer, in the group, nor in bob's copy.
+const IS_OUT_OF_BOTH: &str = "
+    [!new] gone: alice removes guest; guest applies gone; bob removes guest
+";
+
+/// As [`former_admin`], with a guest that is out of both.
+fn guest_outside(case: &str) -> Tale {
+    let mut tale = former_admin(case);
+    goes_on(&mut tale);
+    tale.plays(IS_OUT_OF_BOTH);
+    tale
+}
+
+/// Each of the ways, with a guest that was in and with a new one.
+fn in_and_new(ways: &[&str]) -> Vec<String> {
+    ["was-in", "new"]
+        .iter()
+        .flat_map(|was| ways.iter().map(move |w| format!("{was} {w}")))
+        .collect()
 }
 
 // shows: B4-31
-/// Carol is out, and declines what bob invites her to: she is what she was, and can be invited.
+/// A guest is out, and declines what bob invites it to: it is what it was, and can be invited.
 #[test]
 fn declining_a_strangers_invitation_leaves_the_way_back_open() {
-    for later in [0, 5] {
-        let mut cast = former_admin();
-        goes_on(&mut cast);
-        let (_, stray) = cast.adds_again("bob", "carol");
-        let removal = cast.removes("alice", "carol");
-        cast.applies("carol", &removal);
-        let before = cast.info("carol");
-        // (made before what bob has made)
-        let added = cast.adds("alice", "carol");
-        cast.waits("carol", later * 1_000);
-        assert!(invited(&cast.takes("carol", &stray.welcome)));
-        cast.declines("carol", "bob");
-        let after = cast.info("carol");
-        assert_eq!(after.state, GroupState::Left);
+    for case in ["", "later"] {
+        let mut tale = former_admin(case);
+        goes_on(&mut tale);
+        story!(tale; "
+            bob removes guest; stray: bob adds guest; removal: alice removes guest
+            guest applies removal
+        ");
+        let before = tale.cast.info("guest");
+        story!(tale; "
+            added: alice adds guest -- made before what bob has made
+            [later] guest waits 5s
+            guest takes stray.w asked; guest declines bob; guest is left
+        ");
+        let after = tale.cast.info("guest");
         assert_eq!(
             (after.epoch, after.name, after.admins),
             (before.epoch, before.name, before.admins)
         );
-        assert!(invited(&cast.takes("carol", &added.welcome)));
-        cast.accepts("carol", "alice");
-        cast.is_with("carol", "alice");
+        tale.plays("guest takes added.w asked; guest accepts alice; guest with alice");
     }
 }
 
 // shows: B4-32
-/// Carol has not answered bob's invitation when alice's comes, or the other way round: she is asked both, and answers
+/// The guest has not answered bob's invitation when alice's comes, or the other way round: it is asked both, and answers
 /// either first.
 #[test]
 fn two_invitations_of_people_who_do_not_know_each_other_are_both_asked() {
     let ways =
-        [(true, false, true), (true, true, true), (false, false, true), (true, false, false)];
-    for (was_in, first) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
-        for (yes, restart, far) in ways {
-            let case = format!("was in: {was_in}, first {first}, yes: {yes}, far: {far}");
-            let mut cast = former_admin();
-            if far {
-                goes_on(&mut cast);
-            } else {
-                cast.demotes("bob", "alice");
-            }
-            let who = invitee(&mut cast, was_in);
-            let both = [cast.adds("bob", who), cast.adds("alice", who)];
-            cast.waits(who, 1_000);
-            assert!(invited(&cast.takes(who, &both[first].welcome)), "{case}");
-            let second = cast.takes(who, &both[1 - first].welcome);
-            assert_eq!(second.verdict, WAITS, "{case}");
-            let told = second.events.iter().filter_map(|e| match &e.body {
-                EventBody::Invited { invite } => Some(invite.inviter),
-                _ => None,
-            });
-            let told: Vec<_> = told.collect();
-            assert_eq!(told, [cast.key(["alice", "bob"][first])], "{case}");
-            if restart {
-                cast.restarts(who);
-            }
-            assert_eq!(cast.invites(who).len(), 2, "{case}");
-            let logged = cast.log(who);
-            let logged = logged.iter().filter(|body| matches!(body, EventBody::Invited { .. }));
-            assert_eq!(logged.count(), 2, "{case}");
-            assert_eq!(cast.invite_by(who, "alice").group_id, cast.group, "{case}");
-            if !yes {
-                cast.declines(who, "bob");
-            }
-            cast.accepts(who, "alice");
-            assert!(cast.invites(who).is_empty(), "{case}");
-            cast.is_with(who, "alice");
+        ["far", "far restart", "far no", "", "late far", "late far restart", "late far no", "late"];
+    for case in in_and_new(&ways) {
+        let mut tale = former_admin(&case);
+        match tale.is("far") {
+            true => goes_on(&mut tale),
+            false => _ = tale.plays("bob demotes alice"),
         }
+        tale.plays(IS_OUT_OF_BOTH);
+        story!(tale; "
+            stray: bob adds guest; added: alice adds guest; guest waits 1s
+            [!late] guest takes stray.w by:bob; guest takes added.w =waits by:alice
+            [late] guest takes added.w by:alice; guest takes stray.w =waits by:bob
+            [restart] guest restarts
+        ");
+        assert_eq!(tale.cast.invites("guest").len(), 2, "{case}");
+        let logged = tale.cast.log("guest");
+        let logged = logged.iter().filter(|body| matches!(body, EventBody::Invited { .. }));
+        assert_eq!(logged.count(), 2, "{case}");
+        assert_eq!(tale.cast.invite_by("guest", "alice").group_id, tale.cast.group, "{case}");
+        story!(tale; "
+            [no] guest declines bob
+            guest accepts alice; guest invited-by; guest with alice
+        ");
     }
 }
 
 // shows: B4-32
-/// Carol has accepted what bob invited her to. Alice, whom she knew as an admin before, asks her all the same; and who never
-/// knew alice is asked once it wants to go. What was accepted stays until she says otherwise.
+/// A guest has accepted what bob invited it to. Alice, whom it knew as an admin before, asks all the same; and who never
+/// knew alice is asked once it wants to go. What was accepted stays until it says otherwise.
 #[test]
 fn who_accepted_a_strangers_invitation_is_still_asked_by_the_others() {
-    for was_in in [true, false] {
-        let mut cast = former_admin();
-        goes_on(&mut cast);
-        let who = invitee(&mut cast, was_in);
-        let stray = cast.adds("bob", who);
-        cast.waits(who, 1_000);
-        cast.waits("alice", 5_000);
-        cast.takes(who, &stray.welcome);
-        cast.accepts(who, "bob");
-        let added = cast.adds("alice", who);
-        let verdict = cast.takes(who, &added.welcome).verdict;
-        if was_in {
-            assert_eq!(verdict, WAITS);
-        } else {
-            assert!(matches!(verdict, Verdict::Rejected(_)), "{verdict:?}");
-            cast.leaves(who);
-            assert_eq!(cast.takes(who, &added.welcome).verdict, WAITS);
-        }
-        cast.waits(who, 600_000);
-        let expected = if was_in { GroupState::Active } else { GroupState::Leaving };
-        assert_eq!(cast.state(who), expected);
-        cast.accepts(who, "alice");
-        cast.is_with(who, "alice");
+    for case in ["", "new"] {
+        let mut tale = guest_outside(case);
+        story!(tale; "
+            stray: bob adds guest; guest waits 1s; alice waits 5s
+            guest takes stray.w; guest accepts bob; added: alice adds guest
+            [!new] guest takes added.w =waits; guest waits 600s; guest is active
+            [new] guest takes added.w =rejected; guest leaves; guest takes added.w =waits
+            [new] guest waits 600s; guest is leaving
+            guest accepts alice; guest with alice
+        ");
     }
 }
 
 // shows: B4-20
-/// Bob puts carol out again, whom he had invited: what alice makes after that is no invitation from before.
+/// Bob puts out again whom he had invited: what alice makes after that is no invitation from before.
 #[test]
 fn what_was_made_after_a_membership_far_ahead_is_not_from_before_it() {
-    let mut cast = former_admin();
-    goes_on(&mut cast);
-    let stray = cast.adds("bob", "dave");
-    cast.joins("dave", &stray.welcome);
-    cast.waits("alice", 5_000);
-    let added = cast.adds("alice", "dave");
-    let removal = cast.removes("bob", "dave");
-    cast.applies("dave", &removal);
-    assert!(invited(&cast.takes("dave", &added.welcome)));
-    cast.accepts("dave", "alice");
-    cast.is_with("dave", "alice");
+    let mut tale = guest_outside("new");
+    story!(tale; "
+        stray: bob adds guest; guest joins stray.w; alice waits 5s; added: alice adds guest
+        removal: bob removes guest; guest applies removal
+        guest takes added.w asked; guest accepts alice; guest with alice
+    ");
 }
 
 // shows: B4-34
-/// Bob ends his copy, or puts the invitee out of it, before she has answered: alice's invitation, which waits or is yet to
+/// Bob ends his copy, or puts the guest out of it, before it has answered: alice's invitation, which waits or is yet to
 /// come, is asked all the same.
 #[test]
 fn a_copy_that_ends_before_the_answer_takes_no_other_invitation_with_it() {
-    for was_in in [false, true] {
-        for (disbands, waits) in [(false, false), (false, true), (true, false), (true, true)] {
-            let mut cast = former_admin();
-            cast.demotes("bob", "alice");
-            goes_on(&mut cast);
-            let who = invitee(&mut cast, was_in);
-            let stray = cast.adds("bob", who);
-            let added = cast.adds("alice", who);
-            cast.waits(who, 3_000);
-            assert!(invited(&cast.takes(who, &stray.welcome)));
-            if waits {
-                assert_eq!(cast.takes(who, &added.welcome).verdict, WAITS);
-            }
-            let end = if disbands { cast.disbands("bob") } else { cast.removes("bob", who) };
-            cast.takes(who, &end);
-            cast.waits(who, 100_000);
-            if !waits {
-                cast.takes(who, &added.welcome);
-            }
-            cast.waits(who, 1_000);
-            assert_eq!(cast.inviters(who), [cast.key("alice")], "{was_in} {disbands} {waits}");
-            cast.accepts(who, "alice");
-            cast.is_with(who, "alice");
-        }
+    for case in in_and_new(&["", "waits", "ends", "ends waits"]) {
+        let mut tale = former_admin(&case);
+        tale.plays("bob demotes alice");
+        goes_on(&mut tale);
+        tale.plays(IS_OUT_OF_BOTH);
+        story!(tale; "
+            stray: bob adds guest; added: alice adds guest; guest waits 3s
+            guest takes stray.w asked
+            [waits] guest takes added.w =waits
+            [ends] end: bob disbands
+            [!ends] end: bob removes guest
+            guest takes end; guest waits 100s
+            [!waits] guest takes added.w
+            guest waits 1s; guest invited-by alice; guest accepts alice; guest with alice
+        ");
     }
 }
 
@@ -191,17 +159,12 @@ fn a_copy_that_ends_before_the_answer_takes_no_other_invitation_with_it() {
 /// Both invitations are for one KeyPackage, which has a successor since the first one came; the user answers in the evening.
 #[test]
 fn the_key_package_of_a_waiting_welcome_stays() {
-    let mut cast = former_admin();
-    goes_on(&mut cast);
-    cast.enters("dave");
-    let package = cast.at("dave").member.key_package();
-    let [stray, added] = ["bob", "alice"].map(|by| cast.adds_by(by, &package));
-    assert!(invited(&cast.takes("dave", &stray.welcome)));
-    assert_eq!(cast.takes("dave", &added.welcome).verdict, WAITS);
-    cast.at("dave").member.key_package();
-    cast.waits("dave", 10 * 3_600_000);
-    cast.accepts("dave", "alice");
-    cast.is_with("dave", "alice");
+    let mut tale = guest_outside("new");
+    story!(tale; "
+        package: guest package; stray: bob adds guest package; added: alice adds guest package
+        guest takes stray.w asked; guest takes added.w =waits; next: guest package
+        guest waits 10h; guest accepts alice; guest with alice
+    ");
 }
 
 // rule: B4-33
@@ -209,119 +172,70 @@ fn the_key_package_of_a_waiting_welcome_stays() {
 /// came, they make room.
 #[test]
 fn welcomes_of_a_former_admin_do_not_hold_all_places() {
-    for known in [false, true] {
-        let mut cast = Cast::two_admins_and("carol");
-        let out = cast.removes("alice", "bob");
-        goes_on(&mut cast);
-        if !known {
-            cast.applies("carol", &out);
+    for case in ["", "known"] {
+        let mut tale = Tale::of("alice bob* carol", case);
+        tale.plays("out: alice removes bob");
+        goes_on(&mut tale);
+        tale.plays("[!known] carol applies out");
+        for _ in 0..6 {
+            tale.plays("bob removes carol; stray: bob adds carol; carol takes stray.w =waits");
         }
-        for n in 0..6 {
-            let (_, stray) = cast.adds_again("bob", "carol");
-            let verdict = cast.takes("carol", &stray.welcome).verdict;
-            assert_eq!(verdict, WAITS, "{n}, known: {known}");
-        }
-        if known {
-            cast.applies("carol", &out);
-        }
-        let (removal, added) = cast.adds_again("alice", "carol");
-        assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS, "known: {known}");
-        assert_eq!(cast.state("carol"), GroupState::Active);
-        cast.restarts("carol");
-        cast.takes("carol", &removal);
-        cast.accepts("carol", "alice");
-        cast.is_with("carol", "alice");
+        story!(tale; "
+            [known] carol applies out
+            removal: alice removes carol; added: alice adds carol
+            carol takes added.w =waits; carol is active; carol restarts; carol takes removal
+            carol accepts alice; carol with alice
+        ");
     }
 }
 
 // rule: B4-33
-/// While bob's invitation is not answered, whom he calls an admin is none to carol: his further ones leave a place for
+/// While bob's invitation is not answered, whom he calls an admin is none to the guest: his further ones leave a place for
 /// alice's.
 #[test]
 fn further_welcomes_of_who_has_invited_do_not_hold_all_places() {
-    let mut cast = former_admin();
-    goes_on(&mut cast);
-    let removal = cast.removes("alice", "carol");
-    cast.applies("carol", &removal);
-    for n in 0..6 {
-        let (_, stray) = cast.adds_again("bob", "carol");
-        let expected = if n == 0 { Verdict::Applied } else { WAITS };
-        assert_eq!(cast.takes("carol", &stray.welcome).verdict, expected, "{n}");
+    let mut tale = former_admin("");
+    goes_on(&mut tale);
+    story!(tale; "
+        removal: alice removes guest; guest applies removal; bob removes guest
+        stray: bob adds guest; guest takes stray.w =applied
+    ");
+    for _ in 0..5 {
+        tale.plays("bob removes guest; stray: bob adds guest; guest takes stray.w =waits");
     }
-    assert_eq!(cast.invites("carol").len(), 1, "of one maker one is asked");
-    let added = cast.adds("alice", "carol");
-    assert_eq!(cast.takes("carol", &added.welcome).verdict, WAITS);
-    cast.accepts("carol", "alice");
-    assert!(cast.invites("carol").is_empty());
-    cast.is_with("carol", "alice");
-}
-
-// shows: B4-34
-/// Bob invites dave twice to his copy, the second one takes the place of the first: that was no membership, so that alice's,
-/// which waits or comes after it, may be accepted, and stays when bob's is declined.
-#[test]
-fn a_second_invitation_to_a_copy_takes_nothing_from_that_of_the_others() {
-    for (declined, waits) in [(0, true), (0, false), (1, true), (1, false), (2, true), (2, false)] {
-        let mut cast = former_admin();
-        cast.demotes("bob", "alice");
-        goes_on(&mut cast);
-        let first = cast.adds("bob", "dave");
-        let added = cast.adds("alice", "dave");
-        cast.waits("bob", 5_000);
-        let (_, second) = cast.adds_again("bob", "dave");
-        cast.waits("dave", 10_000);
-        assert!(invited(&cast.takes("dave", &first.welcome)));
-        if waits {
-            assert_eq!(cast.takes("dave", &added.welcome).verdict, WAITS);
-        }
-        assert_eq!(cast.takes("dave", &second.welcome).verdict, WAITS);
-        cast.waits("dave", 130_000);
-        assert_eq!(cast.invite_by("dave", "bob").id, second.welcome.id());
-        if !waits {
-            assert_eq!(cast.takes("dave", &added.welcome).verdict, WAITS);
-        }
-        if declined > 0 {
-            cast.declines("dave", "bob");
-            assert_eq!(cast.inviters("dave"), [cast.key("alice")]);
-        }
-        if declined > 1 {
-            cast.declines("dave", "alice");
-            assert!(cast.engine("dave").groups(None).unwrap().is_empty(), "he was never there");
-            continue;
-        }
-        cast.accepts("dave", "alice");
-        cast.is_with("dave", "alice");
-    }
+    story!(tale; "
+        guest invited-by bob -- of one maker one is asked
+        added: alice adds guest; guest takes added.w =waits
+        guest accepts alice; guest invited-by; guest with alice
+    ");
 }
 
 // shows: B4-35
 /// Bob's copy is a few commits beside, where alice is an admin still: her invitation is another branch of it and no question
-/// of its own. Dave declines bob's, and is asked by alice.
+/// of its own. The guest declines bob's, and is asked by alice.
 #[test]
 fn who_declines_one_of_two_branches_is_asked_for_the_other() {
-    for was_in in [false, true] {
-        for (commits, restart) in [(1, false), (2, false), (3, true)] {
-            let mut cast = former_admin();
-            let who = invitee(&mut cast, was_in);
-            (0..commits).for_each(|n| drop(cast.renames("bob", &format!("stray {n}"))));
-            let both = [cast.adds("bob", who), cast.adds("alice", who)];
-            cast.waits(who, 5_000);
-            assert!(invited(&cast.takes(who, &both[0].welcome)));
-            cast.takes(who, &both[1].welcome);
-            assert_eq!(cast.invites(who).len(), 1, "one question");
-            cast.waits(who, 200_000);
-            if restart {
-                cast.restarts(who);
-            }
-            // (where her branch wins meanwhile, his invitation speaks for her)
-            let asked = cast.invites(who).remove(0);
-            assert_eq!(asked.id, both[0].welcome.id());
-            cast.engine(who).decline(&asked.id).unwrap();
-            assert_eq!(cast.invite_by(who, "alice").id, both[1].welcome.id());
-            cast.accepts(who, "alice");
-            assert_eq!(cast.takes(who, &both[0].welcome).verdict, Verdict::Duplicate);
-            cast.is_with(who, "alice");
-        }
+    for case in in_and_new(&["one", "two", "three restart"]) {
+        let mut tale = former_admin(&case);
+        tale.plays(IS_OUT_OF_BOTH);
+        story!(tale; "
+            [one] bob renames
+            [two] bob renames; bob renames
+            [three] bob renames; bob renames; bob renames
+            stray: bob adds guest; added: alice adds guest; guest waits 5s
+            guest takes stray.w asked; guest takes added.w
+        ");
+        assert_eq!(tale.cast.invites("guest").len(), 1, "one question");
+        story!(tale; "
+            guest waits 200s
+            [restart] guest restarts
+        ");
+        // (where her branch wins meanwhile, his invitation speaks for her)
+        let asked = tale.cast.invites("guest").remove(0);
+        assert_eq!(asked.id, tale.event("stray.w").id());
+        tale.cast.engine("guest").decline(&asked.id).unwrap();
+        assert_eq!(tale.cast.invite_by("guest", "alice").id, tale.event("added.w").id());
+        tale.plays("guest accepts alice; guest takes stray.w =duplicate; guest with alice");
     }
 }
 
@@ -331,120 +245,67 @@ fn who_declines_one_of_two_branches_is_asked_for_the_other() {
 /// had been read for it is read.
 #[test]
 fn an_invitation_that_gave_way_to_one_that_is_over_comes_back() {
-    for restart in [false, true] {
-        let mut cast = Cast::two_admins_and("carol");
-        let old = cast.adds("bob", "dave");
-        cast.applies("alice", &old.commit);
-        cast.waits("alice", 5_000);
-        let mut log = vec![cast.removes("alice", "dave")];
-        log.extend((0..6).map(|n| cast.renames("alice", &format!("later {n}"))));
-        let new = cast.adds("alice", "dave");
-        let after = cast.renames("alice", "with dave");
-        let said = cast.says("alice", "hello dave");
-        cast.waits("dave", 10_000);
-        assert!(invited(&cast.takes("dave", &new.welcome)));
-        assert_eq!(cast.takes("dave", &old.welcome).verdict, WAITS);
-        cast.takes("dave", &after);
-        assert_eq!(received(&cast.applies("dave", &said)), ["hello dave"]);
-        let expected = ["alice", "bob"].map(|who| cast.key(who));
-        assert_eq!(cast.inviters("dave"), expected, "in one second; what is followed first");
-        cast.accepts("dave", "bob");
-        if restart {
-            cast.restarts("dave");
-        }
-        cast.hears("dave", &log);
-        cast.waits("dave", 2_000);
-        assert_eq!(cast.state("dave"), GroupState::Pending);
-        let gone = cast.engine("dave").accept(&old.welcome.id());
-        assert!(matches!(gone, Err(Error::InviteNotFound)));
-        cast.accepts("dave", "alice");
+    for case in ["", "restart"] {
+        let mut tale = Tale::of("alice bob* carol", case);
+        story!(tale; "
+            old: bob adds dave; alice applies old; alice waits 5s; gone: alice removes dave
+            l1 l2 l3 l4 l5 l6: alice renames; new: alice adds dave; after: alice renames
+            hello: alice says; dave waits 10s
+            dave takes new.w asked; dave takes old.w =waits; dave takes after; dave reads hello
+            dave invited-by alice bob -- in one second; what is followed first
+            dave accepts bob
+            [restart] dave restarts
+            dave takes gone l1 l2 l3 l4 l5 l6; dave waits 2s; dave is pending
+        ");
+        let old = tale.event("old.w").id();
+        let over = tale.cast.engine("dave").accept(&old);
+        assert!(matches!(over, Err(Error::InviteNotFound)));
         // As who asks relays for the history of a group that stands still.
-        cast.takes("dave", &after);
-        assert_eq!(received(&cast.takes("dave", &said)), ["hello dave"]);
-        cast.is_with("dave", "alice");
+        tale.plays("dave accepts alice; dave takes after; dave reads hello; dave with alice");
     }
 }
 
 // What follows is of one who is invited on two branches, of which one has put out whoever made the invitation to the other.
 
 /// How bob's branch puts alice out of its admins.
-const WAYS: [fn(&mut Cast) -> Event; 2] =
-    [|cast| cast.removes("bob", "alice"), |cast| cast.demotes("bob", "alice")];
-
-/// Alice and bob, both admins, and dave; bob adds carol and puts alice out.
-struct Apart {
-    cast: Cast,
-    invited: Added,
-    put_out: Event,
-}
-
-impl Apart {
-    fn new(way: usize) -> Self {
-        let mut cast = Cast::two_admins_and("dave");
-        let invited = cast.adds("bob", "carol");
-        let put_out = WAYS[way](&mut cast);
-        Self { cast, invited, put_out }
-    }
-
-    /// Alice adds carol after some commits, and makes more.
-    fn alice_goes_on(&mut self, before: usize, after: usize) -> (Vec<Event>, Added) {
-        let cast = &mut self.cast;
-        let mut line = Vec::new();
-        line.extend((0..before).map(|n| cast.renames("alice", &format!("before {n}"))));
-        let added = cast.adds("alice", "carol");
-        line.push(added.commit.clone());
-        line.extend((0..after).map(|n| cast.renames("alice", &format!("after {n}"))));
-        (line, added)
-    }
-
-    /// Carol is with bob, on whose branch alice is nobody.
-    fn carol_is_with_bob(&mut self) {
-        self.cast.joins("carol", &self.invited.welcome);
-        self.cast.applies("carol", &self.put_out);
-    }
-
-    /// All others hear of everything and end where alice is. Carol follows when she has heard another one there.
-    fn ends_with_alice(&mut self, line: &[Event], what: &str) {
-        let cast = &mut self.cast;
-        let began = cast.tip("carol");
-        cast.all_hear([&self.invited.commit, &self.put_out].into_iter().chain(line));
-        (0..3).for_each(|_| cast.rest(1_000));
-        let said = cast.says("alice", "alice alone");
-        cast.takes("carol", &said);
-        cast.waits_often("carol", 3, 60_000);
-        assert_eq!(cast.tip("carol"), began, "{what}: alice may be alone there");
-        let said = cast.says("dave", "dave, too");
-        cast.takes("carol", &said);
-        cast.waits_often("carol", 3, 1_000);
-        cast.all_agree(what);
-        let info = cast.info("carol");
-        assert_eq!((info.state, info.member_count), (GroupState::Active, 4), "{what}");
-        assert_eq!(cast.texts("carol"), ["alice alone", "dave, too"], "{what}");
-        cast.speak("alice", "carol");
-    }
-}
+const PUTS_OUT: &str = "
+    [demotes] out: bob demotes alice
+    [!demotes] out: bob removes alice
+";
 
 // shows: B4-37
-/// An invitation that leads further than carol's own beginning, by less or by more than bob's branch has gone, waits for a
-/// removal first.
+/// Bob adds carol and puts alice out. An invitation of hers that leads further than carol's own beginning, by less or by more
+/// than bob's branch has gone, waits for a removal first. All others end where alice is; carol follows when she has heard
+/// another one there.
 #[test]
 fn an_invitation_of_one_who_was_put_out_since_is_compared() {
-    for way in [0, 1] {
-        for (before, after, restart) in [(0, 3, false), (0, 3, true), (1, 3, false), (3, 1, false)]
-        {
-            let mut apart = Apart::new(way);
-            let (line, added) = apart.alice_goes_on(before, after);
-            apart.carol_is_with_bob();
-            let expected = if before == 0 { RIVAL } else { WAITS };
-            assert_eq!(apart.cast.takes("carol", &added.welcome).verdict, expected);
-            if restart {
-                apart.cast.restarts("carol");
-            }
-            if before > 0 {
-                apart.cast.waits_often("carol", 3, 60_000);
-            }
-            apart.ends_with_alice(&line, &format!("{before} and {after}"));
-        }
+    for case in ["at-once", "at-once restart", "one", "three", "at-once demotes", "three demotes"] {
+        let mut tale = Tale::of("alice bob* dave", case);
+        tale.plays("invited: bob adds carol").plays(PUTS_OUT);
+        story!(tale; "
+            [one] b1: alice renames
+            [three] b1 b2 b3: alice renames
+            added: alice adds carol; a1: alice renames
+            [!three] a2 a3: alice renames
+            carol joins invited.w; carol applies out
+            [at-once] carol takes added.w =rival
+            [!at-once] carol takes added.w =waits
+            [restart] carol restarts
+            [!at-once] carol waits 60s x3
+        ");
+        let began = tale.cast.tip("carol");
+        story!(tale; "
+            [at-once] all take invited out added a1 a2 a3
+            [one] all take invited out b1 added a1 a2 a3
+            [three] all take invited out b1 b2 b3 added a1
+            all wait 1s; all wait 1s; all wait 1s
+            alone: alice says; carol takes alone; carol waits 60s x3
+        ");
+        assert_eq!(tale.cast.tip("carol"), began, "{case}: alice may be alone there");
+        story!(tale; "
+            too: dave says; carol takes too; carol waits 1s x3; all agree
+            carol is active; carol counts 4; carol history alone too; alice speaks carol
+        ");
     }
 }
 
@@ -452,19 +313,17 @@ fn an_invitation_of_one_who_was_put_out_since_is_compared() {
 /// Who was put out before carol came is nobody to her, whatever it leads to.
 #[test]
 fn one_of_somebody_who_was_no_admin_when_we_came_is_not() {
-    for puts_out in WAYS {
-        let mut cast = Cast::two_admins_and("dave");
-        puts_out(&mut cast);
-        let invited = cast.adds("bob", "carol");
-        cast.renames_to("alice", ["more", "more"]);
-        let others = cast.adds("alice", "carol");
-        cast.joins("carol", &invited.welcome);
-        let before = cast.end("carol");
-        cast.takes("carol", &others.welcome);
-        cast.waits_often("carol", 3, 60_000);
-        assert_eq!(cast.end("carol"), before);
-        assert_eq!(cast.state("carol"), GroupState::Active);
-        cast.speak("bob", "carol");
+    for case in ["", "demotes"] {
+        let mut tale = Tale::of("alice bob* dave", case);
+        tale.plays(PUTS_OUT);
+        story!(tale; "
+            invited: bob adds carol; m1 m2: alice renames; others: alice adds carol
+            carol joins invited.w
+        ");
+        let before = tale.cast.end("carol");
+        tale.plays("carol takes others.w; carol waits 60s x3; carol is active");
+        assert_eq!(tale.cast.end("carol"), before);
+        tale.plays("bob speaks carol");
     }
 }
 
@@ -472,21 +331,38 @@ fn one_of_somebody_who_was_no_admin_when_we_came_is_not() {
 /// Alice is out, and leads carol alone into a copy of her own, as deep as she likes, with somebody who is in no group.
 #[test]
 fn one_who_was_put_out_leads_nobody_into_a_copy_of_his_own() {
-    for (way, before) in [(0, 0), (0, 2), (1, 0), (1, 2)] {
-        let mut apart = Apart::new(way);
-        let (mut line, to_carol) = apart.alice_goes_on(before, 1);
-        let cast = &mut apart.cast;
-        let added = cast.adds("alice", "mallory");
-        cast.joins("mallory", &added.welcome);
-        line.extend([added.commit, cast.says("mallory", "we are all here")]);
-        apart.carol_is_with_bob();
-        let cast = &mut apart.cast;
-        let began = cast.tip("carol");
-        cast.takes("carol", &to_carol.welcome);
-        cast.waits_often("carol", 3, 60_000);
-        cast.hears("carol", &line);
-        cast.waits_often("carol", 3, 60_000);
-        assert_eq!(cast.tip("carol"), began, "{before}");
-        cast.speak("bob", "carol");
+    for case in ["", "two", "demotes", "demotes two"] {
+        let mut tale = Tale::of("alice bob* dave", case);
+        tale.plays("invited: bob adds carol").plays(PUTS_OUT);
+        story!(tale; "
+            [two] b1 b2: alice renames
+            added: alice adds carol; a1: alice renames
+            more: alice adds mallory; mallory joins more.w; here: mallory says
+            carol joins invited.w; carol applies out
+        ");
+        let began = tale.cast.tip("carol");
+        story!(tale; "
+            carol takes added.w; carol waits 60s x3
+            [two] carol takes b1 b2
+            carol takes added a1 more here; carol waits 60s x3
+        ");
+        assert_eq!(tale.cast.tip("carol"), began, "{case}");
+        tale.plays("bob speaks carol");
     }
+}
+
+// shows: B4-34
+/// Bob invites twice to his copy, the second one takes the place of the first: that was no membership, so that alice's
+/// invitation, which comes after it, may be accepted, and stays when bob's is declined.
+#[test]
+fn a_second_invitation_to_a_copy_takes_nothing_from_that_of_the_others() {
+    story!("alice bob* carol", ["", "declined"]; "
+        out: alice removes bob; bob demotes alice; bob renames; bob renames; bob renames
+        first: bob adds dave; added: alice adds dave; bob waits 5s
+        bob removes dave; second: bob adds dave; dave waits 10s
+        dave takes first.w asked; dave takes second.w =waits; dave waits 130s
+        dave takes added.w =waits
+        [declined] dave declines bob; dave invited-by alice
+        dave accepts alice; dave with alice
+    ");
 }

@@ -1,11 +1,11 @@
 //! What waits costs nothing as long as nothing can have become of it: a member, or a stranger, may make much of it wait.
 
-use mdk_core::{Config, DeferredReason, EventBody, Verdict, testing};
-use mdk_wire::v2::component_id;
-use mdk_wire::{Event, OsRandom, Random as _, Secret, group_message};
+use mdk_core::{Config, DeferredReason, Verdict, testing};
+use mdk_wire::{Event, OsRandom, group_message};
 
-use crate::kit::foreign_commits::{Handmade, World, by_value, profile, rename, vlbytes};
+use crate::kit::foreign_commits::{Handmade, World, by_value, profile, rename};
 use crate::kit::steps::so_far;
+use crate::kit::strays::{self, lost};
 use crate::kit::{self, Member, received};
 
 /// How far ahead a message may be here.
@@ -21,14 +21,9 @@ fn world() -> World {
         world.us.applies(&commit);
         world.max.follows(&commit);
         world.ann.merges();
-        passes(&mut world, 1_000);
+        world.us.waits(1_000);
     }
     world
-}
-
-fn passes(world: &mut World, millis: u64) -> Vec<EventBody> {
-    world.us.clock.advance_millis(millis);
-    world.us.engine.tick().unwrap().events.into_iter().map(|event| event.body).collect()
 }
 
 fn takes(world: &mut World, events: &[Event]) -> Vec<Verdict> {
@@ -41,9 +36,9 @@ fn tick_with(make: impl Fn(&mut World) -> Vec<Event>, reason: DeferredReason) ->
     let events = make(&mut world);
     let waits = Verdict::Deferred(reason);
     assert!(takes(&mut world, &events).iter().all(|verdict| *verdict == waits));
-    passes(&mut world, 1_000);
+    world.us.waits(1_000);
     let before = so_far(&mut world.us.engine);
-    (0..10).for_each(|_| drop(passes(&mut world, 1_000)));
+    (0..10).for_each(|_| drop(world.us.waits(1_000)));
     let steps = so_far(&mut world.us.engine) - before;
     assert_eq!(testing::watch(&mut world.us.engine, &world.id).unwrap().raw, events.len());
     (world, steps)
@@ -63,29 +58,15 @@ fn costs_nothing(
     world
 }
 
-fn noise(world: &World, at: u64) -> Event {
-    let (mut key, mut body) = ([0; 32], vec![0; 300]);
-    OsRandom.fill(&mut key);
-    OsRandom.fill(&mut body);
-    group_message::seal(&body, &Secret::new(key), &world.ann.route, at, None, &mut OsRandom)
-        .unwrap()
-}
-
 // shows: F1-5, D1-6
 /// What nothing opens is read by no tick. What comes to be older than all that is retained is reported when everything
 /// has been given, once.
 #[test]
 fn noise_costs_no_tick_anything_and_is_reported_when_it_is_old() {
     let now = kit::now();
+    let noise = |world: &World, at: u64| strays::noise(&world.ann.route, 300, at);
     let many = |world: &mut World, n: u16| (0..n).map(|_| noise(world, now + 100_000)).collect();
     let mut world = costs_nothing(many, DeferredReason::Undecryptable, (100, 2_500));
-    let gaps = |bodies: Vec<EventBody>| -> Vec<u64> {
-        let count = |body| match body {
-            EventBody::HistoryGap { count, .. } => Some(count),
-            _ => None,
-        };
-        bodies.into_iter().filter_map(count).collect()
-    };
     world.us.clock.advance_millis(60_000);
     let mut told = Vec::new();
     for _ in 0..7 {
@@ -95,18 +76,15 @@ fn noise_costs_no_tick_anything_and_is_reported_when_it_is_old() {
         let commit = group_message::seal(&made, &key, &route, now + 200_000, None, &mut OsRandom);
         world.us.applies(&commit.unwrap());
         world.ann.merges();
-        told.push(gaps(passes(&mut world, 1_000)));
+        told.push(lost(&world.us.waits(1_000)));
     }
     assert_eq!(told.concat(), [0; 0], "a commit that they wait for may still come: {told:?}");
-    let settles = |world: &mut World| {
-        let events = world.us.engine.settle().unwrap().events;
-        gaps(events.into_iter().map(|event| event.body).collect())
-    };
+    let settles = |world: &mut World| lost(&world.us.engine.settle().unwrap());
     assert_eq!(settles(&mut world), [2_500]);
     // One more, which came too late from the beginning.
     let late = noise(&world, now + 100_001);
     takes(&mut world, &[late]);
-    assert_eq!(gaps(passes(&mut world, 1_000)), [0; 0]);
+    assert_eq!(lost(&world.us.waits(1_000)), [0; 0]);
     assert_eq!(settles(&mut world), [1]);
     assert_eq!(settles(&mut world), [0; 0]);
 }
@@ -118,11 +96,7 @@ fn what_claims_an_epoch_to_come_costs_no_tick_anything() {
     let forged = |world: &mut World, count: u16| {
         let ahead = world.epoch() + 900;
         let forge = |n: u16| {
-            let data = profile(&format!("forged {n}"));
-            let id = component_id::PROFILE.to_be_bytes();
-            let proposal = [&[1, 0, 8][..], &id, &[1], &vlbytes(&data)].concat();
-            let mut commit = Handmade::proposal(&world.max, [vlbytes(&proposal), vec![0]].concat());
-            (commit.content_type, commit.confirmation_tag) = (3, Some(vec![0; 32]));
+            let mut commit = Handmade::profile(&world.max, &profile(&format!("forged {n}")));
             commit.epoch = ahead;
             world.max.seals(&commit.bytes(&world.max))
         };
@@ -146,13 +120,12 @@ fn what_is_too_far_ahead_costs_no_tick_anything_and_comes_when_it_can() {
     // Another's message changes nothing.
     let said = world.ann.says("meanwhile");
     assert_eq!(received(&world.us.applies(&said)), ["meanwhile"]);
-    assert!(passes(&mut world, 1_000).is_empty());
+    assert!(world.us.waits(1_000).events.is_empty());
     let mut texts = Vec::new();
     for event in EARLIER.take() {
         texts.extend(received(&world.us.applies(&event)));
     }
-    world.us.clock.advance_millis(1_000);
-    texts.extend(received(&world.us.engine.tick().unwrap()));
+    texts.extend(received(&world.us.waits(1_000)));
     let expected: Vec<String> = (0..FORWARD + 305).map(|n| format!("{n:03}")).collect();
     assert_eq!(texts, expected);
     assert_eq!(testing::watch(&mut world.us.engine, &world.id).unwrap().raw, 0);
@@ -175,7 +148,7 @@ fn a_message_costs_the_same_however_much_was_said_since_a_fork() {
     world.us.takes(&rival);
     world.ann.merges();
     world.max.follows(&commit);
-    passes(&mut world, 1_000);
+    world.us.waits(1_000);
     let watch = testing::watch(&mut world.us.engine, &world.id).unwrap();
     assert!(watch.states.iter().any(|state| !state.followed));
     let mut steps = Vec::new();
@@ -184,7 +157,7 @@ fn a_message_costs_the_same_however_much_was_said_since_a_fork() {
             let text = world.ann.says(&format!("{round} {n} {}", "x".repeat(500)));
             world.us.applies(&text);
         }
-        passes(&mut world, 1_000);
+        world.us.waits(1_000);
         let said: Vec<Event> = (0..20).map(|n| world.ann.says(&format!("{round} {n}"))).collect();
         let before = so_far(&mut world.us.engine);
         said.iter().for_each(|text| drop(world.us.applies(text)));

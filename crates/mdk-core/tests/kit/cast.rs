@@ -52,13 +52,6 @@ impl Cast {
         cast
     }
 
-    /// Alice and bob, both admins, and a third one, a member. Of alice and bob the first one's commits win.
-    pub fn two_admins_and(third: Who) -> Self {
-        Self::arranged(&["alice", "bob", third], &["bob"], |all| {
-            all[..2].sort_by_key(|filed| filed.member.key());
-        })
-    }
-
     fn index(&self, who: &str) -> usize {
         let found = self.names.iter().position(|name| *name == who);
         found.unwrap_or_else(|| panic!("there is no {who}"))
@@ -141,11 +134,6 @@ impl Cast {
         self.updates(who, GroupUpdate { name: Some(name.into()), ..GroupUpdate::default() })
     }
 
-    /// As [`Cast::renames`], several times.
-    pub fn renames_to<const N: usize>(&mut self, who: &str, names: [&str; N]) -> [Event; N] {
-        names.map(|name| self.renames(who, name))
-    }
-
     /// A new leaf.
     pub fn renews(&mut self, who: &str) -> Event {
         self.commits(who, |engine, group| engine.self_update(group))
@@ -185,11 +173,6 @@ impl Cast {
         }
         let package = self.at(whom).member.key_package();
         self.adds_by(who, &package)
-    }
-
-    /// An invitation to a group where the invited account may still be seen: the removal, and what adds it.
-    pub fn adds_again(&mut self, who: &str, whom: Who) -> (Event, Added) {
-        (self.removes(who, whom), self.adds(who, whom))
     }
 
     pub fn says(&mut self, who: &str, text: &str) -> Event {
@@ -322,6 +305,16 @@ impl Cast {
     pub fn watch(&mut self, who: &str) -> Watch {
         let group = self.group.clone();
         testing::watch(self.engine(who), &group).expect("the group")
+    }
+
+    /// How long a commit of its own would have to wait, if at all.
+    pub fn settles_in(&mut self, who: &str) -> Option<u64> {
+        let group = self.group.clone();
+        match self.engine(who).self_update(&group) {
+            Ok(own) => self.engine(who).discard(own.id).map(|()| None).expect("giving it up"),
+            Err(Error::Settling { millis }) => Some(millis),
+            Err(error) => panic!("{error:?}"),
+        }
     }
 
     /// How many states are retained beside the followed branch.

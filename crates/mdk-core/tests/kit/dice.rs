@@ -41,8 +41,4 @@ impl SplitMix {
     pub fn below(&mut self, limit: u64) -> u64 {
         self.roll() % limit
     }
-
-    pub fn coin(&mut self) -> bool {
-        self.below(2) == 0
-    }
 }

@@ -138,10 +138,6 @@ pub struct Rest {
 }
 
 impl Rest {
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
     pub fn opens(&self) -> Filed {
         let clock = ManualClock::at(0);
         clock.advance_millis(self.millis);

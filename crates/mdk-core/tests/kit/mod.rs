@@ -9,12 +9,11 @@ pub mod files;
 pub mod foreign;
 pub mod foreign_commits;
 pub mod fork;
-pub mod log;
-pub mod orders;
-pub mod process;
 pub mod recorded;
 pub mod shares;
 pub mod steps;
+pub mod strays;
+pub mod tale;
 pub mod telling;
 pub mod welcomes;
 

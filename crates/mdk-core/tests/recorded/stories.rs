@@ -6,7 +6,7 @@ use mdk_core::{DeferredReason, GroupState, RejectCode, Verdict, testing};
 use serde_json::Value;
 
 use crate::kit::recorded::{Received, Seat, clock_is_recorded, list, load, number, text};
-use crate::kit::telling::{Telling, invited, tell};
+use crate::kit::telling::{Telling, tell};
 use crate::kit::{RIVAL, recorded};
 
 fn refused_as(verdict: &Verdict, code: RejectCode, rule: &str) {
@@ -75,37 +75,6 @@ fn main_from_daves_seat_to_the_end() {
         assert_eq!(context.unwrap(), recorded::bytes(last, "group_context_hex"));
         assert_eq!(told.seat.engine.group(&told.seat.group).unwrap().state, GroupState::Removed);
     }
-}
-
-/// What came one by one comes to the same in one batch.
-#[test]
-fn main_from_daves_seat_in_one_batch() {
-    if !clock_is_recorded() {
-        return;
-    }
-    let story = load("story-main.json");
-    let told = tell("story-main.json", "dave", &Telling::default());
-    let mut seat = invited(&story, Some(1));
-    let events = list(&story["events"]);
-    let seqs: Vec<u64> = told.verdicts.keys().copied().filter(|seq| *seq != 13).collect();
-    let batch: Vec<Vec<u8>> = seqs
-        .iter()
-        .map(|seq| serde_json::to_vec(&events[usize::try_from(*seq).unwrap()]["event"]).unwrap())
-        .collect();
-    let batch: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
-    for outcome in seat.engine.process_many(&batch).unwrap() {
-        assert!(outcome.reply.is_empty());
-    }
-    seat.settles();
-    let last = &list(&story["steps"]).last().unwrap()["members"]["dave"]["state"];
-    seat.stands_at(last, "in one batch");
-    let stored = testing::history(&mut seat.engine).unwrap();
-    let mut stored: Vec<String> = stored.into_iter().filter_map(|row| row.json).collect();
-    let mut expected: Vec<String> =
-        told.payloads.iter().map(|received| received.json.clone()).collect();
-    stored.sort();
-    expected.sort();
-    assert_eq!(stored, expected);
 }
 
 /// The comparison notices every field: a recorded state with any one of them altered is not ours.

@@ -212,19 +212,6 @@ fn what_is_wrong_is_found_wrong() {
     }
 }
 
-// Faults of the engine that are known, if there is such a directory. When one is mended, its file belongs to our own
-// scenarios.
-#[test]
-fn open_faults_are_still_open() {
-    compared::listen();
-    let open = Path::new(VECTORS).join("scenarios-open");
-    for path in if open.is_dir() { files(&open) } else { Vec::new() } {
-        let file = format::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        let played = play(&file, None);
-        assert!(matches!(played, Played::Bad(_)), "{} is good now: move it", path.display());
-    }
-}
-
 // What another device of its account says is received like any other message.
 #[test]
 fn own_sends_are_those_of_the_client() {
