@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from mdk import GroupId, Mdk, PendingCommit, SignedEvent
@@ -29,6 +31,13 @@ def succeeded(done: Done) -> str:
     """What a program said that has come to its end."""
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def key_in(file: Path) -> bytes:
+    """The key in a key file."""
+    head, _, body = file.read_text(encoding="ascii").strip().rpartition(":")
+    assert head == "mdk-key-1"
+    return base64.b64decode(body, validate=True)
 
 
 def founded(founder: Mdk, *others: Mdk, name: str = "Lunch", **settings: Any) -> GroupId:

@@ -136,9 +136,6 @@ class Account:
             (self.folder / name).write_text(pending.event.to_json())
             pending.confirm()
 
-    def apply(self, name: str) -> None:
-        self.engine().process((self.folder / name).read_bytes())
-
     def read_ahead(self) -> None:
         """Begin to read the log, which tells first of what holds no text."""
         log = self.engine().events()
@@ -146,10 +143,10 @@ class Account:
         self.unread.append(log)
 
     def rekey_that_closes(self) -> None:
-        """Let the disk fail at one call of a re-key after the other, until one leaves the account closed."""
+        """Let the disk fail at every third call of a re-key in turn, until one leaves the account closed."""
         shim, folder = Shim(), self.folder / "vault"
         mask = CHANGES | Kind.OPEN | Kind.READ
-        for target in range(1, 1000):
+        for target in range(1, 1000, 3):
             plan = Plan(Mode.FAIL, target, mask, errno.EIO, sticky=True)
             shim.arm(folder, plan)
             try:

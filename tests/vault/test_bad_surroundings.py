@@ -91,7 +91,7 @@ class SilentBus:
         self.socket.close()
 
 
-@pytest.mark.parametrize("room", [8, 32, 64, 128, 200, 280])
+@pytest.mark.parametrize("room", [32, 280])
 def test_the_disk_is_full(tmp_path: Path, small_disk: Disk, room: int) -> None:
     result = attempt(tmp_path / "disk", "raw", before=small_disk(f"size={room}k"))
     refused(result, "DiskFull")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.vault.kit import committed, founded, python
+from tests.vault.kit import committed, founded
 
 from mdk import DatabaseKey, GroupId, Keys, Mdk, MessageReceived, errors, vault
 
@@ -91,37 +89,3 @@ def test_its_leaf_is_renewed_and_no_event_is_skipped(name: str, tmp_path: Path) 
         committed(again.self_update(group), bob)
         bob.process(again.create_message(group, "with a new one").event)
         assert bob.messages(group)[-1].text == "with a new one"
-
-
-# Kills itself when the rows are written; the callback runs between two steps of the work.
-CUT_OFF = """
-import os, signal, sys
-from pathlib import Path
-from mdk import DatabaseKey, vault
-
-def kill(progress):
-    if progress.stage == "writing":
-        os.kill(os.getpid(), signal.SIGKILL)
-
-folder = Path(sys.argv[1])
-key = DatabaseKey.from_file(folder / "b" / "key")
-vault.restore(folder / "archive", folder / "b" / "m.db", passphrase=sys.argv[2], key=key, progress=kill)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kills a process")
-def test_where_a_restore_was_cut_off_no_empty_account_is_opened(tmp_path: Path) -> None:
-    keys = Keys.generate()
-    alice, _, group = talk(tmp_path, keys)
-    back_up(tmp_path, alice)
-    alice.close()
-    (tmp_path / "b").mkdir(mode=0o700)
-    assert python(CUT_OFF, tmp_path, PASSPHRASE).returncode == -signal.SIGKILL
-    path = tmp_path / "b" / "m.db"
-    with pytest.raises(errors.DatabaseMissing) as caught:
-        Mdk.open(path, keys=keys, key=key(tmp_path / "b"))
-    assert "interrupted" in str(caught.value)
-    assert "again" in str(caught.value.hint)
-    restore(tmp_path)
-    with Mdk.open(path, keys=keys, key=key(tmp_path / "b")) as account:
-        assert [found.id for found in account.groups()] == [group]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import shutil
 import signal
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 from tests import sampling
 from tests.vault.conftest import NEEDS_SHIM
-from tests.vault.torture import operations, random_kills
+from tests.vault.torture import life, operations, random_kills
 from tests.vault.torture.kill import Bench, bench, sweep
+from tests.vault.torture.life_plan import plan
 from tests.vault.torture.operations import by_name
 from tests.vault.torture.runner import Zygote
 from tests.vault.torture.shim import CHANGES, Kind, Mode, Plan, build, read_log
 from tests.vault.torture.world import Broken
+from tests.vault.torture.world import build as build_world
 
 pytestmark = NEEDS_SHIM
 
@@ -116,24 +119,34 @@ def test_the_moving_of_the_log_is_inside_the_call_and_then_it_begins_anew(
     assert ("mdk.db-wal", 0) in written["receive_restart"]
 
 
-def test_the_checks_notice_a_lost_message(stand: Bench) -> None:
+def test_the_checks_notice_a_lost_message_and_a_broken_file(stand: Bench) -> None:
     """A run whose files are put back as they were before it: what it acknowledged is gone."""
     operation = by_name("receive")
     _, control, _ = stand.ready(operation)
-    place = stand.fresh(operation)
-    run = stand.zygote.operation("receive", place.root)
-    assert run.acknowledged
-    before = stand.fresh(operation)
+    assert stand.zygote.operation("receive", stand.fresh(operation).root).acknowledged
     with pytest.raises(Broken, match="lost"):
-        operation.check(before, acknowledged=True, control=control)
-
-
-def test_the_checks_notice_a_broken_file(stand: Bench) -> None:
-    operation = by_name("receive")
-    stand.ready(operation)
+        operation.check(stand.fresh(operation), acknowledged=True, control=control)
     place = stand.fresh(operation)
     raw = bytearray((place.account / "mdk.db").read_bytes())
     raw[100] ^= 1
     (place.account / "mdk.db").write_bytes(raw)
     with pytest.raises(Broken, match=r"unopenable|wrong_key"):
         operation.check(place, acknowledged=False)
+
+
+def test_the_checks_notice_calls_of_a_life_that_are_lost(tmp_path: Path) -> None:
+    """They were acknowledged, and the files are those of before."""
+    place = build_world(tmp_path.resolve() / "place", messages=2)
+    life.begin(place)
+    steps = plan(place, random.Random(SEED))
+    start = place.copy(tmp_path / "start")
+    lived = life.lived(place, steps)
+    results = [{"result": result} for result in lived.results]
+    noticed = 0
+    for done in range(len(steps) + 1):
+        if lived.states[done] != lived.states[0] and noticed < 4:
+            start.copy(place.root)
+            with pytest.raises(Broken, match="lost"):
+                life.judge(place, lived, life.Heard(results[:done]))
+            noticed += 1
+    assert noticed == 4

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -17,16 +17,30 @@ from tests.vault.kit import RELAYS
 
 from mdk import DatabaseKey, Keys, Mdk, errors
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and forks are of Unix")
+
 KEYS = Keys.generate()
 RAW = bytes(range(32))
 # Target R6.
 LIMIT = 0.1
 
+# Holds it until its input ends; with "forks" a child has it open, too, and lives as long.
 HOLD = """
-import sys, mdk
+import os, sys, mdk
 keys = mdk.Keys.parse(sys.stdin.readline().strip())
 held = mdk.Mdk.open(sys.argv[1], keys=keys, key=mdk.DatabaseKey.raw(bytes(range(32))))
-print("ready", flush=True)
+ends, tells = os.pipe()
+child = os.fork() if "forks" in sys.argv else os.getpid()
+if child == 0:
+    try:
+        held.groups()
+    except mdk.errors.Forked:
+        os.write(tells, b"x")
+    sys.stdin.read()
+    os._exit(0)
+if "forks" in sys.argv:
+    os.read(ends, 1)
+print(child, flush=True)
 sys.stdin.read()
 held.close()
 """
@@ -46,36 +60,6 @@ for line in sys.stdin:
         signal.pause()
 """
 
-# A child that outlives it.
-FORKS = """
-import os, sys, mdk
-keys = mdk.Keys.parse(sys.stdin.readline().strip())
-held = mdk.Mdk.open(sys.argv[1], keys=keys, key=mdk.DatabaseKey.raw(bytes(range(32))))
-ends, tells = os.pipe()
-child = os.fork()
-if child:
-    os.read(ends, 1)
-    print(child, flush=True)
-else:
-    try:
-        held.groups()
-    except mdk.errors.Forked:
-        os.write(tells, b"x")
-sys.stdin.read()
-"""
-
-
-def start(code: str, *arguments: str) -> subprocess.Popen[str]:
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    )
-    tell(child, KEYS.reveal_nsec())
-    return child
-
 
 def tell(child: subprocess.Popen[str], line: str) -> None:
     assert child.stdin is not None
@@ -83,41 +67,45 @@ def tell(child: subprocess.Popen[str], line: str) -> None:
     child.stdin.flush()
 
 
-def hear(child: subprocess.Popen[str]) -> str:
+def hear(child: subprocess.Popen[str]) -> int:
     assert child.stdout is not None
-    line = child.stdout.readline().strip()
-    assert line, "the child ended early"
-    return line
-
-
-def end(child: subprocess.Popen[str]) -> None:
-    child.kill()
-    child.wait()
-    for pipe in (child.stdin, child.stdout):
-        if pipe is not None:
-            pipe.close()
+    return int(child.stdout.readline())
 
 
 @contextmanager
-def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
-    child = start(HOLD, str(path))
+def program(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
     try:
-        assert hear(child) == "ready"
+        tell(child, KEYS.reveal_nsec())
         yield child
     finally:
-        end(child)
+        child.kill()
+        child.communicate()
 
 
 def open_db(path: Path) -> Mdk:
     return Mdk.open(path, keys=KEYS, key=DatabaseKey.raw(RAW))
 
 
-def opening(path: Path) -> float:
-    """Seconds that opening takes where the database is free, on this machine as busy as it is."""
+def refused(path: Path, pid: int) -> None:
+    with pytest.raises(errors.DatabaseBusy) as caught:
+        open_db(path)
+    assert caught.value.pid == pid
+    assert str(pid) in str(caught.value)
+
+
+def middle(call: Callable[[], None], times: int) -> float:
+    """Seconds that a call takes on this machine, as busy as it is."""
     took = []
-    for _ in range(20):
+    for _ in range(times):
         before = time.monotonic()
-        open_db(path).close()
+        call()
         took.append(time.monotonic() - before)
     return median(took)
 
@@ -129,96 +117,62 @@ def db(tmp_path: Path) -> Path:
     return path
 
 
-def test_r6_second_process_is_told_the_pid_at_once(db: Path) -> None:
-    # proves: R6
-    free = opening(db)
-    with holder(db) as child:
-        took = []
-        for _ in range(100):
-            before = time.monotonic()
-            with pytest.raises(errors.DatabaseBusy) as caught:
-                open_db(db)
-            took.append(time.monotonic() - before)
-            assert caught.value.pid == child.pid
-            assert str(child.pid) in str(caught.value)
+# proves: R6
+def test_r6_second_process_is_told_the_pid_at_once_until_a_clean_close(db: Path) -> None:
+    free = middle(lambda: open_db(db).close(), 10)
+    with program(HOLD, db) as owner:
+        pid = hear(owner)
         # A wait for the lock would hold up each of them.
-        assert median(took) < max(LIMIT, 2 * free), (free, sorted(took)[-20:])
+        assert middle(lambda: refused(db, pid), 100) < max(LIMIT, 2 * free)
+        assert owner.stdin is not None
+        owner.stdin.close()
+        assert owner.wait() == 0
+        owner.stdin = None
+        open_db(db).close()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is of Unix")
+# proves: R6
 def test_r6_free_within_100_ms_after_kill_9(db: Path) -> None:
-    # proves: R6
-    took, free = [], opening(db)
-    owners = start(OWNERS, str(db))
-    try:
+    free, took = middle(lambda: open_db(db).close(), 10), []
+    with program(OWNERS, db) as owners:
         for _ in range(20):
             tell(owners, "next")
-            os.kill(int(hear(owners)), signal.SIGKILL)
-            before = time.monotonic()
-            begun, mdk = before, None
+            os.kill(hear(owners), signal.SIGKILL)
+            killed, mdk = time.monotonic(), None
             while mdk is None:
                 # Opening takes its time too; only the wait for the lock is limited.
                 begun = time.monotonic()
                 try:
                     mdk = open_db(db)
                 except errors.DatabaseBusy:
-                    assert time.monotonic() - before < 100 * LIMIT
-            took.append(begun - before)
+                    assert time.monotonic() - killed < 100 * LIMIT
+                else:
+                    took.append(begun - killed)
             mdk.close()
-    finally:
-        end(owners)
     # How soon a busy system ends it is in it, too.
     assert median(took) < max(LIMIT, 10 * free), (free, sorted(took))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="forks are of Unix")
+# proves: R6
 def test_r6_free_after_kill_9_though_a_forked_child_lives(db: Path) -> None:
-    # proves: R6
-    holder = start(FORKS, str(db))
-    try:
-        child = int(hear(holder))
+    with program(HOLD, db, "forks") as owner:
+        child = hear(owner)
         # That the child has let go of it has not taken it from the parent.
-        with pytest.raises(errors.DatabaseBusy) as caught:
-            open_db(db)
-        assert caught.value.pid == holder.pid
-        holder.kill()
-        holder.wait()
+        refused(db, owner.pid)
+        os.kill(owner.pid, signal.SIGKILL)
+        owner.wait()
         os.kill(child, 0)
         open_db(db).close()
         os.kill(child, 0)
-    finally:
-        # The child ends with its input.
-        end(holder)
 
 
-def test_r6_free_after_a_clean_close(db: Path) -> None:
-    # proves: R6
-    with holder(db) as child:
-        assert child.stdin is not None
-        child.stdin.close()
-        assert child.wait() == 0
-        open_db(db).close()
-
-
-def test_r7_second_object_in_one_process_is_refused(db: Path) -> None:
-    # proves: R7
-    with open_db(db) as first:
-        for _ in range(100):
-            with pytest.raises(errors.DatabaseBusy) as caught:
-                open_db(db)
-            assert caught.value.pid == os.getpid()
-        # The refusals did not touch the one that is open.
-        first.new_key_package(relays=RELAYS)
-        with pytest.raises(errors.DatabaseBusy):
-            open_db(db)
-    open_db(db).close()
-
-
-def test_r7_another_spelling_of_the_path_is_the_same_database(db: Path) -> None:
-    # proves: R7
+# proves: R7
+def test_r7_second_object_in_one_process_is_refused_by_any_spelling_of_the_path(db: Path) -> None:
     link = db.parent.with_name("link")
     link.symlink_to(db.parent, target_is_directory=True)
-    with open_db(db):
-        for path in [link / db.name, db.parent / ".." / db.parent.name / db.name]:
-            with pytest.raises(errors.DatabaseBusy):
-                open_db(path)
+    with open_db(db) as first:
+        for path in (db, link / db.name, db.parent / ".." / db.parent.name / db.name):
+            refused(path, os.getpid())
+            # The refusals did not touch the one that is open.
+            first.new_key_package(relays=RELAYS)
+    open_db(db).close()

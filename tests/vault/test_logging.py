@@ -5,66 +5,38 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.vault.kit import python, succeeded
+from tests.vault.log_lines import TRACE, listening
 
 from mdk import DatabaseKey, Keys, Mdk
 
-TRACE = 5
 
-
-class Collector(logging.Handler):
-    """Keeps every line, as a file would show it."""
-
-    def __init__(self) -> None:
-        super().__init__(level=0)
-        self.lines: list[str] = []
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(f"{record.name} {record.levelname} {record.getMessage()} {record.args}")
-        self.records.append(record)
-
-
-@pytest.fixture
-def heard() -> Iterator[Collector]:
+def test_levels_are_honoured_at_once() -> None:
     # With this comes what a client of an earlier test has left to be told.
     Mdk.in_memory().close()
-    collector = Collector()
-    logger = logging.getLogger("mdk")
-    logger.addHandler(collector)
-    logger.setLevel(TRACE)
-    yield collector
-    logger.removeHandler(collector)
-    logger.setLevel(logging.NOTSET)
 
+    def said(name: str, level: int) -> bool:
+        """Whether the warning of an account in memory is heard."""
+        heard.lines.clear()
+        logging.getLogger(name).setLevel(level)
+        Mdk.in_memory().close()
+        return any("not encrypted" in line for line in heard.lines)
 
-def test_levels_are_honoured_at_once(heard: Collector) -> None:
-    logger = logging.getLogger("mdk")
-    with Mdk.in_memory():
-        pass
-    assert any("not encrypted" in line for line in heard.lines)
-    heard.lines.clear()
-    logger.setLevel(logging.CRITICAL)
-    with Mdk.in_memory() as account:
-        account.groups()
-    assert heard.lines == []
-    logger.setLevel(logging.WARNING)
-    with Mdk.in_memory() as account:
-        account.groups()
-        assert {record.levelno for record in heard.records[-1:]} == {logging.WARNING}
-    logging.getLogger("mdk.store").setLevel(logging.ERROR)
-    heard.lines.clear()
-    Mdk.in_memory().close()
-    assert heard.lines == []
-    logging.getLogger("mdk.store").setLevel(logging.NOTSET)
-    logging.disable(logging.CRITICAL)
-    Mdk.in_memory().close()
-    logging.disable(logging.NOTSET)
-    assert heard.lines == []
+    with listening() as heard:
+        assert said("mdk", TRACE)
+        assert not said("mdk", logging.CRITICAL)
+        assert heard.lines == []
+        assert said("mdk", logging.WARNING)
+        assert {line.split()[0] for line in heard.lines} == {"WARNING"}
+        assert not said("mdk.store", logging.ERROR)
+        assert said("mdk.store", logging.NOTSET)
+        logging.disable(logging.CRITICAL)
+        try:
+            assert not said("mdk", TRACE)
+        finally:
+            logging.disable(logging.NOTSET)
 
 
 class Busybody(logging.Handler):
@@ -93,7 +65,7 @@ def test_a_handler_may_use_the_account(tmp_path: Path) -> None:
     try:
 
         def work(account: Mdk) -> None:
-            for _ in range(50):
+            for _ in range(15):
                 account.new_key_package(relays=["wss://relay.example"])
                 account.process("{")
 
@@ -101,7 +73,7 @@ def test_a_handler_may_use_the_account(tmp_path: Path) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=60)
+            thread.join(timeout=200)
         assert not any(thread.is_alive() for thread in threads), "a deadlock"
         assert handler.calls > 0
     finally:

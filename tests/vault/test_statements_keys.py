@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import inspect
 import pickle
@@ -15,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.vault.kit import RELAYS, founded
+from tests.vault.kit import RELAYS, founded, key_in
 from tests.vault.scene import bech32_bytes
 from tests.vault.sqlcipher_format import Encrypted
 from tests.vault.test_statements_cipher import leaks
@@ -23,14 +22,6 @@ from tests.vault.test_statements_cipher import leaks
 from mdk import DatabaseKey, Keys, Mdk, errors, vault
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 # proves: S16
@@ -50,17 +41,10 @@ def test_keys_come_from_the_kernel(tmp_path: Path) -> None:
     mark = max(i for i, line in enumerate(lines) if b"/dev/null".hex() in line.replace("\\x", ""))
     asked = [line for line in lines[mark:] if "getrandom(" in line and line.endswith("= 32")]
     assert asked, "32 bytes are asked for while the database is made"
-    key = key_of(key_file)
+    key = key_in(key_file)
     given = [bytes.fromhex(re.sub(r"\\x|[^0-9a-f\\x]", "", line.split('"')[1])) for line in asked]
     assert key in given, "and they are the key"
     assert not Encrypted(database, key).damaged
-
-
-def key_of(path: Path) -> bytes:
-    """The key in a key file."""
-    head, _, body = path.read_text().strip().rpartition(":")
-    assert head == "mdk-key-1"
-    return base64.b64decode(body, validate=True)
 
 
 def test_ten_thousand_account_keys_are_unlike() -> None:
@@ -87,8 +71,9 @@ def test_the_key_is_stored_once(tmp_path: Path) -> None:
 
 
 # proves: S20 S21
-@pytest.mark.parametrize("bad", ["", "a\0b", "x" * 513, "é" * 257])
-@pytest.mark.parametrize("field", ["service", "key_id"])
+@pytest.mark.parametrize(
+    ("field", "bad"), [("service", ""), ("service", "é" * 257), ("key_id", "a\0b")]
+)
 def test_identifiers_are_checked(field: str, bad: str) -> None:
     arguments = {"service": "mdk", "key_id": "one"} | {field: bad}
     with pytest.raises(errors.InvalidIdentifier) as caught:
@@ -129,7 +114,7 @@ def test_a_backup_is_encrypted(tmp_path: Path) -> None:
 
 
 # proves: S32
-@pytest.mark.parametrize("length", [0, 16, 31, 33, 64])
+@pytest.mark.parametrize("length", [0, 31, 33])
 def test_a_raw_key_has_32_bytes(length: int) -> None:
     for key in (bytes(length), bytearray(length), memoryview(bytes(length))):
         with pytest.raises(errors.WrongKeyLength) as caught:

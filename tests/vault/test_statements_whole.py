@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import random
 import secrets
-import shutil
 import sqlite3
 import sys
 from pathlib import Path
@@ -17,8 +15,6 @@ from tests.vault.scene import KEYS, Home, deliver, filled, meet
 from tests.vault.sqlcipher_format import PAGE, Encrypted
 
 from mdk import DatabaseKey, Mdk, errors, vault
-
-PASSPHRASE = "a long and winding sentence"
 
 
 def blocks(path: Path) -> set[bytes]:
@@ -129,44 +125,3 @@ def test_a_plain_database_is_encrypted_in_place(tmp_path: Path) -> None:
     assert not Encrypted(plain, new).damaged
     with Mdk.open(plain, keys=KEYS, key=DatabaseKey.raw(new)) as account:
         assert account.digest() == digest
-
-
-# proves: K11
-def test_a_backup_comes_back(tmp_path: Path) -> None:
-    path, archive = tmp_path / "vault" / "account.db", tmp_path / "archive" / "account.backup"
-    archive.parent.mkdir(mode=0o700)
-    key = secrets.token_bytes(32)
-    filled(path, key)
-    vault.backup(path, archive, passphrase=PASSPHRASE, key=DatabaseKey.raw(key))
-    new = secrets.token_bytes(32)
-    back = tmp_path / "back" / "account.db"
-    report = vault.restore(archive, back, passphrase=PASSPHRASE, key=DatabaseKey.raw(new))
-    assert report.rows > 60
-    was, now = (
-        Encrypted(p, k).sqlite().execute("SELECT content FROM messages ORDER BY seq").fetchall()
-        for p, k in ((path, key), (back, new))
-    )
-    assert was == now
-
-
-# proves: R13 S9
-def test_verify_names_every_flipped_bit(tmp_path: Path) -> None:
-    """One bit in each page in turn, anywhere in it: content, IV or tag."""
-    path = tmp_path / "vault" / "account.db"
-    key = secrets.token_bytes(32)
-    filled(path, key)
-    content = bytearray(path.read_bytes())
-    assert vault.verify(path, key=DatabaseKey.raw(key)).ok
-    chance = random.Random(13)
-    for number in range(1, len(content) // PAGE + 1):
-        at = (number - 1) * PAGE + chance.randrange(16 if number == 1 else 0, PAGE)
-        content[at] ^= 1 << chance.randrange(8)
-        copy = tmp_path / "flipped" / "account.db"
-        shutil.rmtree(copy.parent, ignore_errors=True)
-        copy.parent.mkdir(mode=0o700)
-        copy.write_bytes(content)
-        copy.chmod(0o600)
-        content[at] = path.read_bytes()[at]
-        report = vault.verify(copy, key=DatabaseKey.raw(key))
-        assert not report.ok
-        assert report.bad_pages == (number,)

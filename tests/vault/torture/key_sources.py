@@ -1,4 +1,4 @@
-"""The operations that make keys, under each source of keys; salvage; and a file system that cannot exchange names."""
+"""The operations that make keys, under other sources of keys; salvage; and a file system that cannot exchange names."""
 
 from __future__ import annotations
 
@@ -19,42 +19,38 @@ from .shim import CHANGES, Kind
 from .vault_operations import EncryptExisting, Rekey, Restore
 from .world import KEY_FILES, PASSPHRASE, Broken, Place, outline, renew, require, took
 
+Home = dict[str, str | None]
+# What the facts say about a source of keys; `key_id` is the keyring with a chosen name.
+HOMES: dict[str, Home] = {
+    name: {"source": "keyring" if name == "key_id" else name, "key_id": key_id}
+    for name, key_id in (
+        ("file", None),
+        ("passphrase", None),
+        ("keyring", None),
+        ("key_id", "alice"),
+    )
+}
+
 
 def further_operations() -> list[Operation]:
     """Every operation of this file that this system can show."""
-    sources = ["passphrase"] + ([] if keyring.missing() else ["keyring"])
-    made: list[Operation] = [Salvage("file"), RekeyUnder("file")]
+    made: list[Operation] = [Salvage(), RekeyFrom("file"), RekeyFrom("passphrase")]
     made += [without_exchange(kind()) for kind in (FirstOpen, Restore, EncryptExisting, Rekey)]
-    for source in sources:
-        made += [FirstOpenUnder(source), RestoreUnder(source), EncryptUnder(source)]
-        made += [Salvage(source), RekeyUnder(source)]
-        made += [RekeyTo("file", source), RekeyTo(source, "file")]
+    made += [FirstOpenUnder("passphrase"), RekeyFrom("file", "passphrase")]
+    made += [RekeyFrom("passphrase", "file")]
     if not keyring.missing():
-        made += [RekeyTo("keyring", "passphrase"), FirstOpenUnder("key_id"), RestoreUnder("key_id")]
-        made += [RekeyWithId(), RekeyTo("keyring", "key_id")]
-        made += [RekeyTo("file", "key_id"), RekeyTo("key_id", "file")]
+        made += [FirstOpenUnder("keyring"), FirstOpenUnder("key_id")]
+        made += [RestoreUnder("keyring"), RestoreUnder("key_id")]
+        made += [EncryptUnder("keyring"), RekeyFrom("keyring"), RekeyFrom("key_id")]
+        made += [RekeyFrom("keyring", to) for to in ("file", "passphrase", "key_id")]
+        made += [RekeyFrom("file", "keyring"), RekeyFrom("file", "key_id")]
+        made += [RekeyFrom("key_id", "file")]
     return made
-
-
-def home_of(name: str) -> dict[str, str | None]:
-    """What the facts say about a source of keys; `key_id` is the keyring with a chosen name."""
-    if name == "key_id":
-        return {"source": "keyring", "key_id": "alice"}
-    return {"source": name, "key_id": None}
 
 
 def mask_of(*sources: str) -> Kind:
     """A keyring is killed and starved in its messages, too."""
     return CHANGES | Kind.SEND if {"keyring", "key_id"} & set(sources) else CHANGES
-
-
-def key_and_record(left: list[str]) -> bool:
-    """Whether a key is left with the record that lets the next try use it, and nothing else that is new."""
-    new = {name for name in left if not name.startswith(("damaged", "key "))}
-    return new == {"account", "account/mdk.db.keyinfo"}
-
-
-# ------------------------------------------------------------------ other sources
 
 
 class Under(Operation):
@@ -65,14 +61,16 @@ class Under(Operation):
 
     def __init__(self, source: str) -> None:
         stem = self.name.removesuffix("_existing")
-        self.name, self.home, self.mask = f"{stem}_{source}", home_of(source), mask_of(source)
+        self.name, self.home, self.mask = f"{stem}_{source}", HOMES[source], mask_of(source)
 
     def setup(self, place: Place) -> None:
         super().setup(place)
         place.learn(**self.home)
 
     def may_leave(self, left: list[str]) -> bool:
-        return key_and_record(left)
+        """A key is left with the record that lets the next try use it, and nothing else that is new."""
+        new = {name for name in left if not name.startswith("key ")}
+        return new == {"account", "account/mdk.db.keyinfo"}
 
 
 class FirstOpenUnder(Under, FirstOpen):
@@ -85,18 +83,20 @@ class RestoreUnder(Under, Restore):
 
 class EncryptUnder(Under, EncryptExisting):
     def may_leave(self, left: list[str]) -> bool:
-        return key_and_record([name for name in left if name != "account/mdk.db"])
+        return super().may_leave([name for name in left if name != "account/mdk.db"])
 
 
-class RekeyUnder(Rekey):
-    """Right after an acknowledged message, which stands in the write-ahead log only."""
+class RekeyFrom(Rekey):
+    """Right after an acknowledged message, which stands in the write-ahead log only; the key may move elsewhere."""
 
-    def __init__(self, source: str) -> None:
-        self.name, self.source, self.mask = f"rekey_{source}", source, mask_of(source)
-        self.home = home_of(source)
+    def __init__(self, source: str, to: str = "") -> None:
+        self.name = f"rekey_{source}_to_{to}" if to else f"rekey_{source}"
+        self.mask = mask_of(source, to)
+        self.home, self.to = HOMES[source], HOMES[to or source]
+        self.moves = bool(to)
 
     def setup(self, place: Place) -> None:
-        if self.home != home_of("file"):
+        if self.home != HOMES["file"]:
             with place.alice() as alice:
                 alice.rekey(place.key(**self.home))
             place.learn(**self.home)
@@ -108,55 +108,16 @@ class RekeyUnder(Rekey):
         took(context.alice.process(place.facts["messages"][0]), "a message")
         return context
 
-    def check_old_key(self, place: Place, text: str) -> None:
-        """What the old key is kept in, beside the new database: it opens nothing."""
-        if self.source != "passphrase":
-            super().check_old_key(place, text)
-            return
-        folder = place.root / "old"
-        folder.mkdir(mode=0o700)
-        shutil.copy2(place.account / "mdk.db", folder)
-        (folder / KEY_FILES["passphrase"]).write_text(text, encoding="ascii")
-        (folder / KEY_FILES["passphrase"]).chmod(0o600)
-        try:
-            Mdk.open(
-                folder / "mdk.db",
-                keys=place.keys("alice"),
-                key=DatabaseKey.passphrase(PASSPHRASE),
-                clock=place.clock(),
-            ).close()
-        except errors.WrongKey:
-            return
-        raise Broken("wrong_key", "the old key still opens the database")
-
-
-class RekeyWithId(RekeyUnder):
-    """The name of the key was chosen, and stays chosen."""
-
-    def __init__(self) -> None:
-        super().__init__("key_id")
-
-    def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        super().check_acknowledged(place, alice)
-        require(alice.info.key_source == "keyring", "wrong_key", alice.info.key_source)
-        (name,) = keyring.entries()
-        require(name.split("#")[0] == "alice", "wrong_key", f"the key is called {name}")
-
-
-class RekeyTo(RekeyUnder):
-    """The key moves from one source to another."""
-
-    def __init__(self, source: str, to: str) -> None:
-        super().__init__(source)
-        self.name, self.mask = f"rekey_{source}_to_{to}", mask_of(source, to)
-        self.to = home_of(to)
-
     def call(self, place: Place, context: Context) -> Any:
+        if not self.moves:
+            return super().call(place, context)
         context.alice.rekey(place.key(**self.to))
         place.learn(**self.to)
         return "new key"
 
     def recover(self, place: Place, context: Context, before: Any, reopen: bool) -> dict[str, Any]:
+        if not self.moves:
+            return super().recover(place, context, before, reopen)
         # Opening it may finish the re-key; then there is nothing to repeat.
         report = super().recover(SettledPlace(place, self), context, before, reopen)
         if report.get("retry_error", [""])[0] == "SameKey":
@@ -164,23 +125,48 @@ class RekeyTo(RekeyUnder):
         return report
 
     def repeat(self, place: Place, alice: Mdk) -> None:
-        if not is_at(place, self.to):
+        if not self.moves:
+            super().repeat(place, alice)
+        elif not is_at(place, self.to):
             alice.rekey(place.key(**self.to))
             place.learn(**self.to)
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        require(is_at(place, self.to), "wrong_key", "the old source still opens it")
+        moved = is_at(place, self.to) or not self.moves
+        require(moved, "wrong_key", "the old source still opens it")
         super().check_acknowledged(place, alice)
+        if self.to == HOMES["key_id"]:
+            # The name of the key was chosen, and stays chosen.
+            (name,) = keyring.entries()
+            require(name.split("#")[0] == "alice", "wrong_key", f"the key is called {name}")
 
     def check(self, place: Place, *, acknowledged: bool, control: Any = None) -> Any:
-        settle(place, self)
+        if self.moves:
+            settle(place, self)
         return super().check(place, acknowledged=acknowledged, control=control)
+
+    def check_old_key(self, place: Place, text: str) -> None:
+        """What the old key is kept in, beside the new database: it opens nothing."""
+        if self.home != HOMES["passphrase"]:
+            super().check_old_key(place, text)
+            return
+        folder = place.root / "old"
+        folder.mkdir(mode=0o700)
+        shutil.copy2(place.account / "mdk.db", folder)
+        (folder / KEY_FILES["passphrase"]).write_text(text, encoding="ascii")
+        (folder / KEY_FILES["passphrase"]).chmod(0o600)
+        key, keys = DatabaseKey.passphrase(PASSPHRASE), place.keys("alice")
+        try:
+            Mdk.open(folder / "mdk.db", keys=keys, key=key, clock=place.clock()).close()
+        except errors.WrongKey:
+            return
+        raise Broken("wrong_key", "the old key still opens the database")
 
 
 class SettledPlace(Place):
     """A place that looks which of two sources has the key before it is opened."""
 
-    def __init__(self, place: Place, operation: RekeyTo) -> None:
+    def __init__(self, place: Place, operation: RekeyFrom) -> None:
         super().__init__(place.root)
         self._operation = operation
 
@@ -189,11 +175,11 @@ class SettledPlace(Place):
         return super().alice(clock)
 
 
-def is_at(place: Place, home: dict[str, str | None]) -> bool:
+def is_at(place: Place, home: Home) -> bool:
     return {name: place.facts.get(name) for name in home} == home
 
 
-def settle(place: Place, operation: RekeyTo) -> None:
+def settle(place: Place, operation: RekeyFrom) -> None:
     """Learns which of the two sources has the key."""
     refused = []
     for home in (operation.to, operation.home):
@@ -209,18 +195,12 @@ def settle(place: Place, operation: RekeyTo) -> None:
     raise Broken("unopenable", "; ".join(refused))
 
 
-# ------------------------------------------------------------------ salvage
-
-
 class Salvage(MakesAnother):
     """A damaged database is read into a new one: nothing, or all that is intact; the damaged one stays as it is."""
 
+    name = "salvage"
     # The new one notes when it was made.
     exact = False
-
-    def __init__(self, source: str) -> None:
-        self.name = "salvage" if source == "file" else f"salvage_{source}"
-        self.source, self.mask = source, mask_of(source)
 
     def setup(self, place: Place) -> None:
         with place.alice() as alice:
@@ -241,14 +221,12 @@ class Salvage(MakesAnother):
                 break
         else:
             raise AssertionError("every page counts")
-        place.learn(source=self.source, damaged=base64.b64encode(changed).decode())
+        place.learn(damaged=base64.b64encode(changed).decode())
 
     def salvage(self, place: Place) -> mdk.SalvageReport:
-        damaged = place.watched / "damaged"
+        damaged, to = place.watched / "damaged", place.account / "mdk.db"
         key = DatabaseKey.from_file(damaged / "key")
-        return mdk.vault.salvage(
-            damaged / "mdk.db", place.account / "mdk.db", key=key, to_key=place.key()
-        )
+        return mdk.vault.salvage(damaged / "mdk.db", to, key=key, to_key=place.key())
 
     def call(self, place: Place, _context: Context) -> Any:
         report = self.salvage(place)
@@ -264,16 +242,10 @@ class Salvage(MakesAnother):
         require(same, "lost", "the damaged database was changed")
         return super().check(place, acknowledged=acknowledged, control=control)
 
-    def may_leave(self, left: list[str]) -> bool:
-        return key_and_record(left)
-
     def follow(self, place: Place, alice: Mdk, bob: Mdk) -> None:
         group = GroupId(place.facts["group"])
         require(group in alice.needs_self_update(), "broken", "keys that were used before")
         renew(place, alice, bob)
-
-
-# ------------------------------------------------------------------ names that cannot be exchanged
 
 
 def without_exchange(operation: Operation) -> Operation:

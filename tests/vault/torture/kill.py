@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import keyring
-from .operation import Operation
+from .operation import Once, Operation
 from .runner import Run, Zygote, zygote
 from .shim import Kind, Mode, Plan
-from .world import Broken, Place, build
+from .world import Broken, Place, build, outline
 
 Result = TypeVar("Result")
 
@@ -36,8 +36,6 @@ class Tally:
     wrong_key: int = 0
     other: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    # Steps of lives that were begun, by their kind.
-    reached: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def fail(self, kind: str, where: str, text: str) -> None:
@@ -50,11 +48,7 @@ class Tally:
             if isinstance(value, int):
                 setattr(self, name, getattr(self, name) + value)
         self.errors.update(other.errors)
-        self.reached.update(other.reached)
         self.failures.extend(other.failures)
-
-    def summary(self) -> dict[str, Any]:
-        return {k: dict(v) if isinstance(v, Counter) else v for k, v in vars(self).items()}
 
 
 class Bench:
@@ -83,6 +77,9 @@ class Bench:
         if operation.mask & Kind.SEND:
             keyring.put({})
         operation.setup(trial)
+        if isinstance(operation, Once):
+            with trial.alice() as alice:
+                trial.learn(before=outline(alice))
         if operation.mask & Kind.SEND:
             trial.learn(keyring=keyring.entries())
         place = trial.copy(self.root / operation.name)

@@ -1,396 +1,391 @@
-"""A life of an account: calls over the whole API by a child that may die in any of them, and what must be true then."""
+"""A life of an account: calls over the whole API by a child that may die in any of them, and what must be true then.
+
+A life is lived to its end once, and its state is looked at after each call. Whoever dies in the same life later is
+found in the state after the last call that was acknowledged, or, all of it, after the one that was cut short. That one
+is made again then and gives what it would have given, and the account and its peers go on.
+"""
 
 from __future__ import annotations
 
-import copy
-import random
-from collections import Counter
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from tests.vault.kit import RELAYS
+from tests.vault.sqlcipher_format import MAGIC
 
-from mdk import DatabaseKey, EventId, GroupId, Mdk, MessageReceived, Outcome, SignedEvent
-from mdk.testing import Clock
+import mdk
+from mdk import (
+    Applied,
+    DatabaseKey,
+    GroupId,
+    Mdk,
+    Member,
+    Message,
+    Outcome,
+    PendingCommit,
+    SignedEvent,
+)
 
-from . import life_files, life_groups
-from .life_model import Done, Heard, Model, Now, Part, Plan, Step, Tell
 from .operation import check_files, opened
-from .world import PASSPHRASE, Place, publish, require, talk, took
+from .world import PASSPHRASE, Broken, Place, adopt, decoded, publish, require, talk, took
 
-PARTS: dict[str, Part] = {part.name: part for part in [*life_groups.PARTS, *life_files.PARTS]}
-# What a life is made of, by how often. What a part cannot do just then is drawn anew.
-CHOICES = [
-    *["receive"] * 6,
-    *["send"] * 5,
-    *["commit"] * 2,
-    *["edit"] * 2,
-    *PARTS,
-    *["receive_many", "react", "delete", "join", "leave", "key_package", "drop_key_package"],
-    *["read", "tick", "reopen", "first_open", "rekey", "backup"],
-]
+PAUSE = timedelta(seconds=5)
+Step = dict[str, Any]
+Tell = Callable[..., None]
 
 
-# ------------------------------------------------------------------ in the child
+@dataclass
+class Life:
+    """Calls, what each gave, and the state before the first and after each."""
+
+    steps: list[Step]
+    results: list[Any] = field(default_factory=list)
+    states: list[Any] = field(default_factory=list)
 
 
-def live(place: Place, steps: list[Step], tell: Tell) -> None:
-    """Opens the account and does the steps, saying before and after each where it is."""
-    clock = place.clock()
-    tell(begin=-1, do="open")
-    alice = place.alice(clock)
-    tell(end=-1)
-    for n, step in enumerate(steps):
-        tell(begin=n, do=step["do"])
-        if step["do"] == "reopen":
-            alice.close()
-            alice = place.alice(clock)
-            tell(end=n, result=None)
-        else:
-            tell(end=n, result=STEPS[step["do"]](place, alice, step, tell))
-    tell(begin=len(steps), do="close")
-    alice.close()
-    tell(end=len(steps))
+# ------------------------------------------------------------------ the calls
 
 
-def _commit(_place: Place, alice: Mdk, step: Step, tell: Tell) -> Any:
-    pending = alice.update_group(GroupId(step["group"]), name=step["name"])
-    assert pending.event is not None
-    # Said before it is merged, as a relay must have it first.
-    tell(published=[pending.event.to_json()])
-    return pending.confirm().epoch
+def of(alice: Mdk, step: Step) -> GroupId:
+    """The group that a step is about: by its id, or by its name if it is made in this life."""
+    wanted = step["group"]
+    return next(g.id for g in alice.groups() if wanted in (g.id, g.name))
 
 
-def _join(_place: Place, alice: Mdk, step: Step, _tell: Tell) -> Any:
-    alice.process(step["event"])
-    return [alice.accept(invite.id).id for invite in alice.invites()]
+def message(alice: Mdk, step: Step) -> Message:
+    found = alice.messages(of(alice, step), limit=1000)
+    return next(message for message in found if message.text == step["text"])
 
 
-def _first_open(place: Place, _alice: Mdk, step: Step, _tell: Tell) -> Any:
-    extra(place, step["name"]).close()
+def package(step: Step) -> list[SignedEvent]:
+    return [SignedEvent.from_json(step["package"])]
 
 
-def extra(place: Place, name: str) -> Mdk:
-    folder = place.watched / name
-    key = DatabaseKey.from_file(folder / "key")
-    return Mdk.open(folder / "mdk.db", keys=place.keys("carol"), key=key, clock=place.clock())
+def parts(pending: PendingCommit) -> list[str]:
+    """What is published of a commit."""
+    events = [*([pending.event] if pending.event else []), *pending.welcomes]
+    return [event.to_json() for event in events]
+
+
+STAGES: dict[str, Callable[[Mdk, Step], PendingCommit]] = {
+    "create": lambda a, s: a.create_group(s["name"], members=package(s), relays=RELAYS),
+    "rename": lambda a, s: a.update_group(of(a, s), name=s["name"]),
+    # One that is given up.
+    "draft": lambda a, s: a.update_group(of(a, s), name=s["name"]),
+    "add": lambda a, s: a.add_members(of(a, s), package(s)),
+    "remove": lambda a, s: a.remove_members(of(a, s), [s["who"]]),
+    "promote": lambda a, s: a.promote(of(a, s), [s["who"]]),
+    "demote": lambda a, s: a.demote(of(a, s), [s["who"]]),
+    "disband": lambda a, s: a.disband(of(a, s)),
+}
+SAYS: dict[str, Callable[[Mdk, Step], SignedEvent]] = {
+    "send": lambda a, s: a.create_message(of(a, s), s["text"]).event,
+    "react": lambda a, s: a.react(of(a, s), message(a, s).id, "+").event,
+    "edit": lambda a, s: a.edit(of(a, s), message(a, s).id, s["new"]).event,
+    "delete": lambda a, s: a.delete(of(a, s), message(a, s).id).event,
+    "leave": lambda a, s: a.leave(of(a, s)),
+}
 
 
 def said_of(outcome: Outcome) -> str:
     return f"{type(outcome).__name__} {getattr(outcome, 'reason', '')}".strip()
 
 
-def _group(step: Step) -> GroupId:
-    return GroupId(step["group"])
+def _drop(alice: Mdk) -> None:
+    alice.delete_key_package(alice.key_packages()[-1].ref)
 
 
-def _drop(_place: Place, alice: Mdk, _step: Step, _tell: Tell) -> Any:
-    for package in alice.key_packages():
-        if package.used:
-            alice.delete_key_package(package.ref)
-            return
+def _backup(alice: Mdk, archive: Path) -> None:
+    alice.backup(archive, passphrase=PASSPHRASE)
 
 
-def _rekey(_place: Place, alice: Mdk, _step: Step, _tell: Tell) -> Any:
-    alice.rekey()
+def _salvage(place: Place, folder: Path, key: DatabaseKey) -> Any:
+    source = place.aside / "whole"
+    to, from_key = folder / "mdk.db", DatabaseKey.from_file(source / "key")
+    report = mdk.vault.salvage(source / "mdk.db", to, key=from_key, to_key=key)
+    require(not decoded(source).damaged, "broken", "the source of a salvage")
+    return list(report.missing)
 
 
-def _backup(place: Place, alice: Mdk, step: Step, _tell: Tell) -> Any:
-    alice.backup(place.watched / step["name"], passphrase=PASSPHRASE)
+def _encrypt(_place: Place, folder: Path, key: DatabaseKey) -> Any:
+    mdk.vault.encrypt_existing(folder / "mdk.db", key=key)
 
 
-STEPS: dict[str, Callable[[Place, Mdk, Step, Tell], Any]] = {
-    "receive": lambda _p, a, s, _t: said_of(a.process(s["event"])),
-    "receive_many": lambda _p, a, s, _t: [said_of(o) for o in a.process_many(s["events"])],
-    "receive_commit": lambda _p, a, s, _t: said_of(a.process(s["event"])),
-    "send": lambda _p, a, s, _t: a.create_message(_group(s), s["text"]).event.to_json(),
-    "react": lambda _p, a, s, _t: a.react(_group(s), EventId(s["id"]), "+").event.to_json(),
-    "edit": lambda _p, a, s, _t: a.edit(_group(s), EventId(s["id"]), s["text"]).event.to_json(),
-    "delete": lambda _p, a, s, _t: a.delete(_group(s), EventId(s["id"])).event.to_json(),
-    "commit": _commit,
-    "join": _join,
-    "leave": lambda _p, a, s, _t: a.leave(_group(s)).to_json(),
-    "key_package": lambda _p, a, _s, _t: a.new_key_package(relays=RELAYS).id,
-    "drop_key_package": _drop,
-    "read": lambda _p, a, s, _t: a.mark_read(_group(s)),
-    "tick": lambda _p, a, _s, _t: type(a.tick()).__name__,
+def _restore(place: Place, folder: Path, key: DatabaseKey) -> Any:
+    Mdk.restore(place.aside / "archive", folder / "mdk.db", passphrase=PASSPHRASE, key=key)
+
+
+def _first_open(place: Place, folder: Path, _key: DatabaseKey) -> Any:
+    extra(place, folder).close()
+
+
+FILES: dict[str, Callable[[Place, Path, DatabaseKey], Any]] = {
+    "restore": _restore,
+    "salvage": _salvage,
+    "encrypt": _encrypt,
     "first_open": _first_open,
-    "rekey": _rekey,
-    "backup": _backup,
-} | {name: part.call for name, part in PARTS.items()}
+}
+OTHERS: dict[str, Callable[[Place, Mdk, Step], Any]] = {
+    "receive": lambda _p, a, s: [said_of(o) for o in a.process_many(s["events"])],
+    "confirm": lambda _p, a, _s: a.pending()[0].confirm().epoch,
+    "discard": lambda _p, a, _s: a.pending()[0].discard(),
+    "accept": lambda _p, a, _s: a.accept(a.invites()[0].id).name,
+    "decline": lambda _p, a, _s: a.decline(a.invites()[0].id),
+    "delete_group": lambda _p, a, s: a.delete_group(of(a, s)),
+    "key_package": lambda _p, a, _s: a.new_key_package(relays=RELAYS).kind,
+    "drop_key_package": lambda _p, a, _s: _drop(a),
+    "read": lambda _p, a, s: a.mark_read(of(a, s)),
+    "tick": lambda _p, a, _s: type(a.tick()).__name__,
+    "rekey": lambda _p, a, _s: a.rekey().old_key_kept,
+    "verify": lambda _p, a, _s: list(a.verify().problems),
+    "backup": lambda p, a, s: _backup(a, p.watched / s["name"]),
+}
 
 
-# ------------------------------------------------------------------ in the parent
+def extra(place: Place, folder: Path) -> Mdk:
+    """A database beside that of the account."""
+    key = DatabaseKey.from_file(folder / "key")
+    return Mdk.open(folder / "mdk.db", keys=place.keys("alice"), key=key, clock=place.clock())
 
 
-def plan_life(
-    model: Model,
-    place: Place,
-    bob: Mdk,
-    carol: Mdk,
-    clock: Clock,
-    rng: random.Random,
-    count: int,
-    choices: Sequence[str] = CHOICES,
-) -> list[Step]:
-    """Steps of one life. What peers send in it is made here, before; `clock` is that of the peers."""
-    group = model.group
-    # Commits of the life before have settled by now.
-    clock.advance(timedelta(seconds=10))
-    place.learn(now=clock.now.isoformat())
-    with place.alice() as alice:
-        package, second = (alice.new_key_package(relays=RELAYS) for _ in range(2))
-    ours = rng.random() < 0.5
-    commits = 2 if ours else 1
-    joins = 1
-    has_rekey = hasattr(Mdk, "rekey")
-    vault = 2 if has_rekey and rng.random() < 0.3 else 0
-    peers = {"bob": bob, "carol": carol}
-    founded = copy.deepcopy(model.founded)
-    plan = Plan(model, place, peers, rng, founded, list(model.ended), second)
-    plan.files = 2 if rng.random() < 0.5 else 0
+def call(place: Place, alice: Mdk, step: Step) -> dict[str, Any]:
+    """What came of it, and what is to be published."""
+    do = step["do"]
+    if do in STAGES:
+        told = parts(STAGES[do](alice, step))
+        return {"told": told if do != "draft" else [], "result": None}
+    if do in SAYS:
+        return {"told": [SAYS[do](alice, step).to_json()], "result": None}
+    if do in FILES:
+        folder = place.watched / step["name"]
+        return {"result": FILES[do](place, folder, DatabaseKey.from_file(folder / "key"))}
+    return {"result": OTHERS[do](place, alice, step)}
 
-    def message() -> tuple[str, str]:
-        # What is not reached before the kill never arrives, as relays may have it.
-        text = model.next("from bob")
-        return text, bob.create_message(group, text).event.to_json()
 
-    own = dict(model.own)
-    joined = list(model.joined)
-    steps: list[Step] = []
-    while len(steps) < count:
-        do = rng.choice(choices)
-        if do in PARTS:
-            if drawn := PARTS[do].plan(plan):
-                steps.append(drawn)
-            continue
-        step: Step = {"do": do, "group": group}
-        match do:
-            case "receive":
-                step["text"], step["event"] = message()
-            case "receive_many":
-                many = [message() for _ in range(3)]
-                step["texts"], step["events"] = [t for t, _ in many], [e for _, e in many]
-            case "send":
-                step["text"] = model.next("from alice")
-            case "react" | "edit" | "delete" if own:
-                step["id"] = rng.choice(sorted(own))
-                if do == "edit":
-                    step["old"], step["text"] = own[step["id"]], model.next("edited")
-                    own[step["id"]] = step["text"]
-                elif do == "delete":
-                    step["text"] = own.pop(step["id"])
-            case "commit" if commits:
-                commits -= 1
-                if ours:
-                    step["name"] = model.next("name")
-                else:
-                    step["do"], step["name"] = "receive_commit", model.next("name")
-                    event, _ = publish(bob.update_group(group, name=step["name"]))
-                    assert event is not None
-                    step["event"] = event.to_json()
-            case "join" if joins:
-                joins -= 1
-                _, welcomes = publish(
-                    carol.create_group(model.next("side"), members=[package], relays=RELAYS)
-                )
-                step["event"] = welcomes[0].to_json()
-            case "leave" if joined:
-                step["group"] = joined.pop()
-            case "first_open":
-                step["name"] = model.next("extra").replace(" ", "-")
-            case "rekey" | "backup" if vault:
-                vault -= 1
-                if do == "backup":
-                    step["name"] = model.next("backup").replace(" ", "-")
-            case "key_package" | "drop_key_package" | "read" | "tick" | "reopen":
-                pass
-            case _:
+def live(
+    place: Place, steps: list[Step], tell: Tell, look: Callable[[Mdk], None] = lambda _: None
+) -> None:
+    """Opens the account and does the steps, saying before and after each where it is."""
+    clock = place.clock()
+    tell(begin=-1)
+    alice = place.alice(clock)
+    tell(end=-1)
+    look(alice)
+    for n, step in enumerate(steps):
+        # No choice between branches is open for as long.
+        clock.advance(PAUSE)
+        tell(begin=n)
+        if step["do"] == "reopen":
+            alice.close()
+            alice = place.alice(clock)
+            tell(end=n, result=None)
+        else:
+            tell(end=n, **call(place, alice, step))
+        look(alice)
+    tell(begin=len(steps))
+    alice.close()
+    tell(end=len(steps))
+
+
+# ------------------------------------------------------------------ states
+
+
+def state(place: Place, alice: Mdk, beside: dict[str, Any] | None = None) -> Any:
+    """All that a user sees, but for ids; and what other databases there are, if it is not known."""
+    names = {place.keys(name).public_key: name for name in place.facts["accounts"]}
+    groups = {
+        group.name: [
+            str(group.state),
+            group.epoch,
+            group.unread_count,
+            sorted(
+                (names[m.public_key], m.is_admin)
+                for m in (alice.members(group.id) if group.state == "active" else [])
+            ),
+            sorted(
+                (m.text or "", m.deleted, m.edited, m.is_mine, len(m.reactions))
+                for m in alice.messages(group.id, limit=1000)
+            ),
+        ]
+        for group in alice.groups()
+    }
+    return {
+        "groups": groups,
+        "pending": len(alice.pending()),
+        "invites": sorted(invite.group_name for invite in alice.invites()),
+        "packages": len(alice.key_packages()),
+        "files": dict(files(place)) if beside is None else beside,
+    }
+
+
+def files(place: Place) -> Iterator[tuple[str, Any]]:
+    for path in sorted(place.watched.iterdir()):
+        database = path / "mdk.db"
+        if path.is_file() and not path.suffix:
+            yield path.name, "a backup"
+        elif path != place.account and database.exists():
+            if database.read_bytes().startswith(MAGIC):
+                yield path.name, "plain"
                 continue
-        steps.append(step)
-    return steps
+            with extra(place, path) as other:
+                texts = [[m.text for m in other.messages(g.id, limit=1000)] for g in other.groups()]
+            plain = [file.name for file in path.iterdir() if MAGIC in file.read_bytes()]
+            require(not plain, "left_over", f"plain text in {plain}")
+            yield path.name, sorted(texts)
 
 
-def judge(model: Model, place: Place, bob: Mdk, carol: Mdk, heard: Heard) -> None:
-    """Holds what is on the disk against what was acknowledged, and brings model and peers to the same state."""
+# ------------------------------------------------------------------ a life is planned, lived and judged
+
+
+@contextmanager
+def peers(place: Place) -> Iterator[dict[str, Mdk]]:
+    clock = place.clock()
+    with place.peer("bob", clock) as bob, place.peer("carol", clock) as carol:
+        yield {"bob": bob, "carol": carol}
+
+
+def begin(place: Place) -> None:
+    """A group of its own; and the account as it is then, closed: as it is, plain, and as a backup."""
+    with place.alice() as alice, place.peer("carol") as carol:
+        for event in place.facts["messages"]:
+            took(alice.process(event), "a message")
+        invited = carol.new_key_package(relays=RELAYS)
+        _, (welcome,) = publish(alice.create_group("own 0", members=[invited], relays=RELAYS))
+        took(carol.process(welcome), "our Welcome")
+        carol.accept(carol.invites()[0].id)
+        alice.backup(place.aside / "archive", passphrase=PASSPHRASE)
+    whole = place.aside / "whole"
+    shutil.copytree(place.account, whole)
+    for record in whole.glob("*.keyinfo"):
+        adopt(record)
+    (place.aside / "plain.db").write_bytes(decoded(whole).image())
+    (place.aside / "plain.db").chmod(0o600)
+
+
+def lived(place: Place, steps: list[Step]) -> Life:
+    """Lives it to its end."""
+    life = Life(steps)
+
+    def tell(**record: Any) -> None:
+        if 0 <= record.get("end", -1) < len(steps):
+            life.results.append(record["result"])
+
+    def look(alice: Mdk) -> None:
+        last = steps[len(life.states) - 1]["do"] if life.states else "backup"
+        fresh = last == "backup" or last in FILES
+        life.states.append(state(place, alice, None if fresh else life.states[-1]["files"]))
+
+    live(place, steps, tell, look)
+    return life
+
+
+@dataclass
+class Heard:
+    """What a child said, put in order."""
+
+    done: list[dict[str, Any]] = field(default_factory=list)
+    # The call that it died in, or -1 and behind the last when it opened and closed.
+    flight: int | None = None
+
+
+def sort_out(steps: list[Step], said: list[dict[str, Any]]) -> Heard:
+    heard = Heard()
+    for record in said:
+        if "crash" in record:
+            raise Broken("broken", f"the child failed: {record['crash']}")
+        if "begin" in record:
+            heard.flight = record["begin"]
+        elif "end" in record:
+            heard.flight = None
+            if 0 <= record["end"] < len(steps):
+                heard.done.append(record)
+    return heard
+
+
+def judge(place: Place, life: Life, heard: Heard) -> None:
+    """Holds what is on the disk against what was acknowledged, and brings account and peers to the same state."""
+    done, told = len(heard.done), [event for one in heard.done for event in one.get("told", [])]
+    clock = place.clock()
+    clock.advance(PAUSE * (len(life.steps) + 2))
+    place.learn(now=clock.now.isoformat())
+    results = [one["result"] for one in heard.done]
+    require(
+        results == life.results[:done], "broken", f"{results[-1:]}, not {life.results[:done][-1:]}"
+    )
     alice = opened(place)
     try:
-        _judge(model, place, alice, bob, carol, heard)
-        talk(alice, bob, model.group)
+        now = state(place, alice)
+        if heard.flight == done < len(life.steps):
+            told += repeated(place, alice, life, done, now)
+            now, done = state(place, alice), done + 1
+        if now != life.states[done]:
+            known = now in life.states
+            raise Broken("lost" if known else "broken", difference(life.states[done], now))
+        for step in life.steps[done:]:
+            # The peer made this commit before the life began.
+            if step.get("commit"):
+                took(alice.process(step["events"][0]), "a commit")
+        for pending in alice.pending():
+            told += [event for event in parts(pending) if event not in told]
+            pending.confirm()
+        go_on(place, alice, told)
     finally:
         alice.close()
     check_files(place)
+    for path in place.watched.iterdir():
+        if path.is_dir() and path != place.account:
+            shutil.rmtree(path)
 
 
-def _judge(model: Model, place: Place, alice: Mdk, bob: Mdk, carol: Mdk, heard: Heard) -> None:
-    present = Counter(m.text for m in alice.messages(model.group, limit=10_000) if not m.deleted)
-    cut = heard.flight or Done({"do": None})
-    flight = cut.step
-    may_go: set[str] = set()
-    may_come: set[str] = set()
-    for done in heard.done:
-        step, result = done.step, done.result
-        match step["do"]:
-            case "receive" | "receive_many":
-                results = result if isinstance(result, list) else [result]
-                require(set(results) <= {"Applied"}, "broken", f"received: {results}")
-                model.texts.update(step.get("texts", [step.get("text")]))
-            case "send":
-                model.texts.add(step["text"])
-            case "edit":
-                model.texts.discard(step["old"])
-                model.texts.add(step["text"])
-            case "delete":
-                model.texts.discard(step["text"])
-                model.deleted.add(step["id"])
-            case "commit" | "receive_commit":
-                model.name = step["name"]
-    match flight["do"]:
-        case "send" | "receive":
-            may_come = {flight["text"]}
-        case "receive_many":
-            may_come = set(flight["texts"])
-        case "edit":
-            may_go, may_come = {flight["old"]}, {flight["text"]}
-            both = [flight["old"] in present, flight["text"] in present]
-            require(sum(both) == 1, "broken", "half an edit")
-        case "delete":
-            may_go = {flight["text"]}
-    lost = model.texts - may_go - set(present)
-    require(not lost, "lost", f"{sorted(lost)[:5]}")
-    ghosts = set(present) - model.texts - may_come - {"still there?"}
-    require(not ghosts, "broken", f"never acknowledged: {sorted(ghosts)[:5]}")
-    twice = [t for t, n in present.items() if n > 1 and t != "still there?"]
-    require(not twice, "broken", f"twice: {twice[:5]}")
-    if flight["do"] == "receive_many":
-        there = [t in present for t in flight["texts"]]
-        require(all(there) or not any(there), "broken", "half a transaction")
-
-    # The peer learns, in their order, what was published.
-    now = Now(model, place, alice, {"bob": bob, "carol": carol})
-    for done in heard.done:
-        step, result = done.step, done.result
-        if step["do"] in PARTS:
-            PARTS[step["do"]].done(now, done)
-        match step["do"]:
-            case "send":
-                outcome = bob.process(result)
-                took(outcome, "a message of ours")
-                for event in outcome.events:
-                    if isinstance(event, MessageReceived):
-                        model.own[event.message.id] = event.message.text
-            case "react":
-                bob.process(result)
-            case "edit":
-                _edited(model, bob, step, result)
-            case "delete":
-                took(bob.process(result), "a deletion of ours")
-                require(alice.message(model.group, step["id"]).deleted, "lost", "a deletion")
-                model.own.pop(step["id"], None)
-            case "commit":
-                took(bob.process(done.told[0]), "our commit")
-            case "join":
-                model.joined.extend(result)
-            case "leave":
-                _left(model, alice, carol, step, result)
-            case "first_open":
-                require((place.watched / step["name"] / "mdk.db").exists(), "lost", "a database")
-                extra(place, step["name"]).close()
-            case "backup":
-                require((place.watched / step["name"]).exists(), "lost", "a backup")
-    _land(now, bob, cut, present)
-    life_groups.settled(now)
-    for step in heard.unbegun:
-        # The peer made this commit before the life began.
-        if step["do"] == "receive_commit":
-            took(alice.process(step["event"]), "a commit")
-            model.name = step["name"]
-    name = alice.group(model.group).name
-    require(name == model.name, "lost", f"the group is named {name!r}, not {model.name!r}")
-    mine, theirs = alice.group(model.group).epoch, bob.group(model.group).epoch
-    require(mine == theirs, "broken", f"epoch {mine} here, {theirs} there")
-    for group in model.joined[-1:]:
-        if alice.group(GroupId(group)).state == "active":
-            talk(alice, carol, GroupId(group))
+def repeated(place: Place, alice: Mdk, life: Life, n: int, now: Any) -> list[str]:
+    """The call that was cut short, again if it had no effect; what is to be published of it."""
+    step = life.steps[n]
+    if now == life.states[n] and step["do"] != "reopen":
+        again = call(place, alice, step)
+        require(again["result"] == life.results[n], "broken", f"again: {again['result']}")
+        return list(again.get("told", []))
+    if step["do"] == "receive":
+        for outcome in alice.process_many(step["events"]):
+            took(outcome, "an event again")
+    return []
 
 
-def _land(now: Now, bob: Mdk, cut: Done, present: Counter[str]) -> None:
-    """The call that was cut short: repeated, as its user would, with the result that it would have had."""
-    model, place, alice, flight = now.model, now.place, now.alice, cut.step
-    if flight["do"] in PARTS:
-        PARTS[flight["do"]].cut(now, cut)
-    match flight["do"]:
-        case "receive":
-            took(alice.process(flight["event"]), "an event again")
-            model.texts.add(flight["text"])
-        case "receive_many":
-            for outcome in alice.process_many(flight["events"]):
-                took(outcome, "an event again")
-            model.texts.update(flight["texts"])
-        case "receive_commit":
-            took(alice.process(flight["event"]), "a commit again")
-            model.name = flight["name"]
-        case "send" if flight["text"] in present:
-            model.texts.add(flight["text"])
-        case "edit":
-            edit = alice.edit(model.group, EventId(flight["id"]), flight["text"])
-            _edited(model, bob, flight, edit.event.to_json())
-            model.texts.discard(flight["old"])
-            model.texts.add(flight["text"])
-        case "delete":
-            if flight["text"] not in present:
-                model.texts.discard(flight["text"])
-            model.own.pop(flight["id"], None)
-        case "commit":
-            for pending in alice.pending():
-                event, _ = publish(pending)
-                assert event is not None
-                took(bob.process(event), "our commit")
-                model.name = flight["name"]
-                cut.told.clear()
-            for text in cut.told:
-                took(bob.process(text), "our commit")
-                model.name = flight["name"]
-        case "join":
-            took(alice.process(flight["event"]), "a Welcome again")
-            model.joined += [alice.accept(invite.id).id for invite in alice.invites()]
-        case "first_open":
-            extra(place, flight["name"]).close()
-        case "leave":
-            state = alice.group(GroupId(flight["group"])).state
-            require(state in {"active", "leaving"}, "broken", f"leaving made it {state}")
-            if flight["group"] in model.joined:
-                model.joined.remove(flight["group"])
-    require(not alice.pending(), "broken", "a commit is pending that nobody made")
-    got = {m.text for m in alice.messages(model.group, limit=10_000)}
-    require(model.texts <= got, "lost", "still missing after the repeated call")
+def difference(wanted: Any, found: Any) -> str:
+    """Where two states differ."""
+    if not isinstance(wanted, dict) or not isinstance(found, dict):
+        return f"{wanted!r:.500} became {found!r:.500}"
+    differ = [k for k in wanted | found if wanted.get(k) != found.get(k)]
+    return "; ".join(f"{k}: {difference(wanted.get(k), found.get(k))}" for k in differ)
 
 
-def _edited(model: Model, bob: Mdk, step: Step, event: str) -> None:
-    took(bob.process(event), "an edit of ours")
-    text = bob.message(model.group, EventId(step["id"])).text
-    require(text == step["text"], "broken", f"an edit to {step['text']!r} came as {text!r}")
-    model.own[step["id"]] = step["text"]
+def roles(members: list[Member]) -> set[tuple[str, bool]]:
+    return {(member.public_key.hex, member.is_admin) for member in members}
 
 
-def _left(model: Model, alice: Mdk, carol: Mdk, step: Step, proposal: str) -> None:
-    group = GroupId(step["group"])
-    require(alice.group(group).state == "leaving", "lost", "a leave")
-    model.joined.remove(step["group"])
-    for event in carol.process(SignedEvent.from_json(proposal)).reply:
-        took(alice.process(event), "the answer to a leave")
-    require(alice.group(group).state == "left", "broken", "a leave that was answered")
-
-
-def begin(place: Place) -> Model:
-    """The model of a fresh world."""
-    model = Model(GroupId(place.facts["group"]))
-    with place.alice() as alice, place.peer("carol") as carol:
-        # The world's own messages of the peer are not used here.
-        for event in place.facts["messages"]:
-            took(alice.process(event), "a message")
-        model.texts = {m.text for m in alice.messages(model.group, limit=1000)}
-        life_groups.begin(model, alice, carol)
-    life_files.begin(model, place)
-    return model
+def go_on(place: Place, alice: Mdk, told: list[str]) -> None:
+    """The peers learn, in their order, what was published, and see what the account sees."""
+    with peers(place) as others:
+        for event in told:
+            outcomes = [peer.process(event) for peer in others.values()]
+            require(any(isinstance(o, Applied) for o in outcomes), "broken", f"{outcomes!r:.200}")
+            for outcome in outcomes:
+                for reply in outcome.reply:
+                    took(alice.process(reply), "an answer of a peer")
+            for peer in others.values():
+                for invite in peer.invites():
+                    peer.accept(invite.id)
+        names = {peer.public_key: peer for peer in others.values()}
+        for group in (group for group in alice.groups() if group.state == "active"):
+            members = alice.members(group.id)
+            for peer in (names[m.public_key] for m in members if m.public_key in names):
+                theirs = peer.group(group.id)
+                require(theirs.epoch == group.epoch, "broken", f"{group.name}: epochs differ")
+                require(theirs.name == group.name, "broken", f"{group.name}: names differ")
+                same = roles(peer.members(group.id)) == roles(members)
+                require(same, "broken", f"{group.name}: members differ")
+                talk(alice, peer, group.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mdk import GroupId, Mdk, PendingCommit, errors
+from mdk import GroupId, Mdk, errors
 
 from . import keyring
 from .shim import CHANGES, Kind
@@ -17,7 +17,6 @@ class Context:
     """What a child holds while it works."""
 
     alice: Mdk
-    pending: PendingCommit | None = None
 
 
 class Operation:
@@ -69,7 +68,6 @@ class Operation:
             context.alice = place.alice()
             after = self.fingerprint(place, context)
             report["unchanged"] &= after == before
-            self.reopened(place, context)
         if not report["unchanged"]:
             report["left"] = place.names()
         return report | self.retried(place, context)
@@ -83,9 +81,6 @@ class Operation:
     def again(self, place: Place, context: Context) -> Any:
         """The same call once the cause of its failure is gone."""
         return self.call(place, context)
-
-    def reopened(self, place: Place, context: Context) -> None:
-        """Takes up what the closed object held."""
 
     def finish(self, _place: Place, context: Context) -> None:
         context.alice.close()
@@ -137,20 +132,17 @@ class Operation:
 
 
 class Once(Operation):
-    """A call of an open account that is made again only where it had no effect."""
-
-    # What is lost if it is not there.
-    what = ""
+    """A call of an open account that changes what is seen of it: it is made again only where nothing has changed."""
 
     def there(self, place: Place, alice: Mdk) -> bool:
-        raise NotImplementedError
+        return bool(outline(alice) != place.facts["before"])
 
     def repeat(self, place: Place, alice: Mdk) -> None:
         if not self.there(place, alice):
             self.call(place, Context(alice))
 
     def check_acknowledged(self, place: Place, alice: Mdk) -> None:
-        require(self.there(place, alice), "lost", self.what)
+        require(self.there(place, alice), "lost", f"what {self.name} did")
 
 
 class OfClosed(Operation):

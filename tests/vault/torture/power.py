@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from . import life
 from .kill import Bench, Tally, examine
-from .life_model import Model, Step, sort_out
+from .life_plan import plan
 from .operation import Operation
 from .operations import all_operations
 from .runner import Run
@@ -290,37 +290,32 @@ def operation_schedule(
     return tally
 
 
-def record_life(stand: Bench, seed: int, count: int) -> tuple[Recording, Model, list[Step]]:
-    """A whole life without a kill: forty calls over the whole API."""
-    rng = random.Random(f"life {seed}")
+def record_life(stand: Bench, seed: int) -> tuple[Recording, life.Life]:
+    """A whole life without a kill: calls over the whole API."""
     live = stand.world.copy(stand.run)
-    model = life.begin(live)
-    clock = live.clock()
-    with live.peer("bob", clock) as bob, live.peer("carol", clock) as carol:
-        steps = life.plan_life(model, live, bob, carol, clock, rng, count)
+    life.begin(live)
+    steps = plan(live, random.Random(f"life {seed}"))
     place = live.copy(stand.root / f"life-{seed}")
+    lived = life.lived(live, steps)
+    place.copy(live.root)
     log = stand.root / f"life-{seed}.log"
     log.unlink(missing_ok=True)
     inodes = numbers(live.watched)
     said = stand.zygote.life(live.root, steps, None, log)
     assert said[-1]["exit"] == 0, said[-3:]
-    return Recording(place, live.watched, inodes, list(read_log(log))), model, steps
+    return Recording(place, live.watched, inodes, list(read_log(log))), lived
 
 
-def life_schedule(
-    recorded: tuple[Recording, Model, list[Step]],
-    rng: random.Random,
-) -> Tally:
+def life_schedule(recorded: tuple[Recording, life.Life], rng: random.Random) -> Tally:
     """One loss of power in one life."""
     tally = Tally(runs=1)
-    recording, model, steps = recorded
+    recording, lived = recorded
     moment = rng.choice(recording.moments())
     place = recording.crashed(moment, rng)
-    heard = sort_out(steps, [json.loads(mark) for mark in recording.marks(moment)])
-    at = f"{recording.start.root.name} after call {moment}, in {heard.flight and heard.flight.step['do']}"
+    heard = life.sort_out(lived.steps, [json.loads(mark) for mark in recording.marks(moment)])
+    at = f"{recording.start.root.name} after call {moment}, in {heard.flight}"
     try:
-        with place.peer("bob") as bob, place.peer("carol") as carol:
-            life.judge(model.fork(), place, bob, carol, heard)
+        life.judge(place, lived, heard)
     except Broken as broken:
         tally.fail(broken.kind, at, str(broken))
     except Exception as error:  # noqa: BLE001
@@ -337,7 +332,7 @@ def run(stand: Bench, schedules: int, *, lives: int, seed: int = 0) -> dict[str,
     # As many as get a schedule: to record one takes longer than a loss of power.
     del operations[(schedules + 1) // 2 :]
     recordings = {o.name: record_operation(stand, o) for o in operations}
-    recorded = [record_life(stand, seed * 1000 + n, 40) for n in range(lives)]
+    recorded = [record_life(stand, seed * 1000 + n) for n in range(lives)]
     for n in range(schedules):
         if n % 2:
             name, tally = "life", life_schedule(recorded[n // 2 % lives], rng)

@@ -3,64 +3,58 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
-from . import life
 from .kill import Tally
-from .life_model import sort_out
+from .life import begin, judge, lived, sort_out
+from .life_plan import plan
 from .runner import Zygote
 from .world import Broken, build
 
-# Lives of one account before the next one begins; its history grows all the while.
-LIVES = 100
-STEPS = 40
+# Lives of one account before the next one begins, whose history grows all the while; and deaths in each.
+LIVES, DEATHS = 10, 10
 
 
 def run(root: Path, forks: Zygote, kills: int, *, seed: int = 0) -> Tally:
-    tally = Tally()
-    account = 0
-    while tally.killed < kills:
+    tally, account = Tally(), 0
+    while tally.killed < kills and len(tally.failures) < 20:
         rng = random.Random(f"{seed} {account}")
-        one_account(
-            root / f"account-{account}", forks, min(LIVES, kills - tally.killed), rng, tally
-        )
+        one_account(root / f"account-{account}", forks, kills, rng, tally)
         account += 1
-        if len(tally.failures) > 20:
-            break
     return tally
 
 
 def one_account(root: Path, forks: Zygote, kills: int, rng: random.Random, tally: Tally) -> None:
-    place = build(root, messages=2)
-    model = life.begin(place)
-    clock = place.clock()
-    with place.peer("bob", clock) as bob, place.peer("carol", clock) as carol:
-        span = 0.12
-        done = 0
-        while done < kills:
-            steps = life.plan_life(model, place, bob, carol, clock, rng, STEPS)
+    place = build(root / "place", messages=2)
+    begin(place)
+    for number in range(LIVES):
+        if tally.killed >= kills:
+            return
+        steps = plan(place, rng)
+        start = place.copy(root / f"start-{number}")
+        begun = time.monotonic()
+        life = lived(place, steps)
+        # With all that was looked at on the way it took about twice as long as a life does.
+        span = (time.monotonic() - begun) / 2
+        wanted = min(kills, tally.killed + DEATHS)
+        while tally.killed < wanted:
+            start.copy(place.root)
             # Some die young, while they open what the last one left.
             young = rng.random() < 0.2
-            after = rng.uniform(0, 0.02) if young else rng.uniform(0, span)
-            said = forks.life(place.root, steps, after)
+            said = forks.life(place.root, steps, rng.uniform(0, 0.02 if young else span))
             tally.runs += 1
-            if said[-1]["exit"] == 0:
-                # It came to its end first; the next one gets less time.
-                span *= 0.7
-            else:
-                done += 1
-                tally.killed += 1
-            at = f"life {tally.runs} of {root.name}"
+            died = said[-1]["exit"] != 0
+            tally.killed += died
+            at = f"life {number} of {root.name}"
             try:
                 heard = sort_out(steps, said)
-                at += f", in {heard.flight and heard.flight.step['do']}"
-                begun = heard.done + ([heard.flight] if heard.flight else [])
-                tally.reached.update(done.step["do"] for done in begun)
-                if not young and not heard.done:
-                    # A busy machine needs more time to get anywhere.
-                    span *= 1.3
-                tally.inside += heard.inside and said[-1]["exit"] != 0
-                life.judge(model, place, bob, carol, heard)
+                if heard.flight is not None:
+                    at += f", in call {heard.flight} of {[step['do'] for step in steps]}"
+                tally.inside += died and heard.flight is not None
+                # One that comes to its end gets less time next time; a busy machine needs more to get anywhere.
+                span *= 1.0 if young else 0.7 if not died else 1.3 if not heard.done else 1.0
+                judge(place, life, heard)
             except Broken as broken:
                 tally.fail(broken.kind, at, str(broken))
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.vault.kit import RELAYS, founded
+from tests.vault.kit import RELAYS, founded, key_in
 from tests.vault.sqlcipher_format import Encrypted
 
 from mdk import (
@@ -166,8 +165,7 @@ def mirror(source: Path, to: Path) -> None:
 
 def decoded(account: Path) -> Encrypted:
     """The database of an account, read without any code of this project."""
-    key = base64.b64decode((account / "key").read_text(encoding="ascii").split(":", 1)[1])
-    return Encrypted(account / "mdk.db", key)
+    return Encrypted(account / "mdk.db", key_in(account / "key"))
 
 
 def adopt(record: Path) -> None:

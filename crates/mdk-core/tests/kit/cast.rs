@@ -52,6 +52,13 @@ impl Cast {
         cast
     }
 
+    /// Alice and bob, both admins, and a third one, a member. Of alice and bob the first one's commits win.
+    pub fn two_admins_and(third: Who) -> Self {
+        Self::arranged(&["alice", "bob", third], &["bob"], |all| {
+            all[..2].sort_by_key(|filed| filed.member.key());
+        })
+    }
+
     fn index(&self, who: &str) -> usize {
         let found = self.names.iter().position(|name| *name == who);
         found.unwrap_or_else(|| panic!("there is no {who}"))

@@ -14,11 +14,11 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use mdk_store::{DatabaseKey, FileRole, KeyringKey, OpenError, OpenOptions, Store};
+use mdk_store::{DatabaseKey, FileRole, KeyringKey, OpenError};
 use mdk_wire::{Secret, SecretVec};
 
 use crate::kit::{
-    keys::{Home, mode, passphrase, raw, set_mode},
+    keys::{Home, mode, passphrase, set_mode},
     rerun,
 };
 
@@ -42,16 +42,9 @@ fn callback(f: impl Fn() -> Result<Vec<u8>, String> + Send + Sync + 'static) -> 
 // In a process of its own: the number of a closed descriptor may belong to another test a moment later.
 fn file_descriptors() {
     let home = Home::created(&key());
-    let base = STANDARD.encode(KEY);
-    for text in [
-        KEY.to_vec(),
-        [&KEY[..], b"\n"].concat(),
-        hex::encode(KEY).into_bytes(),
-        format!("{}\r\n", hex::encode_upper(KEY)).into_bytes(),
-        format!("{base}\n").into_bytes(),
-        format!("mdk-key-1:{base}\n").into_bytes(),
-    ] {
-        let key = fd(&text);
+    // Every form that is read is in `src/keys/text_format.rs`.
+    for text in [&KEY[..], format!("{}\r\n", hex::encode_upper(KEY)).as_bytes()] {
+        let key = fd(text);
         home.opens(&key);
         assert_eq!(home.refused(&key), OpenError::KeyMissing { source: "fd" }, "it is closed");
     }
@@ -264,22 +257,6 @@ fn a_key_file_of_zeros_is_malformed_and_stays() {
 }
 
 #[test]
-fn sources_are_named_and_the_kind_is_reported() {
-    let home = Home::created(&key());
-    let info = home.open(&key()).unwrap().info().unwrap();
-    assert_eq!((info.key_source, info.rekeyed_at), ("raw", None));
-    let file = DatabaseKey::File(home.key_file());
-    let other = Home::created(&file);
-    assert_eq!(other.open(&file).unwrap().info().unwrap().key_source, "file");
-    // The key itself opens it too, whatever the record says, and the record stays.
-    let text = fs::read_to_string(home.key_file()).unwrap();
-    let bytes = STANDARD.decode(&text.trim_end()["mdk-key-1:".len()..]).unwrap();
-    let record = other.record();
-    other.opens(&DatabaseKey::Raw(Secret::from_slice(&bytes).unwrap()));
-    assert_eq!(other.record(), record);
-}
-
-#[test]
 fn no_two_databases_get_one_key() {
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..40 {
@@ -287,25 +264,4 @@ fn no_two_databases_get_one_key() {
         drop(home.open(&DatabaseKey::File(home.key_file())).unwrap());
         assert!(seen.insert(fs::read(home.key_file()).unwrap()));
     }
-}
-
-#[test]
-fn an_older_database_without_a_record_opens_with_a_full_key_and_gets_one() {
-    let home = Home::created(&raw(1));
-    fs::remove_file(home.path("alice.db.keyinfo")).unwrap();
-    let keyring = DatabaseKey::Keyring(KeyringKey::default());
-    assert_eq!(home.refused(&keyring), OpenError::KeyMissing { source: "keyring" });
-    assert_eq!(home.refused(&raw(2)), OpenError::WrongKey);
-    home.opens(&raw(1));
-    assert_eq!(home.record()["stage"], "ready");
-    let missing =
-        Store::open(&home.path("b.db"), &keyring_without_create(), &OpenOptions::default());
-    assert!(missing.is_err());
-}
-
-fn keyring_without_create() -> DatabaseKey {
-    let mut key = KeyringKey::default();
-    key.create = false;
-    key.timeout = std::time::Duration::from_millis(200);
-    DatabaseKey::Keyring(key)
 }

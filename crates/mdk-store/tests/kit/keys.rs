@@ -2,14 +2,21 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use mdk_store::{DatabaseKey, OpenError, Store};
+use mdk_store::{
+    DatabaseKey, Level, OpenError, Progress, RekeyReport, Stage, Store, VaultError, restore,
+};
 use mdk_wire::SecretVec;
 use memchr::memmem;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::{findings, none, once_at, private, try_open, words};
 pub use super::{mode, raw, set_mode};
-use super::{private, try_open};
+
+pub const DB: &str = "alice.db";
+pub const RECORD: &str = "alice.db.keyinfo";
+/// What a re-key writes.
+pub const COPY: &str = "alice.db.rekey";
 
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -36,10 +43,17 @@ impl Home {
         self.dir.path().join(name)
     }
     pub fn db(&self) -> PathBuf {
-        self.path("alice.db")
+        self.path(DB)
+    }
+    pub fn bytes(&self) -> Vec<u8> {
+        fs::read(self.db()).unwrap()
     }
     pub fn key_file(&self) -> PathBuf {
         self.path("alice.secret")
+    }
+    /// A key in the key file.
+    pub fn in_file(&self) -> DatabaseKey {
+        DatabaseKey::File(self.key_file())
     }
     pub fn open(&self, key: &DatabaseKey) -> Result<Store, OpenError> {
         try_open(&self.db(), key)
@@ -50,6 +64,31 @@ impl Home {
         let mut store = self.open(key).unwrap();
         assert_eq!(store.read(|tx| tx.meta("who")).unwrap(), Some(b"alice".to_vec()));
         store.close().unwrap();
+    }
+    /// Opens, gives it another key and closes it again.
+    pub fn rekey(
+        &self,
+        from: &DatabaseKey,
+        to: Option<&DatabaseKey>,
+    ) -> Result<RekeyReport, VaultError> {
+        let mut store = self.open(from)?;
+        let report = store.rekey(to, &mut none());
+        store.close().unwrap();
+        report
+    }
+    /// The files in the middle of a re-key: the old key counts, then the new one.
+    pub fn stopped(&self, from: &DatabaseKey, to: Option<&DatabaseKey>) -> [Files; 2] {
+        fill(self, from);
+        let mut during = Files::new();
+        let mut store = self.open(from).unwrap();
+        let mut see = once_at(Stage::Comparing, || during = self.files());
+        store.rekey(to, &mut Progress::new(&mut see)).unwrap();
+        drop(see);
+        store.close().unwrap();
+        let mut exchanged = during.clone();
+        exchanged.insert(DB.into(), during[COPY].clone());
+        exchanged.insert(COPY.into(), during[DB].clone());
+        [during, exchanged]
     }
     /// All files but the lock, whose pid changes.
     pub fn files(&self) -> Files {
@@ -83,10 +122,66 @@ impl Home {
         error
     }
     pub fn record(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.path("alice.db.keyinfo")).unwrap()).unwrap()
+        serde_json::from_slice(&fs::read(self.path(RECORD)).unwrap()).unwrap()
     }
     pub fn write_record(&self, record: &Value) {
-        private(&self.path("alice.db.keyinfo"), &json(record));
+        private(&self.path(RECORD), &json(record));
+    }
+    pub fn lose_record(&self) {
+        fs::remove_file(self.path(RECORD)).unwrap();
+    }
+    /// Whether the doctor warns of a key that nothing shows to be this database's.
+    pub fn says_left(&self) -> bool {
+        findings(&self.db()).iter().any(|finding| {
+            finding.level == Level::Warning && finding.text.contains("was left where it is")
+        })
+    }
+}
+
+/// A backup, and an empty directory to restore it to.
+pub struct Made {
+    pub home: Home,
+    backup: TempDir,
+}
+
+impl Made {
+    pub fn new() -> Self {
+        let (home, backup) = (Home::new(), tempfile::tempdir().unwrap());
+        fill(&home, &raw(1));
+        let mut store = home.open(&raw(1)).unwrap();
+        store.backup(&backup.path().join("b"), &words(), &mut none()).unwrap();
+        store.close().unwrap();
+        home.put(&Files::new());
+        Self { home, backup }
+    }
+    pub fn restore(&self, key: &DatabaseKey) {
+        self.seen(key, &mut none());
+    }
+    fn seen(&self, key: &DatabaseKey, progress: &mut Progress<'_>) {
+        let from = self.backup.path().join("b");
+        restore(&from, &self.home.db(), &words(), key, progress).unwrap();
+    }
+    /// What is there when a restore is killed while it writes.
+    pub fn killed(&self, key: &DatabaseKey) {
+        self.home.put(&Files::new());
+        let mut during = Files::new();
+        let mut see = |step: mdk_store::Step| {
+            if step.stage == Stage::Writing {
+                during = self.home.files();
+            }
+            std::ops::ControlFlow::Continue(())
+        };
+        self.seen(key, &mut Progress::new(&mut see));
+        during.retain(|name, _| !name.ends_with("-shm"));
+        assert!(during.contains_key("alice.db.tmp") && !during.contains_key(DB));
+        self.home.put(&during);
+        assert_eq!(self.home.record()["stage"], "filling");
+    }
+    /// As if it were a first opening that was killed.
+    pub fn forget_filling(&self) {
+        let mut record = self.home.record();
+        record["stage"] = "creating".into();
+        self.home.write_record(&record);
     }
 }
 

@@ -10,13 +10,19 @@ pub mod rows;
 #[cfg(unix)]
 pub mod vault;
 
-use std::{ffi::OsString, fs, path::Path, process::Command};
+use std::{ffi::OsString, fs, ops::ControlFlow, path::Path, process::Command};
 
-use mdk_store::{DatabaseKey, OpenError, OpenOptions, Store};
-use mdk_wire::Secret;
+use mdk_store::{
+    DatabaseKey, Finding, OpenError, OpenOptions, Progress, Stage, Step, Store, doctor,
+};
+use mdk_wire::{Secret, SecretVec};
 
 pub fn raw(byte: u8) -> DatabaseKey {
     DatabaseKey::Raw(Secret::new([byte; 32]))
+}
+
+pub fn words() -> SecretVec {
+    SecretVec::new("correct horse bättery".as_bytes().to_vec())
 }
 
 pub fn try_open(path: &Path, key: &DatabaseKey) -> Result<Store, OpenError> {
@@ -25,6 +31,44 @@ pub fn try_open(path: &Path, key: &DatabaseKey) -> Result<Store, OpenError> {
 
 pub fn open(path: &Path, key: &DatabaseKey) -> Store {
     try_open(path, key).unwrap()
+}
+
+pub fn none() -> Progress<'static> {
+    Progress::none()
+}
+
+/// Calls `work` at the first report of this stage.
+pub fn once_at(stage: Stage, work: impl FnOnce()) -> impl FnMut(Step) -> ControlFlow<()> {
+    let mut work = Some(work);
+    move |step| {
+        if step.stage == stage
+            && let Some(work) = work.take()
+        {
+            work();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Cancels at the report with this number, counted from 0.
+pub fn cancel_at(number: usize) -> impl FnMut(Step) -> ControlFlow<()> {
+    let mut told = 0;
+    move |_| {
+        told += 1;
+        if told > number { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Cancels at each report of this stage.
+pub fn cancel_in(stage: Stage) -> impl FnMut(Step) -> ControlFlow<()> {
+    move |step| {
+        if step.stage == stage { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// What the doctor finds without a key.
+pub fn findings(path: &Path) -> Vec<Finding> {
+    doctor(path, None, &mut none()).unwrap().findings
 }
 
 #[cfg(unix)]
@@ -42,6 +86,14 @@ pub fn set_mode(path: &Path, mode: u32) {
 pub fn private(path: &Path, content: &[u8]) {
     fs::write(path, content).unwrap();
     set_mode(path, 0o600);
+}
+
+/// The database, under this key, of another connection that knows nothing of ours.
+pub fn connect(path: &Path, key: u8) -> rusqlite::Connection {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    let key = format!("{key:02x}").repeat(32);
+    conn.execute_batch(&format!("PRAGMA key = \"x'{key}'\"")).unwrap();
+    conn
 }
 
 /// This program and the arguments with which it runs one test only, the child of another one. `module` is that of both.

@@ -10,7 +10,8 @@ use std::{
 use mdk_store::*;
 use rusqlite::{Connection, config::DbConfig};
 
-pub use super::{open, raw, rows::*};
+pub use super::{cancel_at, none, once_at, open, raw, rows::*, try_open, words};
+use super::{connect, private};
 
 pub const PAGE: usize = 4096;
 /// A frame of the log.
@@ -51,6 +52,11 @@ impl Home {
 
     pub fn beside(&self, name: &str) -> PathBuf {
         self.path.with_file_name(name)
+    }
+
+    /// In a folder that is not there yet.
+    pub fn elsewhere(&self) -> PathBuf {
+        self.dir.path().join("new").join("b.db")
     }
 }
 
@@ -105,17 +111,14 @@ pub fn fill(store: &mut Store) {
 
 /// Statements on an encrypted database under `raw(1)`, past our code.
 pub fn sql(path: &Path, statements: &str) {
-    let conn = Connection::open(path).unwrap();
-    conn.execute_batch(&format!("PRAGMA key = \"x'{}'\"; {statements}", "01".repeat(32))).unwrap();
+    connect(path, 1).execute_batch(statements).unwrap();
 }
 
 /// Opens a database past our code. Its log stays when it is closed.
 pub fn by_hand(path: &Path, key: u8) -> Connection {
-    let conn = Connection::open(path).unwrap();
+    let conn = connect(path, key);
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
-    let key = format!("{key:02x}").repeat(32);
-    conn.execute_batch(&format!("PRAGMA key = \"x'{key}'\"; PRAGMA wal_autocheckpoint = 0"))
-        .unwrap();
+    conn.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
     conn
 }
 
@@ -123,13 +126,19 @@ pub fn put_log(home: &Home, log: &[u8]) {
     fs::write(home.beside("a.db-wal"), log).unwrap();
 }
 
+/// Makes the directory hold exactly these files.
+pub fn put(path: &Path, wanted: &[(PathBuf, Vec<u8>)]) {
+    files(path).iter().for_each(|(path, _)| fs::remove_file(path).unwrap());
+    for (path, bytes) in wanted {
+        private(path, bytes);
+    }
+}
+
 /// Takes away what marks a database that continues another one, to compare the rest of it.
 pub fn without_mark(path: &Path, key: u8) {
-    let conn = Connection::open(path).unwrap();
-    let key = format!("{key:02x}").repeat(32);
     let unmark =
         "DELETE FROM meta WHERE name = 'restored_at'; DELETE FROM events WHERE kind = 255;";
-    conn.execute_batch(&format!("PRAGMA key = \"x'{key}'\"; {unmark}")).unwrap();
+    connect(path, key).execute_batch(unmark).unwrap();
 }
 
 /// The same database, plain, as `plain.db` beside it.

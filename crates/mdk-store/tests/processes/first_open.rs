@@ -10,7 +10,7 @@ use std::{
 use mdk_store::{DatabaseKey, OpenError, OpenOptions, Store};
 
 use crate::kit::{
-    keys::{Files, Home, json, passphrase, raw},
+    keys::{DB, Files, Home, RECORD, json, passphrase, raw},
     rerun,
 };
 
@@ -25,136 +25,76 @@ fn finished(home: &Home, key: &DatabaseKey) -> (Files, Vec<u8>) {
     (home.files(), json(&record))
 }
 
-fn only(files: &Files, names: &[&str]) -> Files {
-    names.iter().map(|name| ((*name).to_owned(), files[*name].clone())).collect()
-}
+/// Names and contents of files.
+type There<'a> = &'a [(&'a str, &'a [u8])];
 
 #[test]
 fn after_a_crash_at_any_step_the_key_is_used_and_never_replaced() {
     let home = Home::new();
-    for (key, key_file) in [
-        (DatabaseKey::File(home.key_file()), "alice.secret"),
-        (passphrase("correct horse"), "alice.db.key"),
-    ] {
+    for (key, key_file) in
+        [(home.in_file(), "alice.secret"), (passphrase("correct horse"), "alice.db.key")]
+    {
         home.put(&Files::new());
         let (whole, creating) = finished(&home, &key);
-        let key_text = whole[key_file].clone();
-        let with = |mut files: Files, more: &[(&str, &[u8])]| {
-            let more = more.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec()));
-            files.extend(more);
-            files
-        };
-        let record = ("alice.db.keyinfo", creating.as_slice());
-        let half = &whole["alice.db"][..5000];
-        let steps: [(&str, Files, bool); 7] = [
-            (
-                "record being written",
-                with(Files::new(), &[("alice.db.keyinfo.tmp", b"{\"for")]),
-                false,
-            ),
-            ("recorded", with(Files::new(), &[record]), false),
-            (
-                "key being written",
-                with(Files::new(), &[record, (&format!("{key_file}.tmp"), b"mdk-")]),
-                false,
-            ),
-            ("key stored", with(only(&whole, &[key_file]), &[record]), true),
-            (
-                "database begun",
-                with(
-                    only(&whole, &[key_file]),
-                    &[record, ("alice.db.tmp", b""), ("alice.db.tmp-wal", b"half")],
-                ),
-                true,
-            ),
-            (
-                "database half",
-                with(only(&whole, &[key_file]), &[record, ("alice.db.tmp", half)]),
-                true,
-            ),
-            ("renamed", with(only(&whole, &[key_file, "alice.db"]), &[record]), true),
+        let half_key = format!("{key_file}.tmp");
+        let half = &whole[DB][..5000];
+        let record = (RECORD, creating.as_slice());
+        let stored = (key_file, whole[key_file].as_slice());
+        let database = (DB, whole[DB].as_slice());
+        // What is there after each step, and whether the key is.
+        let steps: [(There<'_>, bool); 7] = [
+            (&[("alice.db.keyinfo.tmp", b"{\"for")], false),
+            (&[record], false),
+            (&[record, (&half_key, b"mdk-")], false),
+            (&[record, stored], true),
+            (&[record, stored, ("alice.db.tmp", b""), ("alice.db.tmp-wal", b"half")], true),
+            (&[record, stored, ("alice.db.tmp", half)], true),
+            (&[record, stored, database], true),
         ];
-        for (step, files, stored) in steps {
-            home.put(&files);
-            drop(home.open(&key).unwrap_or_else(|e| panic!("{step}: {e}")));
+        for (number, (files, is_stored)) in steps.into_iter().enumerate() {
+            home.put(&files.iter().map(|(name, bytes)| ((*name).into(), bytes.to_vec())).collect());
+            drop(home.open(&key).unwrap_or_else(|e| panic!("step {number}: {e}")));
             let after = home.files();
-            let mut names = vec!["alice.db", "alice.db.keyinfo", key_file];
+            let mut names = vec![DB, RECORD, key_file];
             names.sort_unstable();
-            assert_eq!(after.keys().collect::<Vec<_>>(), names, "{step}");
-            assert_eq!(after[key_file] == key_text, stored, "{step}");
-            assert_eq!(home.record()["stage"], "ready", "{step}");
-            if step == "renamed" {
-                home.opens(&key);
-            }
+            assert_eq!(after.keys().collect::<Vec<_>>(), names, "step {number}");
+            assert_eq!(after[key_file] == whole[key_file], is_stored, "step {number}");
+            assert_eq!(home.record()["stage"], "ready", "step {number}");
         }
+        home.opens(&key);
     }
 }
 
+/// Neither that of another first open, nor one without a record, nor with one that says that there was a database.
 #[test]
 fn a_key_that_is_not_ours_is_not_adopted() {
     let home = Home::new();
-    let key = DatabaseKey::File(home.key_file());
+    let key = home.in_file();
     let (whole, creating) = finished(&home, &key);
-    // The record of another first open, and a key that is not the one it made.
-    let other = Home::created(&DatabaseKey::File(home.key_file().with_extension("2")));
-    drop(other);
-    let foreign = fs::read(home.key_file().with_extension("2")).unwrap();
-    let mut files = Files::new();
-    files.insert("alice.db.keyinfo".into(), creating);
-    files.insert("alice.secret".into(), foreign);
-    home.put(&files);
-    assert_eq!(home.refused(&key), OpenError::DatabaseMissingButKeyPresent);
-    // A key without a record is somebody's.
-    home.put(&only(&whole, &["alice.secret"]));
-    assert_eq!(home.refused(&key), OpenError::DatabaseMissingButKeyPresent);
-    // A record that says that there was a database.
-    home.put(&only(&whole, &["alice.db.keyinfo"]));
-    assert_eq!(home.refused(&key), OpenError::DatabaseMissingButKeyPresent);
-    home.put(&only(&whole, &["alice.db.keyinfo", "alice.secret"]));
-    assert_eq!(home.refused(&key), OpenError::DatabaseMissingButKeyPresent);
-    // The same with a key that is given.
-    home.put(&Files::new());
-    home.create(&raw(1));
-    fs::remove_file(home.db()).unwrap();
-    assert_eq!(home.refused(&raw(1)), OpenError::DatabaseMissingButKeyPresent);
+    let foreign = format!("mdk-key-1:{}=\n", "Q".repeat(43)).into_bytes();
+    let (record, own) = (whole[RECORD].clone(), whole["alice.secret"].clone());
+    for (record, key_text) in [
+        (Some(creating), Some(foreign)),
+        (None, Some(own.clone())),
+        (Some(record.clone()), None),
+        (Some(record), Some(own)),
+    ] {
+        let key_text = key_text.map(|text| ("alice.secret".to_owned(), text));
+        let record = record.map(|record| (RECORD.to_owned(), record));
+        home.put(&record.into_iter().chain(key_text).collect());
+        assert_eq!(home.refused(&key), OpenError::DatabaseMissingButKeyPresent);
+    }
 }
 
 #[test]
 fn another_source_after_a_crash_starts_anew() {
     let home = Home::new();
     let (_, creating) = finished(&home, &raw(1));
-    home.put(&[("alice.db.keyinfo".to_owned(), creating)].into());
-    let key = DatabaseKey::File(home.key_file());
+    home.put(&[(RECORD.to_owned(), creating)].into());
+    let key = home.in_file();
     home.create(&key);
     home.opens(&key);
     assert_eq!(home.record()["key"]["source"], "file");
-}
-
-#[test]
-fn a_failure_leaves_no_file() {
-    // The temporary name is taken by a directory.
-    let home = Home::new();
-    fs::create_dir(home.path("alice.db.tmp")).unwrap();
-    for key in [raw(1), DatabaseKey::File(home.key_file()), passphrase("x")] {
-        home.refused(&key);
-        assert_eq!(home.names(), ["alice.db.tmp"]);
-        assert!(!home.path("alice.db.lock").exists());
-    }
-    // The record cannot be written.
-    let home = Home::new();
-    fs::create_dir(home.path("alice.db.keyinfo.tmp")).unwrap();
-    home.refused(&DatabaseKey::File(home.key_file()));
-    // The key cannot be stored.
-    let home = Home::new();
-    fs::write(home.path("file"), b"").unwrap();
-    home.refused(&DatabaseKey::File(home.path("file/key")));
-    assert_eq!(home.names(), ["file"]);
-    // Made directories go again.
-    let home = Home::new();
-    let deep = home.path("a/b/alice.db");
-    let key = DatabaseKey::File("/proc/no/such/key".into());
-    Store::open(&deep, &key, &OpenOptions::default()).map(drop).unwrap_err();
-    assert!(home.names().is_empty());
 }
 
 /// Not a test of its own: opens each path that it is told, says how that went, and closes when told to.
@@ -243,7 +183,7 @@ fn two_processes_at_once_end_with_one_owner_and_one_busy() {
 #[test]
 fn a_database_that_was_made_for_nothing_is_taken_back_with_its_key() {
     let home = Home::new();
-    for key in [DatabaseKey::File(home.key_file()), passphrase("correct horse")] {
+    for key in [home.in_file(), passphrase("correct horse")] {
         home.open(&key).unwrap().take_back();
         assert_eq!(fs::read_dir(home.dir.path()).unwrap().count(), 0);
 

@@ -2,12 +2,11 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-use mdk_store::{Progress, Store};
+use mdk_store::Store;
 
-use crate::kit::{self, backup::passphrase, command_line, has_strace, raw};
+use crate::kit::{self, command_line, connect, has_strace, raw};
 
 const HOME: &str = "MDK_STORE_FSYNC_HOME";
-const BACKUP_HOME: &str = "MDK_STORE_BACKUP_HOME";
 const WRITES: usize = 3000;
 const LOG_LIMIT: u64 = 16 << 20;
 
@@ -107,50 +106,10 @@ fn after_a_reader_has_gone_the_log_is_used_from_its_start() {
 
 /// A second connection in the middle of a read transaction.
 fn sit_on_old_state(home: &std::path::Path) -> rusqlite::Connection {
-    let reader = rusqlite::Connection::open(home.join("alice.db")).unwrap();
-    reader.execute_batch(&format!("PRAGMA key = \"x'{}'\"; BEGIN", "01".repeat(32))).unwrap();
+    let reader = connect(&home.join("alice.db"), 1);
+    reader.execute_batch("BEGIN").unwrap();
     let tables: i64 =
         reader.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
     assert!(tables > 0);
     reader
-}
-
-/// Not a test of its own: what runs under strace.
-#[test]
-fn backup_child() {
-    let Some(home) = std::env::var_os(BACKUP_HOME).map(PathBuf::from) else { return };
-    let mut store = open(&home);
-    store.backup(&home.join("archive"), &passphrase(), &mut Progress::none()).unwrap();
-    assert!(fs::File::open(home.join("backup-returned")).is_err());
-}
-
-/// The name of a file is durable when its directory is synced after the rename.
-#[test]
-fn a_backup_has_a_durable_name_when_it_returns() {
-    if !has_strace() {
-        return;
-    }
-    let home = tempfile::tempdir().unwrap();
-    let trace = home.path().join("trace");
-    fs::create_dir(home.path().join("db")).unwrap();
-    let status = Command::new("strace")
-        .args(["-f", "-qq", "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,linkat,openat"])
-        .arg("-o")
-        .arg(&trace)
-        .args(command_line(module_path!(), "backup_child"))
-        .env(BACKUP_HOME, home.path().join("db"))
-        .status()
-        .unwrap();
-    assert!(status.success());
-    let text = fs::read_to_string(&trace).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    let named = lines
-        .iter()
-        .rposition(|line| {
-            (line.contains("rename") || line.contains("linkat")) && line.contains("archive\"")
-        })
-        .expect("the backup gets its name");
-    let returned = lines.iter().position(|line| line.contains("backup-returned")).unwrap();
-    let synced = lines[named..returned].iter().any(|line| line.contains("fsync("));
-    assert!(synced, "{:#?}", &lines[named..returned]);
 }

@@ -5,7 +5,3 @@ mod first_open;
 #[cfg(target_os = "linux")]
 mod fsync;
 mod lock;
-#[cfg(target_os = "linux")]
-mod read_faults;
-#[cfg(target_os = "linux")]
-mod rekey_sweep;

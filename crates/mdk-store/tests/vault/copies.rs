@@ -2,18 +2,17 @@
 
 use std::{
     fs,
-    ops::ControlFlow,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use mdk_store::{DatabaseKey, FileRole, OpenError, Progress, RekeyReport, Stage, Step, VaultError};
+use mdk_store::{DatabaseKey, OpenError, Progress, RekeyReport, Stage};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::kit::{
     keys::{json, raw, set_mode},
-    try_open as open,
+    none, once_at, try_open as open,
 };
 
 /// A folder with the folder of an account, `a`, and one for keys.
@@ -70,7 +69,7 @@ impl World {
     #[track_caller]
     fn rekey(&self, database: &str, key: &DatabaseKey, to: Option<&DatabaseKey>) -> RekeyReport {
         let mut store = open(&self.path(database), key).unwrap();
-        let report = store.rekey(to, &mut Progress::none()).unwrap();
+        let report = store.rekey(to, &mut none()).unwrap();
         store.close().unwrap();
         self.opens(database, to.unwrap_or(key));
         report
@@ -221,15 +220,10 @@ fn a_copy_of_an_interrupted_rekey_leaves_both_keys() {
     let key = world.key("keys/mdk.key");
     let old = fs::read(world.path("keys/mdk.key")).unwrap();
     let mut store = open(&world.path("a/mdk.db"), &key).unwrap();
-    let mut copied = false;
-    let mut see = |step: Step| {
-        if step.stage == Stage::Comparing && !copied {
-            copied = true;
-            world.copy("a", "stopped");
-            world.copy("keys", "stopped keys");
-        }
-        ControlFlow::Continue(())
-    };
+    let mut see = once_at(Stage::Comparing, || {
+        world.copy("a", "stopped");
+        world.copy("keys", "stopped keys");
+    });
     store.rekey(None, &mut Progress::new(&mut see)).unwrap();
     store.close().unwrap();
     // As it was then, twice.
@@ -280,47 +274,6 @@ fn directory_of(world: &World, folder: &str) -> Value {
         let _ = fs::remove_file(world.path(&format!("{path}{suffix}")));
     }
     found
-}
-
-/// A file of somebody else at a name that is made from ours: it stays, and is named.
-#[test]
-fn a_file_that_is_not_ours_is_never_removed() {
-    let role = FileRole::Key;
-    let world = World::with("keys/mdk.key");
-    let key = world.key("keys/mdk.key");
-    let private = |name: &str| {
-        fs::write(world.path(name), b"somebody's").unwrap();
-        set_mode(&world.path(name), 0o600);
-    };
-    let refused = || {
-        let mut store = open(&world.path("a/mdk.db"), &key).unwrap();
-        let error = store.rekey(None, &mut Progress::none()).unwrap_err();
-        store.close().unwrap();
-        world.opens("a/mdk.db", &key);
-        error
-    };
-    private("keys/mdk.key.new");
-    assert_eq!(refused(), VaultError::DestinationExists { role });
-    assert_eq!(fs::read(world.path("keys/mdk.key.new")).unwrap(), b"somebody's");
-    fs::remove_file(world.path("keys/mdk.key.new")).unwrap();
-    private("a/mdk.db.rekey");
-    assert_eq!(refused(), OpenError::NameTaken { suffix: ".rekey" }.into());
-    assert_eq!(fs::read(world.path("a/mdk.db.rekey")).unwrap(), b"somebody's");
-    assert_eq!(world.names("keys"), ["mdk.key"]);
-    // The name of a database that is being made, and of what SQLite puts beside it.
-    for suffix in [".tmp", ".tmp-wal", ".tmp-journal"] {
-        let world = World::new();
-        let taken = world.path(&format!("a/mdk.db{suffix}"));
-        fs::write(&taken, b"somebody's").unwrap();
-        set_mode(&taken, 0o600);
-        let error = open(&world.path("a/mdk.db"), &world.key("keys/mdk.key")).map(drop);
-        assert_eq!(error.unwrap_err(), OpenError::NameTaken { suffix: ".tmp" });
-        assert_eq!(fs::read(&taken).unwrap(), b"somebody's");
-        assert_eq!(world.names("a").len(), 1);
-        assert!(world.names("keys").is_empty());
-        fs::remove_file(taken).unwrap();
-        open(&world.path("a/mdk.db"), &world.key("keys/mdk.key")).unwrap().close().unwrap();
-    }
 }
 
 /// Who names no key gets the recorded one, or is told that it has to be given.

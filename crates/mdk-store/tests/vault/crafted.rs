@@ -15,7 +15,7 @@ fn authentic_pages_that_do_not_make_a_sound_tree_are_reported() {
         .write(|tx| (0..300u16).try_for_each(|n| tx.set_meta(&format!("name {n:04}"), &[7; 50])))
         .unwrap();
     store.close().unwrap();
-    let verified = || verify(&path, &raw(1), &mut Progress::none()).unwrap();
+    let verified = || verify(&path, &raw(1), &mut none()).unwrap();
     assert!(verified().is_intact());
     let good = fs::read(&path).unwrap();
     let codec = Codec::new([1; 32], &good);
@@ -36,8 +36,8 @@ fn authentic_pages_that_do_not_make_a_sound_tree_are_reported() {
         assert!(report.bad_pages.is_empty() && !report.structure.is_empty(), "{report:?}");
         assert!(report.structure.iter().all(|line| !line.contains("name 0")), "{report:?}");
         // Nor does an open database call it a fault of the disk.
-        if let Ok(mut store) = Store::open(&path, &raw(1), &OpenOptions::default()) {
-            let report = store.verify(&mut Progress::none()).unwrap();
+        if let Ok(mut store) = try_open(&path, &raw(1)) {
+            let report = store.verify(&mut none()).unwrap();
             assert!(report.bad_pages.is_empty() && !report.structure.is_empty(), "{report:?}");
             open += 1;
         }
@@ -81,15 +81,14 @@ fn a_wrong_header_under_the_right_key_is_an_error_by_name() {
         bad[at..at + bytes.len()].copy_from_slice(bytes);
         codec.encrypt(1, &mut bad[..PAGE]);
         fs::write(&home.path, &bad).unwrap();
-        let opened = Store::open(&home.path, &raw(1), &OpenOptions::default());
+        let opened = try_open(&home.path, &raw(1));
         if matches!(at, 16 | 20) {
             assert_eq!(opened.unwrap_err(), OpenError::WrongKey, "{at} {bytes:?}");
         }
-        let _ = verify(&home.path, &raw(1), &mut Progress::none());
-        let _ = doctor(&home.path, Some(&raw(1)), &mut Progress::none());
+        let _ = verify(&home.path, &raw(1), &mut none());
+        let _ = doctor(&home.path, Some(&raw(1)), &mut none());
         let to = home.dir.path().join(format!("{at} {bytes:?}")).join("b.db");
-        let _ = salvage(&home.path, &raw(1), &to, &raw(2), &mut Progress::none());
-        let _ =
-            encrypt_existing(&home.path, Some(&raw(1)), Some(&to), &raw(2), &mut Progress::none());
+        let _ = salvage(&home.path, &raw(1), &to, &raw(2), &mut none());
+        let _ = encrypt_existing(&home.path, Some(&raw(1)), Some(&to), &raw(2), &mut none());
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use mdk_store::*;
 
-use crate::kit::{try_open, vault::*};
+use crate::kit::vault::*;
 
 /// How a value is asked for.
 #[derive(Clone, Copy, Debug)]

@@ -12,15 +12,11 @@ use std::{
 };
 
 use mdk_store::{
-    DatabaseKey, FileRole, OpenError, OpenOptions, Progress, Store, VaultError, backup, doctor,
-    encrypt_existing, restore, salvage, verify,
+    DatabaseKey, FileRole, OpenError, Store, VaultError, backup, doctor, encrypt_existing, restore,
+    salvage, verify,
 };
-use mdk_wire::SecretVec;
 
-use crate::kit::{
-    rerun,
-    vault::{Home, files, open, raw},
-};
+use crate::kit::{rerun, vault::*};
 
 const MISSING: OpenError = OpenError::KeyMissing { source: "fd" };
 
@@ -46,7 +42,7 @@ fn descriptors() -> Vec<(PathBuf, PathBuf)> {
 
 fn refused(path: &Path, key: &DatabaseKey) {
     let before = descriptors();
-    let error = Store::open(path, key, &OpenOptions::default()).map(drop);
+    let error = try_open(path, key).map(drop);
     assert_eq!(error, Err(MISSING));
     assert_eq!(descriptors(), before);
 }
@@ -63,7 +59,7 @@ fn goes_on(home: &Home, mut store: Store) {
     notes.rewind().unwrap();
     notes.read_to_string(&mut text).unwrap();
     assert_eq!(text, "my notes\n");
-    assert!(verify(&home.path, &raw(1), &mut Progress::none()).unwrap().is_intact());
+    assert!(verify(&home.path, &raw(1), &mut none()).unwrap().is_intact());
     assert_eq!(open(&home.path, &raw(1)).digest().unwrap(), digest);
 }
 
@@ -74,7 +70,7 @@ fn again() {
     refused(&other.path, &key);
     refused(&other.path, &key.clone());
     let before = descriptors();
-    assert_eq!(store.rekey(Some(&key), &mut Progress::none()), Err(MISSING.into()));
+    assert_eq!(store.rekey(Some(&key), &mut none()), Err(MISSING.into()));
     assert_eq!(descriptors(), before);
     goes_on(&home, store);
 }
@@ -105,8 +101,8 @@ fn twice_given() {
 /// Each call that takes a key, with numbers that are not open yet when they are given.
 fn never_open() {
     let home = Home::new();
-    let (archive, words) = (home.beside("archive"), SecretVec::new(b"words".to_vec()));
-    let none = &mut Progress::none();
+    let (archive, words) = (home.beside("archive"), words());
+    let none = &mut none();
     backup(&home.path, &raw(1), &archive, &words, none).unwrap();
     // Opening may write to them.
     let names = |(path, _): (PathBuf, Vec<u8>)| path;
@@ -129,7 +125,7 @@ fn never_open() {
         missing(encrypt_existing(&home.path, Some(&raw(1)), Some(&to), &key, none).map(drop));
         missing(backup(&home.path, &key, &to, &words, none).map(drop));
         missing(restore(&archive, &to, &words, &key, none).map(drop));
-        let mut store = crate::kit::vault::open(&home.path, &raw(1));
+        let mut store = crate::kit::open(&home.path, &raw(1));
         missing(store.rekey(Some(&key), none).map(drop));
         drop(store);
         // Where there is nothing to be read, that is said.
@@ -140,7 +136,7 @@ fn never_open() {
         no_file(copied.map(drop), FileRole::Database);
         no_file(backup(&gone, &key, &to, &words, none).map(drop), FileRole::Database);
         no_file(restore(&gone, &to, &words, &key, none).map(drop), FileRole::Backup);
-        let told = doctor(&home.path, Some(&key), &mut Progress::none()).unwrap().findings;
+        let told = doctor(&home.path, Some(&key), none).unwrap().findings;
         assert!(told.iter().any(|finding| finding.text == MISSING.to_string()), "{told:?}");
         assert_eq!((files(), descriptors()), (before.clone(), all.clone()));
     }
@@ -178,10 +174,10 @@ fn not_read_yet() {
     drop(DatabaseKey::fd(number));
     let key = DatabaseKey::fd(number);
     let store = open(&home.path, &raw(1));
-    let busy = Store::open(&home.path, &key, &OpenOptions::default()).map(drop);
+    let busy = try_open(&home.path, &key).map(drop);
     assert!(matches!(busy, Err(OpenError::Busy { .. })));
     drop(store);
-    let _ = doctor(&home.path, Some(&key), &mut Progress::none()).unwrap();
+    let _ = doctor(&home.path, Some(&key), &mut none()).unwrap();
     let before = descriptors().len();
     let store = open(&home.path, &key);
     drop(store);

@@ -13,16 +13,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use mdk_store::{
-    DatabaseKey, DoctorReport, Finding, KeyringKey, KeyringStore, Level, OpenError, OpenOptions,
-    Progress, Store, doctor,
-};
-use rusqlite::Connection;
+use mdk_store::{DatabaseKey, DoctorReport, Finding, KeyringKey, KeyringStore, Level, doctor};
 use tempfile::TempDir;
 
-#[cfg(target_os = "linux")]
-use super::locks::record_locks;
-use crate::kit::{open, raw, set_mode};
+use crate::kit::{none, open, private, raw, set_mode};
 
 struct Home(TempDir);
 
@@ -67,7 +61,7 @@ impl Home {
         let before = self.state();
         let timed = || {
             let start = Instant::now();
-            (doctor(&self.db(), key, &mut Progress::none()).unwrap(), start.elapsed())
+            (doctor(&self.db(), key, &mut none()).unwrap(), start.elapsed())
         };
         let mut answers = (0..3).map(|_| timed());
         let late = |report: &DoctorReport| {
@@ -131,22 +125,8 @@ fn a_healthy_database_with_its_key_is_all_well() {
     expect(&report, Level::Ok, "clock", "plausible");
     let mut topics: Vec<_> = report.findings.iter().map(|f| f.topic).collect();
     topics.dedup();
-    let all = [
-        "directory",
-        "filesystem",
-        "space",
-        "files",
-        "leftovers",
-        "lock",
-        "database",
-        "key",
-        "versions",
-        "build",
-        "clock",
-        "memory",
-        "core",
-    ];
-    assert_eq!(topics, all);
+    let all = "directory filesystem space files leftovers lock database key versions build clock memory core";
+    assert_eq!(topics.join(" "), all);
 }
 
 #[test]
@@ -158,11 +138,11 @@ fn without_a_key_and_without_a_database_it_works_too() {
     expect(&home.ask(None), Level::Note, "database", "no database yet");
     expect(&home.ask(Some(&raw(1))), Level::Note, "database", "no database yet");
     fs::remove_dir(home.dir()).unwrap();
-    let report = doctor(&home.db(), None, &mut Progress::none()).unwrap();
+    let report = doctor(&home.db(), None, &mut none()).unwrap();
     expect(&report, Level::Note, "directory", "does not exist");
     assert!(!home.dir().exists());
     for odd in ["/", "..", "", "/dev/null/x"] {
-        let _ = doctor(Path::new(odd), Some(&raw(1)), &mut Progress::none()).unwrap();
+        let _ = doctor(Path::new(odd), Some(&raw(1)), &mut none()).unwrap();
     }
 }
 
@@ -176,24 +156,6 @@ fn an_open_database_is_looked_at_and_not_into() {
     expect(&report, Level::Note, "key", "was not tried");
     drop(store);
     expect(&home.ask(Some(&raw(1))), Level::Ok, "lock", "free");
-}
-
-#[test]
-#[cfg(target_os = "linux")]
-fn the_locks_of_sqlite_survive_it() {
-    let home = Home::with_database();
-    let mut store = open(&home.db(), &raw(1));
-    store
-        .write(|tx| {
-            tx.set_meta("who", b"still bob")?;
-            let files = [home.db(), home.beside("-shm")];
-            let before = record_locks(&files);
-            assert!(!before.is_empty());
-            let _ = doctor(&home.db(), Some(&raw(1)), &mut Progress::none()).unwrap();
-            assert_eq!(record_locks(&files), before);
-            Ok::<_, mdk_store::StoreError>(())
-        })
-        .unwrap();
 }
 
 #[test]
@@ -218,30 +180,15 @@ fn the_holder_in_another_process_is_named() {
     expect(&home.ask(None), Level::Ok, "lock", "ended without closing");
 }
 
+/// What is wrong inside of the file is in `bad_files`.
 #[test]
-fn each_bad_file_is_its_own_finding() {
+fn each_odd_file_is_its_own_finding() {
     let home = Home::with_database();
-    let good = fs::read(home.db()).unwrap();
-    let with = |bytes: &[u8]| {
-        fs::write(home.db(), bytes).unwrap();
-        home.ask(Some(&raw(1)))
-    };
-    expect(&with(b""), Level::Error, "database", "empty");
-    expect(&with(&good[..5000]), Level::Error, "database", "truncated");
-    let plain = [&b"SQLite format 3\0"[..], &[0; 4080]].concat();
-    expect(&with(&plain), Level::Error, "database", "unencrypted");
-    expect(&with(&[7; 4096]), Level::Error, "key", "does not open");
-    let mut flipped = good.clone();
-    flipped[100] ^= 1;
-    expect(&with(&flipped), Level::Error, "key", "does not open");
-    fs::write(home.db(), &good).unwrap();
-    expect(&home.ask(Some(&raw(2))), Level::Error, "key", "does not open");
-
-    fs::hard_link(home.db(), home.dir().join("other")).unwrap();
+    let other = home.dir().join("other");
+    fs::hard_link(home.db(), &other).unwrap();
     expect(&home.ask(None), Level::Error, "files", "hard link");
-    fs::remove_file(home.dir().join("other")).unwrap();
-    fs::rename(home.db(), home.dir().join("real")).unwrap();
-    symlink("real", home.db()).unwrap();
+    fs::remove_file(home.db()).unwrap();
+    symlink("other", home.db()).unwrap();
     expect(&home.ask(Some(&raw(1))), Level::Error, "files", "symbolic link");
     fs::remove_file(home.db()).unwrap();
     assert!(Command::new("mkfifo").arg(home.db()).status().unwrap().success());
@@ -249,40 +196,6 @@ fn each_bad_file_is_its_own_finding() {
     fs::remove_file(home.db()).unwrap();
     fs::write(home.beside("-wal"), b"x").unwrap();
     expect(&home.ask(None), Level::Error, "database", "log exists");
-}
-
-#[test]
-fn versions_that_we_do_not_read_are_named() {
-    for (pragma, part) in [
-        ("user_version = 99", "schema 99; this version reads up to 1"),
-        ("user_version = 0", "no schema"),
-        ("application_id = 7", "another application (id 0x00000007)"),
-    ] {
-        let home = Home::with_database();
-        let conn = Connection::open(home.db()).unwrap();
-        let key = format!("PRAGMA key = \"x'{}'\"", "01".repeat(32));
-        conn.execute_batch(&format!("{key}; PRAGMA {pragma}; PRAGMA wal_checkpoint(TRUNCATE)"))
-            .unwrap();
-        conn.close().unwrap();
-        let report = home.ask(Some(&raw(1)));
-        assert_eq!(finding(&report, "versions", part).level, Level::Error);
-    }
-}
-
-#[test]
-fn a_record_that_opening_refuses_is_an_error() {
-    let home = Home::with_database();
-    let record = home.beside(".keyinfo");
-    let text = fs::read_to_string(&record).unwrap();
-    for bad in
-        [text.replace("\"format\": 1", "\"format\": 2"), text.clone() + &" ".repeat(128 << 10)]
-    {
-        assert_ne!(bad, text);
-        fs::write(&record, bad).unwrap();
-        let opened = Store::open(&home.db(), &raw(1), &OpenOptions::default());
-        assert_eq!(opened.err(), Some(OpenError::KeyRecordMalformed));
-        expect(&home.ask(None), Level::Error, "key", "cannot be read");
-    }
 }
 
 #[test]
@@ -307,8 +220,7 @@ fn modes_are_seen_and_left_alone() {
 fn leftovers_are_named() {
     let home = Home::with_database();
     for suffix in [".tmp", ".rekey", ".encrypt"] {
-        fs::write(home.beside(suffix), b"").unwrap();
-        set_mode(&home.beside(suffix), 0o600);
+        private(&home.beside(suffix), b"");
     }
     let report = home.ask(None);
     expect(&report, Level::Note, "leftovers", "being created or restored");
@@ -341,8 +253,6 @@ fn a_key_file_is_found_missed_and_judged() {
     fs::rename(home.0.path().join("away"), &key_file).unwrap();
     fs::remove_file(home.db()).unwrap();
     expect(&home.ask(None), Level::Error, "key", "the database is not");
-    fs::write(home.beside(".keyinfo"), b"{").unwrap();
-    expect(&home.ask(None), Level::Error, "key", "record of where the key is cannot be read");
 }
 
 #[test]
@@ -352,7 +262,7 @@ fn a_source_that_does_not_answer_does_not_hold_it_up() {
         std::thread::park_timeout(Duration::from_secs(60));
         Err("planted-secret".into())
     }));
-    expect_text(&home.ask(Some(&slow)), "key", "not given in time");
+    assert!(finding(&home.ask(Some(&slow)), "key", "not given in time").level >= Level::Warning);
     let bad = DatabaseKey::Callback(Arc::new(|| Err("planted-secret".into())));
     let report = home.ask(Some(&bad));
     expect(&report, Level::Error, "key", "callback");
@@ -361,11 +271,6 @@ fn a_source_that_does_not_answer_does_not_hold_it_up() {
     let (pipe, _) = std::io::pipe().unwrap();
     let report = home.ask(Some(&DatabaseKey::fd(pipe.as_raw_fd())));
     expect(&report, Level::Note, "key", "was not read");
-}
-
-#[track_caller]
-fn expect_text(report: &DoctorReport, topic: &str, part: &str) {
-    assert!(finding(report, topic, part).level >= Level::Warning);
 }
 
 #[test]
@@ -377,15 +282,13 @@ fn a_keyring_is_asked_in_time_whatever_it_says() {
     assert!(report.findings.iter().any(|f| f.topic == "key"), "{report:#?}");
     // A record of a key in the kernel's keyring: the id appears, and that it is volatile.
     if cfg!(target_os = "linux") {
-        fs::write(home.db(), [7; 4096]).unwrap();
-        set_mode(&home.db(), 0o600);
+        private(&home.db(), &[7; 4096]);
         let record = r#"{"format":1,"stage":"ready","key":{"source":"keyring","store":"keyutils","service":"mdk",
             "key_id":"no-such-key-4711","check":"0000000000000000"}}"#;
-        fs::write(home.beside(".keyinfo"), record).unwrap();
-        set_mode(&home.beside(".keyinfo"), 0o600);
+        private(&home.beside(".keyinfo"), record.as_bytes());
         ring.store = KeyringStore::Keyutils;
         let report = home.ask(None);
-        expect_text(&report, "key", "no-such-key-4711");
+        assert!(finding(&report, "key", "no-such-key-4711").level >= Level::Warning);
         expect(&report, Level::Warning, "key", "volatile");
     }
 }

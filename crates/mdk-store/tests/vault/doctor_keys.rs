@@ -2,13 +2,15 @@
 
 use std::fs;
 
-use mdk_store::{DatabaseKey, Finding, Level, Progress, doctor};
+use mdk_store::{Finding, Level};
 
-use crate::kit::keys::{Home, passphrase};
+use crate::kit::{
+    findings,
+    keys::{Home, passphrase},
+};
 
 fn told(home: &Home) -> Vec<Finding> {
-    let findings = doctor(&home.db(), None, &mut Progress::none()).unwrap().findings;
-    findings.into_iter().filter(|finding| finding.topic == "key").collect()
+    findings(&home.db()).into_iter().filter(|finding| finding.topic == "key").collect()
 }
 
 #[track_caller]
@@ -28,9 +30,9 @@ fn is_bad(home: &Home) {
 
 #[test]
 fn a_key_file_that_was_emptied_cut_changed_or_replaced_is_an_error() {
-    for (key, name) in [("file", "alice.secret"), ("passphrase", "alice.db.key")] {
-        let source = |home: &Home| match key {
-            "file" => DatabaseKey::File(home.key_file()),
+    for name in ["alice.secret", "alice.db.key"] {
+        let source = |home: &Home| match name {
+            "alice.secret" => home.in_file(),
             _ => passphrase("words"),
         };
         let (home, other) = (Home::new(), Home::new());
@@ -62,12 +64,10 @@ fn a_key_file_that_was_emptied_cut_changed_or_replaced_is_an_error() {
 #[test]
 fn a_key_that_opens_the_database_is_good_whatever_the_record_says() {
     let home = Home::new();
-    let key = DatabaseKey::File(home.key_file());
+    let key = home.in_file();
     home.create(&key);
     let before = home.files();
-    let mut store = home.open(&key).unwrap();
-    store.rekey(None, &mut Progress::none()).unwrap();
-    store.close().unwrap();
+    home.rekey(&key, None).unwrap();
     for name in ["alice.db", "alice.secret"] {
         fs::write(home.path(name), &before[name]).unwrap();
     }

@@ -7,7 +7,12 @@ use std::{
 
 use mdk_store::*;
 
-use crate::kit::{backup::SmallDisk, open, raw, try_open, vault::by_hand};
+use crate::kit::{
+    backup::{SmallDisk, filled},
+    keys, none, open, raw, try_open,
+    vault::by_hand,
+    words,
+};
 
 /// All files of the database but its lock, which names who had it last.
 fn files(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -56,8 +61,47 @@ fn a_database_on_a_full_disk_is_read_and_written_to_again_when_there_is_room() {
         fs::remove_file(disk.path().join("filler")).unwrap();
         assert_eq!(put(2), (Ok(()), Some(2)));
         drop(store);
-        let report = verify(&path, &raw(1), &mut Progress::none()).unwrap();
+        let report = verify(&path, &raw(1), &mut none()).unwrap();
         assert!(report.is_intact(), "{report:?}");
         assert_eq!(late(&mut open(&path, &raw(1))), value);
+    }
+}
+
+/// Too little room is said in numbers before anything is written; room that goes meanwhile leaves nothing.
+#[test]
+fn a_backup_and_a_restore_without_room_leave_nothing() {
+    let home = keys::Home::new();
+    let mut store = filled(&home);
+    let archive = home.path("archive");
+    store.backup(&archive, &words(), &mut none()).unwrap();
+    for (restores, little, enough) in [(false, "256k", "4m"), (true, "1m", "12m")] {
+        let mut write = |to: &Path, progress: &mut Progress<'_>| match restores {
+            true => restore(&archive, to, &words(), &raw(1), progress).map(drop),
+            false => store.backup(to, &words(), progress).map(drop),
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let Some(small) = SmallDisk::mount(dir.path(), little) else { return };
+        match write(&small.path().join("deep/new"), &mut none()) {
+            Err(VaultError::NoSpace { needed, available, .. }) => {
+                assert!(needed > 1 << 20 && available <= 1 << 20, "{needed} {available}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(small.names().is_empty());
+        drop(small);
+        fs::remove_dir(dir.path().join("small")).unwrap();
+        let disk = SmallDisk::mount(dir.path(), enough).unwrap();
+        let to = disk.path().join("deep/new");
+        let mut fill_up = |step: Step| {
+            if step.stage == Stage::Writing {
+                disk.fill_up();
+            }
+            std::ops::ControlFlow::Continue(())
+        };
+        let found = write(&to, &mut Progress::new(&mut fill_up));
+        assert_eq!(found, Err(VaultError::Store(StoreError::DiskFull)), "{restores}");
+        assert_eq!(disk.names(), ["filler"]);
+        fs::remove_file(disk.path().join("filler")).unwrap();
+        write(&to, &mut none()).unwrap();
     }
 }

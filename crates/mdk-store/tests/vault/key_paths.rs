@@ -2,12 +2,13 @@
 
 use std::{fs, ops::ControlFlow, path::Path};
 
-use mdk_store::{
-    DatabaseKey, FileRole, OpenError, OpenOptions, Progress, Stage, Step, Store, VaultError,
-};
-use mdk_wire::SecretVec;
+use mdk_store::{DatabaseKey, FileRole, OpenError, Progress, Stage, Step, Store, VaultError};
 
-use crate::kit::{private, rerun, try_open};
+use crate::kit::{none, private, rerun, try_open, words};
+
+fn words_key() -> DatabaseKey {
+    DatabaseKey::Passphrase(words())
+}
 
 fn open(path: &Path, key: &Path) -> Result<Store, OpenError> {
     try_open(path, &DatabaseKey::File(key.to_owned()))
@@ -21,23 +22,9 @@ fn is_refused(result: Result<Store, OpenError>) -> bool {
 #[test]
 fn no_key_lies_in_a_file_of_its_database() {
     let dir = tempfile::tempdir().unwrap();
-    for (n, suffix) in [
-        "",
-        "-journal",
-        "-wal",
-        "-shm",
-        ".tmp",
-        ".tmp-wal",
-        ".rekey",
-        ".rekey-journal",
-        ".encrypt",
-        ".lock",
-        ".keyinfo",
-        ".keyinfo.tmp",
-    ]
-    .iter()
-    .enumerate()
-    {
+    let beside = ["", "-journal", "-wal", "-shm", ".tmp", ".tmp-wal", ".rekey", ".rekey-journal"];
+    let more = [".encrypt", ".lock", ".keyinfo", ".keyinfo.tmp"];
+    for (n, suffix) in beside.into_iter().chain(more).enumerate() {
         let home = dir.path().join(n.to_string());
         let path = home.join("mdk.db");
         assert!(is_refused(open(&path, &home.join(format!("mdk.db{suffix}")))), "{suffix}");
@@ -101,21 +88,23 @@ fn the_key_of_another_database_is_never_taken_for_a_leftover() {
     let key = fs::read(home.join("k.tmp")).unwrap();
     let mut store = open(&one, &home.join("k")).unwrap();
     let to = DatabaseKey::File(home.join("z"));
-    assert!(!store.rekey(Some(&to), &mut Progress::none()).unwrap().old_key_kept);
+    assert!(!store.rekey(Some(&to), &mut none()).unwrap().old_key_kept);
     store.close().unwrap();
     assert!(!home.join("k").exists());
     assert_eq!(fs::read(home.join("k.tmp")).unwrap(), key);
     open(&two, &home.join("k.tmp")).unwrap().close().unwrap();
-    // The key of a passphrase, and that of a database whose key file is called like the next of those.
-    let words = DatabaseKey::Passphrase(SecretVec::new(b"words words".to_vec()));
-    let (one, two) = (home.join("a.db"), home.join("b.db"));
-    let mut store = Store::open(&one, &words, &OpenOptions::default()).unwrap();
-    open(&two, &home.join("a.db.key.new")).unwrap().close().unwrap();
-    let exists = VaultError::DestinationExists { role: FileRole::Key };
-    assert_eq!(store.rekey(None, &mut Progress::none()), Err(exists));
-    store.close().unwrap();
-    open(&two, &home.join("a.db.key.new")).unwrap().close().unwrap();
-    Store::open(&one, &words, &OpenOptions::default()).unwrap().close().unwrap();
+    // A key file that is called like the next one of another database.
+    for (n, own) in [words_key(), DatabaseKey::File(home.join("own"))].into_iter().enumerate() {
+        let (one, two) = (home.join(format!("{n}.db")), home.join(format!("other {n}.db")));
+        let next = home.join(if n == 0 { "0.db.key.new" } else { "own.new" });
+        let mut store = try_open(&one, &own).unwrap();
+        open(&two, &next).unwrap().close().unwrap();
+        let exists = VaultError::DestinationExists { role: FileRole::Key };
+        assert_eq!(store.rekey(None, &mut none()), Err(exists));
+        store.close().unwrap();
+        open(&two, &next).unwrap().close().unwrap();
+        try_open(&one, &own).unwrap().close().unwrap();
+    }
 }
 
 /// Whoever puts another file where the key of an open database was keeps it.
@@ -123,33 +112,32 @@ fn the_key_of_another_database_is_never_taken_for_a_leftover() {
 fn a_file_that_was_put_in_the_place_of_a_key_stays() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("home");
-    let words = || DatabaseKey::Passphrase(SecretVec::new(b"words words".to_vec()));
-    for (n, source) in [DatabaseKey::File(home.join("0.db.key")), words()].into_iter().enumerate() {
+    for (n, source) in
+        [DatabaseKey::File(home.join("0.db.key")), words_key()].into_iter().enumerate()
+    {
         let path = home.join(format!("{n}.db"));
         let key = home.join(format!("{n}.db.key"));
-        let open = || Store::open(&path, &source, &OpenOptions::default());
-        open().unwrap().close().unwrap();
-        let other = home.join(format!("other {n}.db"));
-        let options = OpenOptions::default();
+        let open = || try_open(&path, &source).unwrap();
+        open().close().unwrap();
         let other_key = match &source {
             DatabaseKey::File(_) => DatabaseKey::File(home.join("other 0.db.key")),
             other => other.clone(),
         };
-        Store::open(&other, &other_key, &options).unwrap().close().unwrap();
+        try_open(&home.join(format!("other {n}.db")), &other_key).unwrap().close().unwrap();
         let own = fs::read(&key).unwrap();
         let others = fs::read(home.join(format!("other {n}.db.key"))).unwrap();
         for content in [&others[..], b"important note\n"] {
-            let mut store = open().unwrap();
+            let mut store = open();
             private(&key, content);
             let exists = VaultError::DestinationExists { role: FileRole::Key };
-            assert_eq!(store.rekey(None, &mut Progress::none()), Err(exists));
+            assert_eq!(store.rekey(None, &mut none()), Err(exists));
             assert_eq!(fs::read(&key).unwrap(), content);
             assert!(!home.join(format!("{n}.db.key.new")).exists());
             drop(store);
             private(&key, &own);
         }
         // While the re-key runs: the new key stays beside it then, and opens the database.
-        let mut store = open().unwrap();
+        let mut store = open();
         let mut put = |step: Step| {
             if step.stage == Stage::Comparing || step.stage == Stage::Writing {
                 private(&key, &others);
@@ -160,12 +148,12 @@ fn a_file_that_was_put_in_the_place_of_a_key_stays() {
         store.close().unwrap();
         assert_eq!(fs::read(&key).unwrap(), others);
         for _ in 0..2 {
-            let mut store = open().unwrap();
-            store.rekey(None, &mut Progress::none()).unwrap();
+            let mut store = open();
+            store.rekey(None, &mut none()).unwrap();
             store.close().unwrap();
             assert_eq!(fs::read(&key).unwrap(), others);
         }
-        open().unwrap().close().unwrap();
+        open().close().unwrap();
     }
 }
 
@@ -187,13 +175,13 @@ fn a_key_that_could_not_be_renewed_is_refused_at_once() {
     let key = path.with_file_name("k".repeat(242));
     for _ in 0..2 {
         let mut store = open(&path, &key).unwrap();
-        store.rekey(None, &mut Progress::none()).unwrap();
+        store.rekey(None, &mut none()).unwrap();
         store.close().unwrap();
     }
     // A folder that is not text does no harm to what lies in it.
     let path = dir.path().join(bytes).join("a.db");
     let mut store = open(&path, &path.with_file_name("key")).unwrap();
-    store.rekey(None, &mut Progress::none()).unwrap();
+    store.rekey(None, &mut none()).unwrap();
     store.close().unwrap();
     open(&path, &path.with_file_name("key")).unwrap().close().unwrap();
 }
@@ -226,12 +214,12 @@ fn child_changes_its_directory() {
     fs::create_dir("elsewhere").unwrap();
     std::env::set_current_dir("elsewhere").unwrap();
     let before = fs::read(home.join("a.key")).unwrap();
-    store.rekey(None, &mut Progress::none()).unwrap();
+    store.rekey(None, &mut none()).unwrap();
     assert_ne!(fs::read(home.join("a.key")).unwrap(), before);
     std::env::set_current_dir(home).unwrap();
     let to = DatabaseKey::File("b.key".into());
-    store.rekey(Some(&to), &mut Progress::none()).unwrap();
+    store.rekey(Some(&to), &mut none()).unwrap();
     std::env::set_current_dir("elsewhere").unwrap();
-    store.rekey(None, &mut Progress::none()).unwrap();
+    store.rekey(None, &mut none()).unwrap();
     store.close().unwrap();
 }

@@ -4,14 +4,13 @@
 use std::{fs, ops::ControlFlow};
 
 use mdk_store::{
-    DatabaseKey, OpenError, OpenOptions, Progress, Stage, Step, Store, StoreError, VaultError,
-    encrypt_existing, restore, verify,
+    DatabaseKey, OpenError, Progress, Stage, Step, Store, StoreError, VaultError, encrypt_existing,
+    restore, verify,
 };
-use mdk_wire::SecretVec;
 
 use crate::kit::{
     keys::{Home, fill, passphrase, raw},
-    open, vault,
+    none, once_at, open, try_open, vault, words,
 };
 
 const LOCK: &str = "alice.db.lock";
@@ -40,8 +39,7 @@ fn holds(home: &Home, key: &DatabaseKey, names: &[&str]) {
 }
 
 fn sources(home: &Home) -> [(DatabaseKey, Option<DatabaseKey>); 4] {
-    let file = DatabaseKey::File(home.key_file());
-    let words = passphrase("words");
+    let (file, words) = (home.in_file(), passphrase("words"));
     [(file.clone(), None), (words.clone(), None), (raw(1), Some(file)), (words, Some(raw(2)))]
 }
 
@@ -54,19 +52,20 @@ fn a_rekey_of_the_former_owner_changes_nothing() {
         let mut first = home.open(&key).unwrap();
         write(&mut first, "one");
         fs::remove_file(home.path(LOCK)).unwrap();
-        assert_eq!(first.rekey(to.as_ref(), &mut Progress::none()), Err(LOST));
+        assert_eq!(first.write(|tx| tx.set_meta("one", b"2")), Err(StoreError::LockLost));
+        assert_eq!(first.rekey(to.as_ref(), &mut none()), Err(LOST));
         let mut second = home.open(&key).unwrap();
         write(&mut second, "two");
         let (names, record) = (home.names(), home.record());
-        assert_eq!(first.rekey(to.as_ref(), &mut Progress::none()), Err(LOST));
-        assert_eq!(first.verify(&mut Progress::none()), Err(LOST));
+        assert_eq!(first.rekey(to.as_ref(), &mut none()), Err(LOST));
+        assert_eq!(first.verify(&mut none()), Err(LOST));
         assert_eq!((home.names(), home.record()), (names, record));
         write(&mut second, "three");
         first.close().unwrap();
         write(&mut second, "four");
         drop(second);
         holds(&home, &key, &["one", "two", "three", "four"]);
-        assert_eq!(home.open(&key).unwrap().rekey(to.as_ref(), &mut Progress::none()).err(), None);
+        assert_eq!(home.open(&key).unwrap().rekey(to.as_ref(), &mut none()).err(), None);
     }
 }
 
@@ -78,18 +77,13 @@ fn lose_at(
     stage: Stage,
     meet: &mut dyn FnMut(),
 ) {
-    let mut lost = false;
-    let mut lose = |step: Step| {
-        if step.stage == stage && !lost {
-            lost = true;
-            fs::remove_file(home.path(LOCK)).unwrap();
-            meet();
-        }
-        ControlFlow::Continue(())
-    };
+    let mut lose = once_at(stage, || {
+        fs::remove_file(home.path(LOCK)).unwrap();
+        meet();
+    });
     assert_eq!(first.rekey(to, &mut Progress::new(&mut lose)), Err(LOST));
     assert_eq!(first.write(|tx| tx.set_meta("a", b"b")), Err(StoreError::LockLost));
-    assert_eq!(first.rekey(to, &mut Progress::none()), Err(LOST));
+    assert_eq!(first.rekey(to, &mut none()), Err(LOST));
 }
 
 #[test]
@@ -123,7 +117,7 @@ fn a_lock_that_is_lost_while_the_copy_is_made_ends_the_rekey() {
 #[test]
 fn what_it_leaves_is_settled_by_the_next_owner() {
     let home = Home::new();
-    let key = DatabaseKey::File(home.key_file());
+    let key = home.in_file();
     fill(&home, &key);
     let names = home.names();
     let mut first = home.open(&key).unwrap();
@@ -136,7 +130,7 @@ fn what_it_leaves_is_settled_by_the_next_owner() {
     let mut first = home.open(&key).unwrap();
     lose_at(&home, &mut first, None, Stage::Writing, &mut || {
         let mut second = home.open(&key).unwrap();
-        second.rekey(None, &mut Progress::none()).unwrap();
+        second.rekey(None, &mut none()).unwrap();
         write(&mut second, "two");
         second.close().unwrap();
     });
@@ -151,7 +145,7 @@ fn what_it_leaves_is_settled_by_the_next_owner() {
 #[test]
 fn a_database_that_another_one_has_opened_is_not_taken_back() {
     let home = Home::new();
-    let key = DatabaseKey::File(home.key_file());
+    let key = home.in_file();
     let first = home.open(&key).unwrap();
     fs::remove_file(home.path(LOCK)).unwrap();
     let mut second = home.open(&key).unwrap();
@@ -170,12 +164,12 @@ fn the_lock_file_of_the_next_owner_stays() {
     let mut lose = |_: Step| {
         if second.is_none() {
             fs::remove_file(&lock).unwrap();
-            second = Some(open(&home.path, &vault::raw(1)));
+            second = Some(open(&home.path, &raw(1)));
         }
         ControlFlow::Continue(())
     };
-    verify(&home.path, &vault::raw(1), &mut Progress::new(&mut lose)).unwrap();
-    let third = Store::open(&home.path, &vault::raw(1), &OpenOptions::default());
+    verify(&home.path, &raw(1), &mut Progress::new(&mut lose)).unwrap();
+    let third = try_open(&home.path, &raw(1));
     let pid = Some(std::process::id());
     assert_eq!(third.map(drop), Err(OpenError::Busy { pid }));
     drop(second);
@@ -185,38 +179,33 @@ fn the_lock_file_of_the_next_owner_stays() {
 #[test]
 fn what_is_being_made_does_not_appear_half_made() {
     let home = vault::Home::new();
-    let words = SecretVec::new(b"words".to_vec());
+    let words = words();
     let backup = home.beside("backup");
-    open(&home.path, &vault::raw(1)).backup(&backup, &words, &mut Progress::none()).unwrap();
+    open(&home.path, &raw(1)).backup(&backup, &words, &mut none()).unwrap();
     let key = DatabaseKey::File(home.beside("k"));
     let to = home.beside("new.db");
     let again = |progress: &mut Progress<'_>| restore(&backup, &to, &words, &key, progress);
     let mut lost = false;
-    let mut lose = |step: Step| {
-        if step.stage == Stage::Comparing && !lost {
-            lost = true;
-            fs::remove_file(home.beside("new.db.lock")).unwrap();
-            assert!(again(&mut Progress::none()).is_ok());
-        }
-        ControlFlow::Continue(())
-    };
+    let mut lose = once_at(Stage::Comparing, || {
+        lost = true;
+        fs::remove_file(home.beside("new.db.lock")).unwrap();
+        assert!(again(&mut none()).is_ok());
+    });
     is_lost(again(&mut Progress::new(&mut lose)).map(drop));
+    drop(lose);
     assert!(lost);
-    assert!(verify(&to, &key, &mut Progress::none()).unwrap().is_intact());
+    assert!(verify(&to, &key, &mut none()).unwrap().is_intact());
     open(&to, &key).close().unwrap();
     // And where nobody comes the next call makes it.
     for name in ["new.db", "new.db.keyinfo", "k"] {
         fs::remove_file(home.beside(name)).unwrap();
     }
-    let mut lose = |step: Step| {
-        if step.stage == Stage::Comparing {
-            let _ = fs::remove_file(home.beside("new.db.lock"));
-        }
-        ControlFlow::Continue(())
-    };
+    let mut lose = once_at(Stage::Comparing, || {
+        fs::remove_file(home.beside("new.db.lock")).unwrap();
+    });
     is_lost(again(&mut Progress::new(&mut lose)).map(drop));
     assert!(!to.exists());
-    again(&mut Progress::none()).unwrap();
+    again(&mut none()).unwrap();
     open(&to, &key).close().unwrap();
 }
 
@@ -233,7 +222,7 @@ fn an_encryption_in_place_goes_no_further() {
     let lost = encrypt_existing(&plain, None, None, &key, &mut Progress::new(&mut lose));
     is_lost(lost.map(drop));
     assert_eq!(fs::read(&plain).unwrap(), before);
-    encrypt_existing(&plain, None, None, &key, &mut Progress::none()).unwrap();
+    encrypt_existing(&plain, None, None, &key, &mut none()).unwrap();
     let mut store = open(&plain, &key);
     assert_eq!(store.digest().unwrap(), home.digest);
     store.close().unwrap();

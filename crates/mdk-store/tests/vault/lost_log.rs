@@ -8,7 +8,7 @@ use std::{
 use mdk_store::*;
 
 use super::salvage::save;
-use crate::kit::vault::*;
+use crate::kit::{findings, vault::*};
 
 /// Opens the database in a copy of its directory: `None` if it is called damaged, and then nothing has changed.
 fn opened(home: &Home) -> Option<Store> {
@@ -62,13 +62,12 @@ fn a_log_whose_header_is_damaged_is_damage_and_is_kept() {
     for log in headers(&log) {
         put_log(&home, &log);
         assert!(opened(&home).is_none(), "{:?}", &log[..32]);
-        let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+        let report = verify(&home.path, &raw(1), &mut none()).unwrap();
         let line = report.structure.iter().find(|line| line.contains("write-ahead log"));
         assert!(line.is_some(), "{report:?}");
-        let found = doctor(&home.path, None, &mut Progress::none()).unwrap().findings;
-        let named =
-            found.iter().any(|f| f.level == Level::Error && f.text.contains("log is damaged"));
-        assert!(named, "{found:?}");
+        let found = findings(&home.path);
+        let named = |f: &Finding| f.level == Level::Error && f.text.contains("log is damaged");
+        assert!(found.iter().any(named), "{found:?}");
     }
     for zeros in [512, 4096, 32 + FRAME] {
         let mut log = log.clone();
@@ -77,13 +76,7 @@ fn a_log_whose_header_is_damaged_is_damage_and_is_kept() {
         assert!(opened(&home).is_none(), "{zeros}");
     }
     put_log(&home, &log);
-    assert!(
-        doctor(&home.path, None, &mut Progress::none())
-            .unwrap()
-            .findings
-            .iter()
-            .all(|f| !f.text.contains("damaged"))
-    );
+    assert!(findings(&home.path).iter().all(|f| !f.text.contains("damaged")));
     assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
 }
 
@@ -128,7 +121,7 @@ fn a_log_of_another_kind_is_damage_and_what_is_there_is_saved() {
         for frames in [&log[32..], &[7; 600], &[]] {
             put_log(&home, &whole(version, size, frames));
             assert!(opened(&home).is_none(), "{version} {size}");
-            let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+            let report = verify(&home.path, &raw(1), &mut none()).unwrap();
             let line = report.structure.iter().find(|line| line.contains("none of this database"));
             assert!(line.is_some(), "{report:?}");
             let (report, mut store) = save(&home);
@@ -166,7 +159,7 @@ fn a_log_that_was_moved_into_the_file_may_be_torn_anywhere() {
     for log in headers(&log) {
         put_log(&home, &log);
         assert_eq!(opened(&home).unwrap().digest().unwrap(), home.digest);
-        let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+        let report = verify(&home.path, &raw(1), &mut none()).unwrap();
         assert!(report.is_intact(), "{report:?}");
     }
     for end in [0, 10, 32, 40, 32 + FRAME, log.len() - 5] {
@@ -234,27 +227,6 @@ fn a_transaction_may_be_torn_over_several_of_the_log_before() {
     }
 }
 
-#[test]
-fn an_empty_file_beside_a_log_is_cut_and_nothing_is_made_over_it() {
-    let (home, _) = with_log();
-    fs::write(&home.path, b"").unwrap();
-    let cut = OpenError::Truncated { size: 0 };
-    let before = state(&home.path);
-    let opened = || Store::open(&home.path, &raw(1), &OpenOptions::default()).unwrap_err();
-    assert_eq!(opened(), cut);
-    let mut none = Progress::none();
-    assert_eq!(verify(&home.path, &raw(1), &mut none).unwrap_err(), cut.clone().into());
-    let to = home.beside("b.db");
-    let copied = encrypt_existing(&home.path, Some(&raw(1)), Some(&to), &raw(2), &mut none);
-    assert_eq!(copied.unwrap_err(), cut.into());
-    let found = doctor(&home.path, None, &mut Progress::none()).unwrap().findings;
-    assert!(found.iter().any(|f| f.text.contains("log holds")), "{found:?}");
-    assert!(before == state(&home.path));
-    // An empty log holds nothing.
-    put_log(&home, b"");
-    assert_eq!(opened(), OpenError::Empty);
-}
-
 /// The last frame of a log: opening gives its transaction up, for a write that was cut off leaves the same.
 #[test]
 fn a_last_transaction_that_does_not_count_is_spoken_of() {
@@ -262,7 +234,7 @@ fn a_last_transaction_that_does_not_count_is_spoken_of() {
     let last = log.len() - FRAME;
     let said = |log: &[u8]| {
         put_log(&home, log);
-        let report = verify(&home.path, &raw(1), &mut Progress::none()).unwrap();
+        let report = verify(&home.path, &raw(1), &mut none()).unwrap();
         let (saved, _) = save(&home);
         let is_it = |line: &&String| line.contains("last transaction in the write-ahead log");
         assert_eq!(saved.missing.iter().filter(is_it).count(), saved.missing.len());
@@ -273,7 +245,9 @@ fn a_last_transaction_that_does_not_count_is_spoken_of() {
             report.structure.len() + report.remarks.len(),
             "{report:?}"
         );
-        assert!(opened(&home).is_some());
+        let mut store = opened(&home).unwrap();
+        assert!(late(&mut store, 18).is_some());
+        assert_eq!(late(&mut store, 19).is_some(), saved.missing.is_empty() && log.len() > last);
         (report.is_intact(), saved.missing.len())
     };
     assert_eq!(said(&log), (true, 0));
@@ -291,19 +265,28 @@ fn a_last_transaction_that_does_not_count_is_spoken_of() {
     assert_eq!(said(&log[..ends.max().unwrap() + FRAME]), (true, 0));
 }
 
-/// What stands behind it is lost, and said to be.
+/// What was acknowledged is not given up in silence; what stands before the damage is saved.
 #[test]
-fn what_stands_before_damage_in_a_log_is_saved() {
+fn damage_in_a_log_is_an_error_and_costs_what_stands_behind_it() {
     let (home, log) = with_log();
     let count_of = |store: &mut Store| (0..20).filter(|n| late(store, *n).is_some()).count();
     let frames = (log.len() - 32) / FRAME;
+    assert!(frames > 20);
+    // The last transaction may be one that was never finished.
+    let ends = |frame: &usize| log[32 + frame * FRAME + 4..][..4] != [0; 4];
+    let stored = 1 + (0..frames - 1).rev().find(ends).unwrap();
     let mut before = 0;
-    for frame in (0..frames - 3).step_by(7) {
-        for at in [0, 9, 18, 24 + 100] {
+    for frame in (0..frames - 1).step_by(2).chain(stored..frames - 1) {
+        for at in [2, 9, 18, 24 + 100] {
             let mut bad = log.clone();
             bad[32 + frame * FRAME + at] ^= 4;
             put_log(&home, &bad);
-            assert!(opened(&home).is_none());
+            assert_eq!(opened(&home).is_none(), frame < stored, "{frame} {at}");
+            let report = verify(&home.path, &raw(1), &mut none()).unwrap();
+            let lines = if frame < stored { &report.structure } else { &report.remarks };
+            assert!(lines.iter().any(|line| line.contains("write-ahead log")), "{report:?}");
+        }
+        if frame % 6 == 0 && frame < stored {
             let (report, mut store) = save(&home);
             assert_eq!(report.missing.len(), 1, "{frame} {report:?}");
             assert!(report.missing[0].contains("write-ahead log is damaged"), "{report:?}");

@@ -1,10 +1,10 @@
 //! The file: opened, judged, moved, encrypted anew, copied, lost and saved.
 
 mod backup;
+mod bad_files;
 mod begun;
 mod copies;
 mod crafted;
-mod cut;
 mod damaged_values;
 #[cfg(target_os = "linux")]
 mod descriptor;

@@ -1,30 +1,41 @@
 //! What the record beside the database says, and what it never says.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use mdk_store::{DatabaseKey, FileRole, OpenError, Progress, encrypt_existing, salvage, verify};
+use mdk_store::{DatabaseKey, KeyringKey, Level, OpenError, encrypt_existing};
+use serde_json::Value;
 
-use crate::kit::keys::{Home, holding, mode, passphrase, raw, set_mode};
+use crate::kit::{
+    findings,
+    keys::{Home, RECORD, holding, json, mode, passphrase, raw, set_mode},
+    none,
+};
 
 #[test]
 fn it_names_source_state_and_format_and_no_secret() {
     let home = Home::new();
-    let key = DatabaseKey::File(home.key_file());
-    home.create(&key);
+    home.create(&home.in_file());
     let record = home.record();
     assert_eq!(record["format"], 1);
     assert_eq!(record["stage"], "ready");
     assert_eq!(record["key"]["source"], "file");
     assert_eq!(record["key"]["check"].as_str().unwrap().len(), 16);
-    assert_eq!(mode(&home.path("alice.db.keyinfo")), 0o600);
+    assert_eq!((mode(&home.path(RECORD)), mode(&home.key_file())), (0o600, 0o600));
     let text = fs::read_to_string(home.key_file()).unwrap();
-    let base = text.trim_end()["mdk-key-1:".len()..].to_owned();
-    let bytes = STANDARD.decode(&base).unwrap();
-    for secret in [base.into_bytes(), hex::encode(&bytes).into_bytes(), bytes] {
-        let found = holding(&home.files(), &secret);
-        assert!(found.iter().all(|name| name == "alice.secret"), "{found:?}");
+    let base = text.trim_end().strip_prefix("mdk-key-1:").expect("a key file says what it is");
+    let bytes = STANDARD.decode(base).unwrap();
+    for secret in [base.as_bytes(), hex::encode(&bytes).as_bytes(), &bytes] {
+        assert_eq!(
+            holding(&home.files(), secret).iter().filter(|n| *n != "alice.secret").count(),
+            0
+        );
     }
+    home.opens(&home.in_file());
+    assert_eq!(fs::read_to_string(home.key_file()).unwrap(), text);
+    // The key itself opens it too, whatever the record says, and the record stays.
+    home.opens(&DatabaseKey::Raw(mdk_wire::Secret::from_slice(&bytes).unwrap()));
+    assert_eq!(home.record(), record);
     let home = Home::created(&passphrase("correct horse battery"));
     assert!(holding(&home.files(), b"correct horse").is_empty());
     assert_eq!(home.record()["key"]["source"], "passphrase");
@@ -44,22 +55,19 @@ fn two_keys_have_two_checks_and_one_key_has_one() {
 #[test]
 fn opening_again_does_not_write_it() {
     let home = Home::created(&raw(1));
-    let before = fs::metadata(home.path("alice.db.keyinfo")).unwrap();
+    let before = fs::metadata(home.path(RECORD)).unwrap();
     home.opens(&raw(1));
-    let after = fs::metadata(home.path("alice.db.keyinfo")).unwrap();
-    use std::os::unix::fs::MetadataExt;
+    let after = fs::metadata(home.path(RECORD)).unwrap();
     assert_eq!((before.ino(), before.mtime_nsec()), (after.ino(), after.mtime_nsec()));
 }
 
 #[test]
 fn it_has_the_salt_of_the_database_whichever_way_that_was_made() {
-    let salt = |home: &Home| hex::encode(&fs::read(home.db()).unwrap()[..16]);
+    let salt = |home: &Home| hex::encode(&home.bytes()[..16]);
     let home = Home::created(&raw(1));
-    assert_eq!(home.record()["salt"], salt(&home));
     let first = salt(&home);
-    let mut store = home.open(&raw(1)).unwrap();
-    store.rekey(Some(&raw(2)), &mut Progress::none()).unwrap();
-    store.close().unwrap();
+    assert_eq!(home.record()["salt"], first);
+    home.rekey(&raw(1), Some(&raw(2))).unwrap();
     assert_ne!(salt(&home), first);
     assert_eq!(home.record()["salt"], salt(&home));
     // A record of an earlier version, and one of a file that was put back: the next opening completes it.
@@ -72,10 +80,9 @@ fn it_has_the_salt_of_the_database_whichever_way_that_was_made() {
         assert_eq!(home.record()["salt"], salt(&home));
     }
     let copy = home.path("b.db");
-    encrypt_existing(&home.db(), Some(&raw(2)), Some(&copy), &raw(3), &mut Progress::none())
-        .unwrap();
-    let record = fs::read(home.path("b.db.keyinfo")).unwrap();
-    let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
+    encrypt_existing(&home.db(), Some(&raw(2)), Some(&copy), &raw(3), &mut none()).unwrap();
+    let record: Value =
+        serde_json::from_slice(&fs::read(home.path("b.db.keyinfo")).unwrap()).unwrap();
     assert_eq!(record["salt"], hex::encode(&fs::read(&copy).unwrap()[..16]));
 }
 
@@ -83,82 +90,36 @@ fn it_has_the_salt_of_the_database_whichever_way_that_was_made() {
 fn one_that_cannot_be_read_is_named_and_left_alone() {
     let home = Home::created(&raw(1));
     let good = home.record();
-    let mut newer = good.clone();
+    let (mut newer, mut state) = (good.clone(), good.clone());
     newer["format"] = 2.into();
-    let mut state = good.clone();
     state["stage"] = "melting".into();
-    for bad in [
-        b"".to_vec(),
-        b"{".to_vec(),
-        b"\xff".to_vec(),
-        crate::kit::keys::json(&newer),
-        crate::kit::keys::json(&state),
-        vec![b' '; 1 << 20],
-    ] {
-        fs::write(home.path("alice.db.keyinfo"), &bad).unwrap();
+    let long = [json(&good), vec![b' '; 128 << 10]].concat();
+    for bad in [b"", &b"{"[..], b"\xff", &json(&newer), &json(&state), &long] {
+        fs::write(home.path(RECORD), bad).unwrap();
         assert_eq!(home.refused(&raw(1)), OpenError::KeyRecordMalformed);
+        let told = findings(&home.db());
+        let says = |text: &str| text.contains("record of where the key is cannot be read");
+        assert!(told.iter().any(|f| f.level == Level::Error && says(&f.text)), "{told:?}");
     }
-    fs::remove_file(home.path("alice.db.keyinfo")).unwrap();
-    home.opens(&raw(1));
-    assert_eq!(home.record(), good);
-    // Files that are no files of ours.
-    let role = FileRole::KeyRecord;
-    let path = home.path("alice.db.keyinfo");
-    fs::remove_file(&path).unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-    assert_eq!(home.refused(&raw(1)), OpenError::Symlink { role });
-    fs::remove_file(&path).unwrap();
-    fs::create_dir(&path).unwrap();
-    assert_eq!(home.refused(&raw(1)), OpenError::NotAFile { role });
-    fs::remove_dir(&path).unwrap();
     home.write_record(&good);
-    set_mode(&path, 0o666);
+    set_mode(&home.path(RECORD), 0o666);
     home.opens(&raw(1));
-    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&home.path(RECORD)), 0o600);
 }
 
 #[test]
-fn the_right_key_for_another_file_is_told_from_a_wrong_key() {
+fn a_database_without_a_record_opens_with_a_full_key_and_gets_one() {
     let home = Home::created(&raw(1));
-    let good = fs::read(home.db()).unwrap();
+    let record = home.record();
+    home.lose_record();
+    let keyring = DatabaseKey::Keyring(KeyringKey::default());
+    assert_eq!(home.refused(&keyring), OpenError::KeyMissing { source: "keyring" });
     assert_eq!(home.refused(&raw(2)), OpenError::WrongKey);
-    let mut bad = good.clone();
-    bad[200] ^= 1;
-    for bytes in [bad, vec![0x5a; 8192]] {
-        let noise = bytes.len() == 8192;
-        fs::write(home.db(), bytes).unwrap();
-        assert_eq!(home.refused(&raw(1)), OpenError::NotADatabase);
-        assert_eq!(home.refused(&raw(2)), OpenError::WrongKey);
-        // Whatever else reads the file says the same. Of one that is damaged a part can be read.
-        let new = home.path("new.db");
-        let mut none = Progress::none();
-        let (right, wrong) = (OpenError::NotADatabase, OpenError::WrongKey);
-        for (key, error) in [(raw(1), right), (raw(2), wrong)] {
-            let copied = encrypt_existing(&home.db(), Some(&key), Some(&new), &raw(3), &mut none);
-            assert_eq!(copied.unwrap_err(), error.clone().into());
-            if noise || error == OpenError::WrongKey {
-                assert_eq!(verify(&home.db(), &key, &mut none).unwrap_err(), error.clone().into());
-                let saved = salvage(&home.db(), &key, &new, &raw(3), &mut none);
-                assert_eq!(saved.unwrap_err(), error.into());
-            }
-        }
-        assert!(!new.exists());
-    }
-    fs::write(home.db(), good).unwrap();
     home.opens(&raw(1));
-}
-
-#[test]
-fn a_copy_that_was_cut_short_at_a_page_is_told_from_damage() {
-    let home = Home::created(&raw(1));
-    let good = fs::read(home.db()).unwrap();
-    for pages in [1, good.len() / 4096 - 1] {
-        fs::write(home.db(), &good[..pages * 4096]).unwrap();
-        let size = pages as u64 * 4096;
-        assert_eq!(home.refused(&raw(1)), OpenError::Truncated { size });
-    }
-    fs::write(home.db(), good).unwrap();
-    home.opens(&raw(1));
+    assert_eq!(home.record(), record);
+    home.lose_record();
+    home.rekey(&raw(1), Some(&home.in_file())).unwrap();
+    home.opens(&home.in_file());
 }
 
 #[test]
@@ -170,12 +131,4 @@ fn a_database_that_was_put_back_with_its_key_gets_its_record() {
     assert_eq!(home.refused(&raw(3)), OpenError::WrongKey);
     home.opens(&raw(1));
     assert_eq!(home.record()["key"]["check"], old.record()["key"]["check"]);
-}
-
-#[test]
-fn a_directory_that_has_the_name_of_what_is_written_is_named() {
-    let home = crate::kit::vault::Home::new();
-    std::fs::create_dir(home.beside("a.db.keyinfo.tmp")).unwrap();
-    let error = crate::kit::try_open(&home.path, &crate::kit::raw(1)).unwrap_err();
-    assert_eq!(error, OpenError::NameTaken { suffix: ".keyinfo.tmp" });
 }

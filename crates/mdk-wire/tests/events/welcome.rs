@@ -1,10 +1,9 @@
-//! Welcome rumors and the framing of MLSMessage(Welcome).
+//! Welcome rumors and the framing of MLSMessage(Welcome). At random, `fuzz` has them: welcome_rumor, welcome_for_recipient.
 
 use mdk_wire::gift_wrap::Unwrapped;
 use mdk_wire::limits::{MAX_RELAYS, MAX_WELCOME_BYTES};
 use mdk_wire::varint::Writer;
 use mdk_wire::{EventId, KeyPackageRef, OsRandom, WelcomeRumor, WireError, gift_wrap, welcome};
-use proptest::prelude::*;
 
 use crate::kit::{keys, unsigned};
 
@@ -160,38 +159,5 @@ fn framing_of_a_welcome() {
     }
     for cut in 0..both.len() {
         assert!(welcome::recipients(&both[..cut]).is_err(), "cut {cut}");
-    }
-}
-
-proptest! {
-    #[test]
-    fn mutations_never_panic(at: prop::sample::Index, byte: u8, junk in prop::collection::vec(any::<u8>(), 0..300)) {
-        let mut message = framed(&[&[1; 32], &[2; 32]], &[4; 32], &[6; 100]);
-        let at = at.index(message.len());
-        message[at] = byte;
-        let one = KeyPackageRef::from_bytes([1; 32]);
-        if let Ok(recipients) = welcome::recipients(&message) {
-            prop_assert!(recipients.len() <= 2);
-            if let Ok(cut) = welcome::for_recipient(&message, &one) {
-                prop_assert_eq!(welcome::recipients(&cut).unwrap(), vec![one]);
-            }
-        }
-        prop_assert!(welcome::recipients(&junk).is_err() || junk.len() > 40);
-    }
-
-    #[test]
-    fn framing_round_trip(
-        count in 1usize..6,
-        kem in prop::collection::vec(any::<u8>(), 0..100),
-        info in prop::collection::vec(any::<u8>(), 1..400),
-    ) {
-        let references: Vec<[u8; 32]> = (0..count).map(|i| [i as u8; 32]).collect();
-        let slices: Vec<&[u8]> = references.iter().map(|r| &r[..]).collect();
-        let message = framed(&slices, &kem, &info);
-        prop_assert_eq!(welcome::recipients(&message).unwrap().len(), count);
-        for reference in references {
-            let cut = welcome::for_recipient(&message, &KeyPackageRef::from_bytes(reference)).unwrap();
-            prop_assert_eq!(cut, framed(&[&reference], &kem, &info));
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! Limits on the writing side (the reading side is in `rules`), and those of whole dictionaries.
 
 use mdk_wire::v2::components::*;
+use mdk_wire::v2::{Component, IdentityProof, decode_known};
 use mdk_wire::{NostrGroupId, Secret, WireError};
 
-use crate::kit::account;
+use crate::kit::{account, keys};
 
 fn too_long(result: Result<Vec<u8>, WireError>, limit: usize) {
     match result {
@@ -94,6 +95,52 @@ fn a_writer_refuses_invalid_values() {
     };
     assert!(roles(1, 3).is_ok());
     assert!(roles(0, 3).is_err() && roles(4, 3).is_err() && roles(8, 15).is_err());
+}
+
+/// One of each kind, as large as it may be where it has a size.
+#[test]
+fn what_is_written_is_read_back() {
+    let text = |n: usize| "x".repeat(n);
+    let url = |n: usize| format!("https://a.example/{}", text(n - 18));
+    let (key, upload_key) = (Secret::new([1; 32]), Secret::new([2; 32]));
+    let media_type = format!("{}/{}", "a".repeat(64), "b".repeat(63));
+    let image = ImageRef { hash: [3; 32], key, nonce: [4; 12], upload_key, media_type };
+    let kinds = vec!["b".to_owned(), "a-9".to_owned()];
+    let endpoint = |kind: usize| Endpoint { kind: kinds[kind].clone(), base_url: url(2048) };
+    let endpoints = vec![endpoint(1), endpoint(0), endpoint(1)];
+    let stream = AgentStream {
+        required_roles: 1,
+        allowed_roles: 7,
+        max_frame: u32::MAX,
+        replay_ttl: 1,
+        padding: u16::MAX,
+    };
+    let relays = (0..16).map(|n| format!("wss://r{n}.example"));
+    for component in [
+        Component::AppComponents((0..300).collect()),
+        Component::SafeAad(ComponentList::default()),
+        Component::LastResort,
+        Component::Profile(Profile { name: text(256), description: text(4096) }),
+        Component::Image(Image(Some(image))),
+        Component::Image(Image(None)),
+        Component::AdminPolicy(AdminPolicy::new((1..20).map(account))),
+        Component::Routing(Routing::new(NostrGroupId::from_bytes([9; 32]), relays)),
+        Component::Retention(Retention { seconds: u64::MAX }),
+        Component::AgentStream(stream),
+        Component::AvatarUrl(AvatarUrl {
+            url: url(2048),
+            dim: vec![0xff; 256],
+            thumbhash: vec![0; 256],
+        }),
+        Component::AvatarUrl(AvatarUrl::default()),
+        Component::IdentityProof(IdentityProof::sign(&keys(1), &[5; 32], 1)),
+        Component::Media(Media { kinds, endpoints }),
+        Component::Lifecycle(Lifecycle::Active),
+        Component::Lifecycle(Lifecycle::Disbanded),
+    ] {
+        let data = component.encode().unwrap();
+        assert_eq!(decode_known(component.id(), &data).unwrap().unwrap(), component);
+    }
 }
 
 fn dictionary(sizes: &[usize]) -> Result<(), WireError> {

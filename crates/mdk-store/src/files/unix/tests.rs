@@ -1,7 +1,7 @@
 //! Tests of a [`Place`] as other modules use it, and with a swapped directory.
 #![allow(clippy::unwrap_used)]
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -211,9 +211,13 @@ impl Swapped {
         fs::rename(at("t"), at("e")).unwrap();
     }
 
-    fn connect(&self) -> Connection {
+    fn connect(&self) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-        let conn = Connection::open_with_flags(self.place.path(self.place.name()), flags).unwrap();
+        Connection::open_with_flags(self.place.path(self.place.name()), flags)
+    }
+
+    fn write(&self) -> Connection {
+        let conn = self.connect().unwrap();
         conn.execute_batch("PRAGMA journal_mode = WAL; INSERT INTO t VALUES (1)").unwrap();
         conn
     }
@@ -226,7 +230,7 @@ impl Swapped {
 #[test]
 fn the_database_that_was_checked_is_the_one_that_sqlite_opened() {
     let world = Swapped::new();
-    let conn = world.connect();
+    let conn = world.write();
     assert_eq!(world.confirm("alice.db"), Ok(()));
     assert_eq!(world.confirm("alice.db-wal"), Ok(()));
     // A swap from now on changes nothing: SQLite keeps its descriptors.
@@ -241,7 +245,7 @@ fn the_database_that_was_checked_is_the_one_that_sqlite_opened() {
 fn a_directory_that_was_swapped_before_sqlite_opened_is_refused() {
     let world = Swapped::new();
     world.swap();
-    let _conn = world.connect();
+    let _conn = world.write();
     assert_eq!(world.confirm("alice.db"), Err(OpenError::PathChanged { role: DB }));
     assert_eq!(world.confirm("alice.db-wal"), Err(OpenError::PathChanged { role: DB }));
 }
@@ -250,7 +254,7 @@ fn a_directory_that_was_swapped_before_sqlite_opened_is_refused() {
 fn a_directory_that_was_swapped_there_and_back_is_refused() {
     let world = Swapped::new();
     world.swap();
-    let _conn = world.connect();
+    let _conn = world.write();
     world.swap();
     // The path leads to the right file again, but another file is open.
     assert_eq!(world.confirm("alice.db"), Err(OpenError::PathChanged { role: DB }));
@@ -259,8 +263,7 @@ fn a_directory_that_was_swapped_there_and_back_is_refused() {
 #[test]
 fn a_directory_that_was_swapped_between_database_and_log_is_refused() {
     let world = Swapped::new();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let conn = Connection::open_with_flags(world.place.path(world.place.name()), flags).unwrap();
+    let conn = world.connect().unwrap();
     world.swap();
     // SQLite may refuse by itself here. If it does not, the log lies in the wrong directory.
     let _ = conn.execute_batch("PRAGMA journal_mode = WAL; INSERT INTO t VALUES (1)");
@@ -270,8 +273,7 @@ fn a_directory_that_was_swapped_between_database_and_log_is_refused() {
 #[test]
 fn a_log_that_sqlite_could_not_make_is_not_a_swapped_directory() {
     let world = Swapped::new();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let _conn = Connection::open_with_flags(world.place.path(world.place.name()), flags).unwrap();
+    let _conn = world.connect().unwrap();
     let missing = world.confirm("alice.db-wal").unwrap_err();
     assert!(
         matches!(missing, OpenError::Io { kind: std::io::ErrorKind::NotFound, .. }),
@@ -285,20 +287,7 @@ fn sqlite_follows_no_link_on_the_way() {
     let at = |n| world.home.path().join(n);
     fs::rename(at("d"), at("moved")).unwrap();
     symlink(at("e"), at("d")).unwrap();
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let path = world.place.path(world.place.name());
-    assert!(Connection::open_with_flags(path, flags).is_err());
-}
-
-#[test]
-fn a_mode_that_was_widened_is_narrowed_before_the_file_is_written() {
-    let (home, place) = here();
-    let path = home.path().join("alice.db.lock");
-    fs::write(&path, b"").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-    let (_, created) = place.open_or_create(name("alice.db.lock"), FileRole::Lock).unwrap();
-    assert!(!created);
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    assert!(world.connect().is_err());
 }
 
 #[test]

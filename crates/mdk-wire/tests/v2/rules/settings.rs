@@ -24,31 +24,25 @@ fn swapped_admins() -> Vec<u8> {
     bytes
 }
 
+fn stream(rule: &'static str, bad: &str, why: &'static str) -> Case {
+    case(rule, id::AGENT_STREAM, unhex("010700001000000000000000"), unhex(bad), why)
+}
+
+fn list(rule: &'static str, bad: &str, why: &'static str) -> Case {
+    case(rule, id::APP_COMPONENTS, unhex("0e80018003800480068009800b800c"), unhex(bad), why)
+}
+
+fn profile(rule: &'static str, good: [usize; 2], bad: [usize; 2], why: &'static str) -> Case {
+    let of = |sizes: [usize; 2]| sizes.iter().flat_map(|n| var("x".repeat(*n))).collect();
+    case(rule, id::PROFILE, of(good), of(bad), why)
+}
+
 pub(super) fn format_cases() -> Vec<Case> {
-    let list = || unhex("0e80018003800480068009800b800c");
     vec![
-        case(
-            "2.1-1",
-            id::APP_COMPONENTS,
-            list(),
-            unhex("400e80018003800480068009800b800c"),
-            "not minimal",
-        ),
-        case(
-            "2.1-1",
-            id::APP_COMPONENTS,
-            list(),
-            unhex("8000000e80018003800480068009800b800c"),
-            "not minimal",
-        ),
+        list("2.1-1", "400e80018003800480068009800b800c", "not minimal"),
+        list("2.1-1", "8000000e80018003800480068009800b800c", "not minimal"),
         case("2.1-1", id::PROFILE, vars(&["", ""]), unhex("c00000000000000000"), "8 bytes"),
-        case(
-            "2.1-2",
-            id::APP_COMPONENTS,
-            list(),
-            unhex("0e80018003800480068009800b800c00"),
-            "after the end",
-        ),
+        list("2.1-2", "0e80018003800480068009800b800c00", "after the end"),
         case("2.1-2", id::PROFILE, vars(&["a", "b"]), vars(&["a", "b", ""]), "after the end"),
         case("2.1-2", id::RETENTION, vec![0; 8], vec![0; 9], "after the end"),
         case("2.1-3", id::PROFILE, vars(&["a", "b"]), unhex("016102"), "too early"),
@@ -64,22 +58,9 @@ pub(super) fn format_cases() -> Vec<Case> {
 }
 
 pub(super) fn settings_cases() -> Vec<Case> {
-    let long = |n: usize| "x".repeat(n);
     vec![
-        case(
-            "2.2-20",
-            id::PROFILE,
-            vars(&[&long(256), ""]),
-            vars(&[&long(257), ""]),
-            "group name: 257",
-        ),
-        case(
-            "2.2-21",
-            id::PROFILE,
-            vars(&["", &long(4096)]),
-            vars(&["", &long(4097)]),
-            "group description: 4097",
-        ),
+        profile("2.2-20", [256, 0], [257, 0], "group name: 257"),
+        profile("2.2-21", [0, 4096], [0, 4097], "group description: 4097"),
         case("2.2-45", id::RETENTION, vec![255; 8], vec![0; 7], "too early"),
         case("2.2-70", id::LIFECYCLE, vec![0], vec![2], "0 or 1"),
         case("2.2-70", id::LIFECYCLE, vec![1], vec![], "0 or 1"),
@@ -89,41 +70,11 @@ pub(super) fn settings_cases() -> Vec<Case> {
         case("2.2-32", id::ADMIN_POLICY, admins(&[1, 2]), swapped_admins(), "sorted"),
         case("2.2-32", id::ADMIN_POLICY, admins(&[1, 2]), admins(&[1, 1]), "sorted"),
         case("2.2-33", id::ADMIN_POLICY, admins(&[1]), var([0xff; 32]), "curve"),
-        case(
-            "2.2-50",
-            id::AGENT_STREAM,
-            unhex("010300001000000000000000"),
-            unhex("0103000010000000000000"),
-            "too early",
-        ),
-        case(
-            "2.2-50",
-            id::AGENT_STREAM,
-            unhex("010300001000000000000000"),
-            unhex("01030000100000000000000000"),
-            "after the end",
-        ),
-        case(
-            "2.2-51",
-            id::AGENT_STREAM,
-            unhex("010700001000000000000000"),
-            unhex("010b00001000000000000000"),
-            "unknown role",
-        ),
-        case(
-            "2.2-52",
-            id::AGENT_STREAM,
-            unhex("010300001000000000000000"),
-            unhex("000300001000000000000000"),
-            "requires no role",
-        ),
-        case(
-            "2.2-53",
-            id::AGENT_STREAM,
-            unhex("020300001000000000000000"),
-            unhex("040300001000000000000000"),
-            "does not allow",
-        ),
+        stream("2.2-50", "0103000010000000000000", "too early"),
+        stream("2.2-50", "01030000100000000000000000", "after the end"),
+        stream("2.2-51", "010b00001000000000000000", "unknown role"),
+        stream("2.2-52", "000300001000000000000000", "requires no role"),
+        stream("2.2-53", "040300001000000000000000", "does not allow"),
     ]
 }
 

@@ -1,21 +1,12 @@
 //! The record of where the key is was lost, after the key had got a name that only the record knew.
 
-use std::fs;
-
-use mdk_store::{DatabaseKey, OpenError, Progress};
+use mdk_store::{DatabaseKey, OpenError};
 
 use super::{keyring, lookup, run, slot, store};
 use crate::kit::keys::{Home, raw};
 
 fn rekey(home: &Home, key: &DatabaseKey) -> bool {
-    let mut store = home.open(key).unwrap();
-    let report = store.rekey(None, &mut Progress::none()).unwrap();
-    store.close().unwrap();
-    report.old_key_kept
-}
-
-fn lose(home: &Home) {
-    fs::remove_file(home.path("alice.db.keyinfo")).unwrap();
+    home.rekey(key, None).unwrap().old_key_kept
 }
 
 pub fn lost_record() {
@@ -38,8 +29,8 @@ pub fn lost_record() {
     }
     store("svc", "carol#11111111", "a note");
     store("elsewhere", "carol#22222222", &text);
-    lose(&home);
-    assert!(mdk_store::verify(&home.db(), &carol, &mut Progress::none()).is_ok());
+    home.lose_record();
+    assert!(mdk_store::verify(&home.db(), &carol, &mut crate::kit::none()).is_ok());
     home.opens(&carol);
     home.opens(&keyring(|_| ()));
     assert_eq!(slot(&home), ("svc".to_owned(), name.clone()));
@@ -48,16 +39,16 @@ pub fn lost_record() {
     assert_eq!(lookup("svc", &name), text);
     // The key before it is there still, and so is one under the bare id.
     store("svc", "carol", &lookup("svc", "other"));
-    lose(&home);
+    home.lose_record();
     home.opens(&carol);
     // In full, it needs no looking for.
     let (_, name) = slot(&home);
-    lose(&home);
+    home.lose_record();
     home.opens(&key(&name));
     home.opens(&key(&name));
     assert!(!slot(&home).1.is_empty());
     // A key that is nowhere, and one that is not of this database.
-    lose(&home);
+    home.lose_record();
     run("secret-tool", &["clear", "service", "svc", "username", &name]);
     assert_eq!(home.refused(&carol), OpenError::WrongKey);
     run("secret-tool", &["clear", "service", "svc", "username", "carol"]);

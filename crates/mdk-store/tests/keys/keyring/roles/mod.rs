@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use mdk_store::{DatabaseKey, KeyringKey, KeyringStore, OpenError, Progress, VaultError};
+use mdk_store::{DatabaseKey, KeyringKey, KeyringStore, OpenError, VaultError};
 
 use crate::kit::keys::{self, Home};
 pub use busy::{open_one, race, slow};
@@ -77,13 +77,12 @@ pub fn round_trip() {
     let text = lookup(&service, &id);
     assert!(text.starts_with("mdk-key-1:") && text.len() == 54);
     // The second opening writes nothing: not the key, not the record.
-    let list = entries;
-    let (before, files) = (list(), home.files());
+    let (before, files) = (entries(), home.files());
     home.opens(&key);
     home.opens(&keyring(|k| k.key_id = Some(id.clone())));
     home.opens(&keyring(|k| k.store = KeyringStore::SecretService));
     home.opens(&keyring(|k| k.create = false));
-    assert_eq!(list(), before);
+    assert_eq!(entries(), before);
     assert_eq!(home.files()["alice.db.keyinfo"], files["alice.db.keyinfo"]);
     let info = home.open(&key).unwrap().info().unwrap();
     assert_eq!(info.key_source, "keyring");
@@ -109,7 +108,7 @@ pub fn round_trip() {
     // Without leave to make a key there is none.
     let old_record = Home::created(&keys::raw(1)).record();
     let home = Home::new();
-    let before = list();
+    let before = entries();
     let refused = home.refused(&keyring(|k| k.create = false));
     assert_eq!(refused, OpenError::KeyMissing { source: "keyring" });
     // A first open that fails after its key was stored takes it back: the second try of one that was killed, which may
@@ -119,7 +118,7 @@ pub fn round_trip() {
     home.write_record(&record);
     fs::create_dir(home.path("alice.db.tmp")).unwrap();
     home.open(&key).map(drop).unwrap_err();
-    assert_eq!(list(), before);
+    assert_eq!(entries(), before);
 }
 
 pub fn explicit_ids() {
@@ -152,17 +151,9 @@ pub fn explicit_ids() {
     assert_eq!(home.refused(&key("dave")), OpenError::KeyMalformed { source: "keyring" });
     assert_eq!(lookup("org.example.bot", "dave"), "correct horse");
     // Two entries that match: which one is ours cannot be known.
+    let more = ["service", "org.example.bot", "username", "alice", "more", "1"];
     let mut tool = Command::new("secret-tool")
-        .args([
-            "store",
-            "--label=x",
-            "service",
-            "org.example.bot",
-            "username",
-            "alice",
-            "more",
-            "1",
-        ])
+        .args([&["store", "--label=x"][..], &more].concat())
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
@@ -178,9 +169,7 @@ pub fn rekey() {
         for _ in 0..2 {
             let (service, old) = slot(&home);
             let text = lookup(&service, &old);
-            let mut store = home.open(&key).unwrap();
-            store.rekey(None, &mut Progress::none()).unwrap();
-            store.close().unwrap();
+            home.rekey(&key, None).unwrap();
             assert_eq!(names(&home), NAMES);
             let (_, new) = slot(&home);
             assert_ne!(new, old);
@@ -191,22 +180,17 @@ pub fn rekey() {
         }
         // Out of the keyring, and into it again.
         let (service, old) = slot(&home);
-        let file = DatabaseKey::File(home.key_file());
-        let mut store = home.open(&key).unwrap();
-        store.rekey(Some(&file), &mut Progress::none()).unwrap();
+        let file = home.in_file();
+        home.rekey(&key, Some(&file)).unwrap();
         assert_eq!(lookup(&service, &old), "");
-        store.rekey(Some(&key), &mut Progress::none()).unwrap();
-        store.close().unwrap();
+        home.rekey(&file, Some(&key)).unwrap();
         assert!(!home.key_file().exists());
         home.opens(&key);
         // A key of that name which is somebody's.
         let taken = keyring(|k| k.key_id = Some("taken".into()));
-        store_text("taken");
-        let mut store = home.open(&key).unwrap();
-        let error = store.rekey(Some(&taken), &mut Progress::none()).unwrap_err();
-        assert_eq!(error, VaultError::KeyExists);
+        store_key("taken", "somebody's");
+        assert_eq!(home.rekey(&key, Some(&taken)).unwrap_err(), VaultError::KeyExists);
         assert_eq!(lookup("mdk", "taken"), "somebody's");
-        store.close().unwrap();
         home.opens(&key);
     }
 }
@@ -228,9 +212,7 @@ pub fn another_service() {
         (at("second"), Some(first), "first"),
     ] {
         let (before, old) = slot(&home);
-        let mut store = home.open(&opened).unwrap();
-        store.rekey(to.as_ref(), &mut Progress::none()).unwrap();
-        store.close().unwrap();
+        home.rekey(&opened, to.as_ref()).unwrap();
         let (now, new) = slot(&home);
         assert_eq!(now, service);
         assert!(lookup(service, &new).starts_with("mdk-key-1:"));
@@ -249,10 +231,7 @@ pub fn copies() {
         let text = lookup(&service, &old);
         for n in 0..2 {
             let (_, before) = slot(&copy);
-            let mut store = copy.open(&key).unwrap();
-            let report = store.rekey(None, &mut Progress::none()).unwrap();
-            store.close().unwrap();
-            assert_eq!(report.old_key_kept, n == 0);
+            assert_eq!(copy.rekey(&key, None).unwrap().old_key_kept, n == 0);
             assert_eq!(lookup(&service, &before).is_empty(), n > 0, "its own key goes");
             assert_eq!(lookup(&service, &old), text, "that of the original stays");
             home.opens(&key);
@@ -261,22 +240,13 @@ pub fn copies() {
         // Out of the keyring.
         let other = Home::new();
         other.put(&home.files());
-        let mut store = other.open(&key).unwrap();
-        let report = store.rekey(Some(&keys::raw(1)), &mut Progress::none()).unwrap();
-        store.close().unwrap();
-        assert!(report.old_key_kept);
+        assert!(other.rekey(&key, Some(&keys::raw(1))).unwrap().old_key_kept);
         home.opens(&key);
         // The original removes its own.
-        let mut store = home.open(&key).unwrap();
-        assert!(!store.rekey(None, &mut Progress::none()).unwrap().old_key_kept);
-        store.close().unwrap();
+        assert!(!home.rekey(&key, None).unwrap().old_key_kept);
         assert_eq!(lookup(&service, &old), "");
         copy.opens(&key);
     }
-}
-
-fn store_text(id: &str) {
-    store("mdk", id, "somebody's");
 }
 
 fn store_key(id: &str, text: &str) {
@@ -299,9 +269,8 @@ pub fn absent() {
         assert_eq!(home.refused(&key), OpenError::KeyringUnavailable);
     }
     assert!(home.files().is_empty());
-    let file = DatabaseKey::File(home.key_file());
-    home.create(&file);
-    home.opens(&file);
+    home.create(&home.in_file());
+    home.opens(&home.in_file());
 }
 
 pub fn keyutils() {
@@ -333,10 +302,10 @@ pub fn keyutils() {
     let mut store = home.open(&key).unwrap();
     // Refused before the record speaks of a new key.
     let record = home.record();
-    let refused = store.rekey(Some(&plain), &mut Progress::none()).unwrap_err();
+    let refused = store.rekey(Some(&plain), &mut crate::kit::none()).unwrap_err();
     assert_eq!(refused, VaultError::from(OpenError::VolatileStore));
     assert_eq!(home.record(), record);
-    store.rekey(None, &mut Progress::none()).unwrap();
+    store.rekey(None, &mut crate::kit::none()).unwrap();
     store.close().unwrap();
     let (_, new) = slot(&home);
     assert!(read(&new).starts_with("mdk-key-1:"));
