@@ -163,7 +163,11 @@ class GroupUpdated(Event):
 @final
 @dataclass(frozen=True, slots=True, repr=False)
 class EpochChanged(Event):
-    """The group advanced to a new MLS epoch."""
+    """The group advanced to a new MLS epoch.
+
+    The log keeps the newest 256 of a group: an older one is part of the one after it, whose `old` is that of the
+    older one then.
+    """
 
     __match_args__ = ("old", "new")
     old: int

@@ -104,6 +104,10 @@ pub mod member {
     pub const MAX_TAGS_ABOUT_BYTES: usize = 2_048;
     /// Messages that go at once when there are more of a member than are kept.
     pub const MAX_CUT_AT_ONCE: u32 = 1_024;
+    /// Commits of one account on one state that compete with others there.
+    pub const MAX_OF_ONE: usize = 8;
+    /// Verified proposals of one account in one epoch that are kept.
+    pub const MAX_PROPOSALS: usize = 16;
     /// Bytes of the reason that a deletion may give; a longer one is not kept.
     pub const MAX_REASON_BYTES: usize = 1_024;
 }
@@ -115,8 +119,25 @@ pub mod group {
     /// Events that no key has opened on which the key of a new state is tried in one call, the newest first; in the calls
     /// that follow so many with the keys of all states that are not new.
     pub const MAX_TRIED_AT_ONCE: u32 = 1_024;
+    /// Bytes of the events that wait, without Welcomes: anybody may seal noise to a routing id. Their number is
+    /// `Config.max_held_events`.
+    pub const MAX_HELD_BYTES: u64 = 16 << 20;
+    /// The time for which an event that no key opens waits, in seconds (rule D1-8).
+    pub const HELD_FOR: u64 = 30 * 86_400;
+    /// Opened handshake messages that wait: only members can make them.
+    pub const MAX_INPUTS: u32 = 256;
+    /// Welcomes that wait for the end of a membership that still lasts.
+    pub const MAX_WELCOMES: usize = 4;
+    /// States beside the followed branch, and commits that led there.
+    pub const MAX_BESIDE: usize = 256;
+    /// Bytes of those commits. A line that is followed may take its part of them.
+    pub const MAX_BYTES: u64 = 64 << 20;
+    /// Candidate tips whose states are kept whole: of more, the worst sleep, and only their commits are kept.
+    pub const MAX_RIVALS: usize = 8;
     /// Events that no key has opened that go at once for one that a key has.
     pub const MAX_NOISE_DROPPED: u32 = 64;
+    /// Changes of the epoch that are kept in the log of events: an older one goes into the one after it.
+    pub const MAX_EPOCHS_TOLD: u32 = 256;
     /// Messages whose time has come that are read at once.
     pub const MAX_EXPIRED_AT_ONCE: u32 = 256;
 }

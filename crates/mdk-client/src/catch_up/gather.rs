@@ -122,7 +122,7 @@ async fn feed(shared: &Arc<Shared>, mut events: Vec<Heard>) -> Result<Fed> {
 }
 
 /// The events of all, by time; of one time those of one relay in its order. What another relay has as well comes at the
-/// end once more: it is known by then, and costs nothing.
+/// end once more: it is known by then, and costs nothing, unless it waits and counts for the one with less noise.
 fn by_time(relays: Vec<(Arc<str>, Vec<String>)>) -> Vec<Heard> {
     let (mut first, mut again, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     let several = relays.len() > 1;

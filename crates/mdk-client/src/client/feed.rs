@@ -7,7 +7,7 @@ use mdk_core::{DeferredReason, Engine, EngineEvent, EventBody, Incoming, Outcome
 use mdk_wire::{Event, EventId};
 
 use super::cursor::join_key;
-use super::recent::{named_id, named_time};
+use super::recent::{closed_of, named_id, named_time, number};
 use super::shared::{Shared, add, backoff, lock, now};
 use crate::error::{ClientError, Result};
 use crate::options::EngineAccess;
@@ -67,7 +67,10 @@ impl Shared {
             let awaited = lock(&self.awaited);
             let mut echoes = lock(&self.echoes);
             for (relay, json) in events {
-                match named_id(&json).filter(|id| recent.contains(id)) {
+                let known = |id: &[u8; 32]| {
+                    recent.contains(id) || recent.contains(&closed_of(id, number(&relay)))
+                };
+                match named_id(&json).filter(known) {
                     Some(id) => {
                         fed.newest = fed.newest.max(named_time(&json).unwrap_or(0));
                         // The relay knows the id, which nobody can who has not the event, or an accomplice.
@@ -91,14 +94,15 @@ impl Shared {
                 .into_iter()
                 .filter_map(|(relay, json)| Some((relay, Event::from_json(json.as_bytes()).ok()?)));
             let (relays, events): (Vec<Arc<str>>, Vec<Event>) = events.unzip();
-            let events = Arc::new(events);
+            let sources: Vec<i64> = relays.iter().map(|relay| number(relay)).collect();
+            let (sources, events) = (Arc::new(sources), Arc::new(events));
             let mut outcomes = Ok(Processed::default());
             if !events.is_empty() {
-                engine.run(Box::new(|engine| outcomes = process(engine, &events)))?;
+                engine.run(Box::new(|engine| outcomes = process(engine, &events, &sources)))?;
             }
-            Ok((relays, events, outcomes))
+            Ok((relays, sources, events, outcomes))
         };
-        let (relays, events, mut result) = self.blocking(first).await?;
+        let (relays, sources, events, mut result) = self.blocking(first).await?;
         add(&self.counters.rejected, (given - events.len()) as u64);
         let newest = events.iter().map(Event::created_at).max().unwrap_or(0).min(now());
         fed.newest = fed.newest.max(newest);
@@ -113,8 +117,8 @@ impl Shared {
                 return Err(ClientError::Closed);
             }
             failures += 1;
-            let batch = events.clone();
-            result = self.engine(move |engine| Ok(process(engine, &batch))).await?;
+            let (batch, of) = (events.clone(), sources.clone());
+            result = self.engine(move |engine| Ok(process(engine, &batch, &of))).await?;
         };
         if !awaited.is_empty() {
             let came = events.iter().zip(relays);
@@ -122,17 +126,17 @@ impl Shared {
             lock(&self.echoes).extend(ours.map(|(event, relay)| (event.id(), relay)));
             self.outbox_wake.notify_one();
         }
-        self.note(&events, &outcomes, &mut fed);
+        self.note(&events, &sources, &outcomes, &mut fed);
         Ok(fed)
     }
 
     /// Counts, and wakes whom it concerns.
-    fn note(&self, events: &[Event], outcomes: &[Option<Outcome>], fed: &mut Fed) {
+    fn note(&self, events: &[Event], sources: &[i64], outcomes: &[Option<Outcome>], fed: &mut Fed) {
         let (mut happened, mut reply, mut interests) = (false, false, false);
         let counters = &self.counters;
         {
             let mut recent = lock(&self.recent);
-            for (event, outcome) in events.iter().zip(outcomes) {
+            for ((event, source), outcome) in events.iter().zip(sources).zip(outcomes) {
                 let verdict = outcome.as_ref().map(|outcome| outcome.verdict);
                 if verdict == Some(Verdict::Deferred(DeferredReason::ResourceRefused)) {
                     let at = event.created_at();
@@ -140,9 +144,19 @@ impl Shared {
                     add(&counters.deferred, 1);
                     continue;
                 }
-                recent.insert(*event.id().as_bytes());
+                let id = *event.id().as_bytes();
+                let closed = verdict == Some(Verdict::Deferred(DeferredReason::Undecryptable));
+                // Another relay's copy of what waits already is nothing new.
+                let waits = closed && recent.contains(&closed_of(&id, 0));
+                if closed {
+                    recent.insert(closed_of(&id, *source));
+                    recent.insert(closed_of(&id, 0));
+                } else {
+                    recent.insert(id);
+                }
                 match verdict {
                     Some(Verdict::Duplicate) => {}
+                    Some(Verdict::Deferred(_)) if waits => {}
                     Some(Verdict::Applied) => fed.new += 1,
                     Some(Verdict::Deferred(reason)) => {
                         // What comes next on a branch that competes may be under a routing id of its own.
@@ -183,8 +197,9 @@ impl Shared {
 /// others. And which of the events are ours and on their way: the relay that gave one has it.
 type Processed = (Vec<Option<Outcome>>, Vec<EventId>);
 
-fn process(engine: &mut Engine, events: &[Event]) -> mdk_core::Result<Processed> {
-    let batch = events.iter().cloned().map(Incoming::Verified).collect();
+fn process(engine: &mut Engine, events: &[Event], sources: &[i64]) -> mdk_core::Result<Processed> {
+    let given = events.iter().cloned().zip(sources);
+    let batch = given.map(|(event, source)| Incoming::From(event, *source)).collect();
     let outcomes = match engine.process_batch(batch) {
         Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
         Err(error) if lasting(&error) => one_by_one(engine, events)?,

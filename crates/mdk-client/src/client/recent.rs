@@ -2,6 +2,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use sha2::{Digest as _, Sha256};
+
 /// Most ids that are remembered.
 const MOST: usize = 8_192;
 
@@ -28,6 +30,20 @@ impl Recent {
         }
         self.order.push_back(id);
     }
+}
+
+/// The engine's number for a relay: what nobody can read counts for who has given it.
+pub(crate) fn number(relay: &str) -> i64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(relay)[..8]);
+    // (0 stands for none)
+    i64::from_be_bytes(first) | 1
+}
+
+/// The id that is remembered of an event that no key has opened, for the relay that has given it, or for all (0). Another relay's
+/// copy goes to the engine, too: it must not be lost with the noise of the first relay.
+pub(crate) fn closed_of(id: &[u8; 32], relay: i64) -> [u8; 32] {
+    Sha256::new().chain_update(id).chain_update(relay.to_be_bytes()).finalize().into()
 }
 
 /// The id that an event's JSON names, without reading the rest. Quotes inside of strings are escaped, so only a

@@ -15,6 +15,7 @@ mod kit;
 mod late;
 mod line;
 mod moves;
+mod noise;
 mod outages;
 mod outcome;
 mod reachable;

@@ -289,7 +289,10 @@ impl Ctx<'_> {
     fn retry_one(&mut self, event: Event) -> Result<Option<DeferredReason>> {
         let id = event.id();
         self.work.records.input.kept_raw = false;
-        match self.attempt(event, Due::AtOnce)? {
+        let source = std::mem::take(&mut self.work.records.input.source);
+        let verdict = self.attempt(event, Due::AtOnce);
+        self.work.records.input.source = source;
+        match verdict? {
             Ok(Verdict::Deferred(reason)) if self.work.records.input.kept_raw => Ok(Some(reason)),
             Ok(_) | Err(_) => {
                 self.work.records.tx.unhold(&id)?;

@@ -19,6 +19,9 @@ pub enum Incoming<'a> {
     Json(&'a [u8]),
     /// Verified already.
     Verified(Event),
+    /// Verified already, and given by a relay, for which the caller has a number that is not 0. What no key opens counts for
+    /// its relay: that of the relay with the most goes first.
+    From(Event, i64),
 }
 
 /// A verdict with the events that it brought about, and the events to publish.
@@ -33,15 +36,17 @@ impl Ctx<'_> {
     ) -> Result<Vec<Judged>, Error> {
         self.undo = *undo;
         self.work.records.input.batching = events.len() > 1;
-        let events: Vec<Result<Event, Rejection>> = events
+        let (events, sources): (Vec<Result<Event, Rejection>>, Vec<i64>) = events
             .iter()
             .map(|event| match event {
-                Incoming::Verified(event) => Ok(event.clone()),
-                Incoming::Json(json) => Event::from_json(json).map_err(Rejection::from),
+                Incoming::Verified(event) => (Ok(event.clone()), 0),
+                Incoming::From(event, source) => (Ok(event.clone()), *source),
+                Incoming::Json(json) => (Event::from_json(json).map_err(Rejection::from), 0),
             })
-            .collect();
+            .unzip();
         let mut judged: Vec<Option<Judged>> = events.iter().map(|_| None).collect();
-        let result = self.judge_all(events, &mut judged);
+        let result = self.judge_all(events, &sources, &mut judged);
+        self.work.records.input.source = 0;
         if result.is_err() {
             *undo = self.undo;
         }
@@ -66,6 +71,7 @@ impl Ctx<'_> {
     fn judge_all(
         &mut self,
         events: Vec<Result<Event, Rejection>>,
+        sources: &[i64],
         judged: &mut [Option<Judged>],
     ) -> Result<(), Error> {
         let events = sending_order::oldest_first(events);
@@ -85,6 +91,7 @@ impl Ctx<'_> {
                 }
             }
             self.judge_second(second, |ctx, at, event| {
+                ctx.work.records.input.source = sources[at];
                 let verdict = ctx.attempt_with_room(event)?;
                 ctx.retry_between(verdict.ok())?;
                 let mut happened = std::mem::take(&mut ctx.work.records.effects.told);

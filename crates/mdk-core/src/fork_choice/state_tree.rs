@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use mdk_store::{NodeRow, States, WitnessRow};
 use mdk_wire::PublicKey;
+use mdk_wire::budget::member::MAX_OF_ONE;
 
 use crate::fork_choice::branch_order;
 use crate::fork_choice::branch_order::{Branch, POLICY, Policy};
-use crate::model::limits::MAX_OF_ONE;
 use crate::model::state_id::{Auth, removed_by};
 
 /// The retained states of a group by their parents.

@@ -28,7 +28,7 @@ pub(crate) fn emit_changes(
     let base = base.filter(|_| step.committer.is_some());
     if old.epoch != new.epoch {
         let changed = Stored::EpochChanged { old: old.epoch, new: new.epoch, commit };
-        records.log().emit_step(&new.id, &changed)?;
+        records.log().emit_epoch(&new.id, &changed)?;
     }
     let was: BTreeSet<PublicKey> = old.members.iter().copied().collect();
     let is: BTreeSet<PublicKey> = new.members.iter().copied().collect();

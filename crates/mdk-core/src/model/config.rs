@@ -24,7 +24,7 @@ pub struct Config {
     pub max_media_bytes: u64,
     /// Whether pictures lose the place, the time and the maker of the picture before they are encrypted.
     pub strip_image_metadata: bool,
-    /// Undecryptable events held per group. Their bytes are limited too ([`mdk_store::MAX_HELD_BYTES`]).
+    /// Undecryptable events held per group. Their bytes are limited too ([`mdk_wire::budget::group::MAX_HELD_BYTES`]).
     pub max_held_events: u32,
     /// Messages of every kind that are kept of one member of a group. The account's own messages are not counted. If a
     /// member has more, that member's oldest messages go, and nobody else's.

@@ -12,6 +12,8 @@ pub(crate) struct Input {
     pub(crate) parked: bool,
     /// The event that is being processed was kept as it came.
     pub(crate) kept_raw: bool,
+    /// A number for the relay that gave the event that is being processed, 0 if none is known.
+    pub(crate) source: i64,
     /// The group and the time of a message that was just refused because its key is gone.
     pub(crate) behind: Option<(GroupId, Timestamp)>,
     /// The Welcome that is processed leads nowhere for want of a sign of the others: a sign that was made at this time,

@@ -1,16 +1,4 @@
-//! Limits and times of our own, beyond those of the protocol.
-
-/// Rivals of one account on one state.
-pub(crate) const MAX_OF_ONE: usize = 8;
-
-/// States beside the followed branch, per group, and commits that led there.
-pub(crate) const MAX_BESIDE: usize = 256;
-
-/// Bytes of those commits, per group. A line that is followed may take its part of them.
-pub(crate) const MAX_BYTES: u64 = 64 << 20;
-
-/// Candidate tips whose states are kept whole, per group: of more, the worst sleep (`operations::settle_branches::limit`).
-pub(crate) const MAX_RIVALS: usize = 8;
+//! Limits and times of our own, beyond those of the protocol. What bounds a peer stands in `mdk_wire::budget`.
 
 /// States that an open pass retains of a line that it follows: messages in them, and rivals of them, may still come.
 /// The number equals the most commits of a group that wait, so commits that came before the ones they lead on from lose
@@ -30,17 +18,8 @@ pub(crate) const OUT_FOR: u64 = 86_400;
 /// The time after which a commit that the clock forbids to judge is tried again, in milliseconds.
 pub(crate) const JUDGE_AGAIN: u64 = 600_000;
 
-/// Welcomes that wait, per group, for the end of a membership that still lasts.
-pub(crate) const MAX_WELCOMES: usize = 4;
-
 /// The time that a Welcome waits for a removal before it counts as one from a branch that we cannot see, in seconds.
 pub(crate) const PATIENCE: u64 = 120;
-
-/// Verified proposals kept of one account in one epoch.
-pub(crate) const MAX_PROPOSALS: usize = 16;
-
-/// Opened handshake messages that wait per group: only members can make them.
-pub(crate) const MAX_INPUTS: u32 = 256;
 
 /// Milliseconds.
 pub(crate) const MINUTE: u64 = 60_000;

@@ -409,9 +409,9 @@ pub enum EventBody {
         /// Digest of the commit.
         commit: Option<ContentId>,
     },
-    /// The epoch advanced.
+    /// The epoch advanced. The log keeps the newest 256 of a group: an older one is part of the one after it.
     EpochChanged {
-        /// The epoch before.
+        /// The epoch before: that of the older one, if this stands for several.
         old: u64,
         /// The epoch after.
         new: u64,

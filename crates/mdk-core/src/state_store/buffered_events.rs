@@ -1,7 +1,7 @@
 //! Events that cannot be read yet, such as a message that came before the commit of its epoch.
 
-use mdk_store::{GroupRow, HeldRow, InputState, Tx};
-use mdk_wire::budget::group::MAX_NOISE_DROPPED;
+use mdk_store::{GroupRow, HeldRow, InputState, Tx, noise_weight};
+use mdk_wire::budget::group::{HELD_FOR, MAX_NOISE_DROPPED};
 use mdk_wire::{Event, GroupId, kind};
 
 use crate::model::call::Call;
@@ -23,6 +23,8 @@ pub(crate) struct BufferedEvents<'a> {
     pub(crate) log: EventLog<'a>,
     /// Whether the event that is being processed was kept as it came.
     pub(crate) kept_raw: &'a mut bool,
+    /// A number for the relay that gave it, 0 if none is known.
+    pub(crate) source: i64,
 }
 
 impl<'a> BufferedEvents<'a> {
@@ -38,11 +40,10 @@ impl<'a> BufferedEvents<'a> {
         Waiting { call: self.call, groups: self.groups(), buffered: self.buffered }
     }
 
-    fn report_dropped(&mut self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<()> {
+    fn gaps(&mut self) -> HistoryGaps<'_> {
         let Self { call, rows, log, .. } = self;
         let log = EventLog { tx: log.tx, me: log.me, effects: log.effects };
         HistoryGaps { call: *call, groups: Groups { tx: log.tx, rows }, log }
-            .report_dropped(row, dropped)
     }
 
     // rule: D1-6 what cannot take effect yet is kept, up to a bound; over it nothing is remembered
@@ -59,6 +60,7 @@ impl<'a> BufferedEvents<'a> {
             received_at: self.call.now(),
             loss: loss_now(row),
             closed: reason == DeferredReason::Undecryptable,
+            source: self.source,
         };
         *self.kept_raw = true;
         let kept = self.keep_held(event, &held)?;
@@ -84,26 +86,42 @@ impl<'a> BufferedEvents<'a> {
         {
             return Ok(true);
         }
-        // rule: D1-10 what a key has opened goes before what may be anybody's noise
         if held.closed {
-            return Ok(false);
+            return Ok(self.take_room_of_noisier(held, cap)?);
         }
+        // rule: D1-10 what a key has opened goes before what may be anybody's noise
         loop {
-            let dropped = self.tx().drop_oldest_closed(&held.group, MAX_NOISE_DROPPED)?;
-            if dropped.is_empty() {
-                return Ok(false);
-            }
+            let Some((source, _)) = self.tx().noisiest(&held.group)? else { return Ok(false) };
+            let dropped = self.tx().drop_noise(&held.group, source, MAX_NOISE_DROPPED)?;
             let row = self.groups().current_row(&held.group)?;
-            self.report_dropped(&row, dropped)?;
+            self.gaps().report_dropped(&row, dropped)?;
             if self.tx().hold(held, cap)? {
                 return Ok(true);
             }
         }
     }
-}
 
-/// The time for which an event that no key opens is kept, in seconds (protocol/events.md D1-8).
-const HELD_FOR: u64 = 30 * 86_400;
+    // rule: D1-11 one relay's noise takes no room from what others give
+    /// Holds what no key has opened in the place of the oldest of the relay that has given the most of such, if that is more
+    /// than this one's relay has with it.
+    fn take_room_of_noisier(&mut self, held: &HeldRow, cap: u32) -> Result<bool> {
+        let (id, mut dropped) = (&held.group, Vec::new());
+        let kept = loop {
+            if self.tx().hold(held, cap)? {
+                break true;
+            }
+            let share = self.tx().noise_of(id, held.source)? + noise_weight(held);
+            let noisiest = self.tx().noisiest(id)?.filter(|(_, most)| share < *most);
+            let Some((source, _)) = noisiest.filter(|(source, _)| *source != held.source) else {
+                break false;
+            };
+            dropped.extend(self.tx().drop_noise(id, source, 1)?);
+        };
+        let row = self.groups().current_row(id)?;
+        self.gaps().report_crowded_out(&row, dropped)?;
+        Ok(kept)
+    }
+}
 
 /// Events that no key has opened that are in memory at a time.
 pub(crate) const AT_ONCE: u32 = 256;
@@ -140,7 +158,7 @@ impl BufferedEvents<'_> {
             self.tx().unhold(&held.event_id)?;
         }
         let row = self.groups().current_row(id)?;
-        self.report_dropped(&row, old)?;
+        self.gaps().report_dropped(&row, old)?;
         Ok(true)
     }
 }

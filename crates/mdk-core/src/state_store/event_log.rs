@@ -4,6 +4,7 @@
 //! from the tables when it is asked for. The stable id makes a repeated emission after a crash a no-op.
 
 use mdk_store::{MessageRow, Tx};
+use mdk_wire::budget::group::MAX_EPOCHS_TOLD;
 use mdk_wire::{GroupId, PublicKey};
 
 use crate::model::effects::Effects;
@@ -13,7 +14,7 @@ use crate::model::values::{EngineEvent, EventBody};
 use crate::state_store::declined_invites::is_declined;
 use crate::state_store::history;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::log_rows::stable_id;
+use crate::state_store::log_rows::{decode, stable_id};
 use crate::state_store::read_events::materialize;
 
 /// The log, for telling: recorded events are told to the maker of the call.
@@ -35,6 +36,26 @@ impl EventLog<'_> {
     /// twice, so this needs no id. A commit that wins, loses and wins again is told each time.
     pub(crate) fn emit_step(&mut self, group: &GroupId, stored: &Stored) -> Result<()> {
         self.tell(group, None, stored)
+    }
+
+    // rule: D7-4 who commits without end fills no log
+    /// Records a change of the epoch by a step. Of a group the newest [`MAX_EPOCHS_TOLD`] are kept, and an older one goes into the
+    /// one after it.
+    pub(crate) fn emit_epoch(&mut self, group: &GroupId, changed: &Stored) -> Result<()> {
+        self.emit_step(group, changed)?;
+        let surplus = self.tx.surplus_epochs(group, MAX_EPOCHS_TOLD)?;
+        let Some((mut later, former)) = surplus else { return Ok(()) };
+        // (what another membership came to is no step to this one, and what does not read is no loss here)
+        if let (
+            Ok(Stored::EpochChanged { old, new: reached, .. }),
+            Ok(Stored::EpochChanged { old: from, new, commit }),
+        ) = (decode(&former), decode(&later))
+            && reached == from
+        {
+            let both = Stored::EpochChanged { old, new, commit };
+            later.body = postcard::to_stdvec(&both).map_err(Error::bug("event encoding"))?;
+        }
+        Ok(self.tx.fold_events(former.seq, later.seq, &later.body)?)
     }
 
     fn tell(&mut self, group: &GroupId, stable_id: Option<Key>, stored: &Stored) -> Result<()> {

@@ -25,6 +25,26 @@ impl HistoryGaps<'_> {
     // rule: F1-6 what is dropped was lost, and that is never passed over
     /// Reports events that were held for the longest time, or until the group ended, and are not held any more.
     pub(crate) fn report_dropped(&mut self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<()> {
+        let lost = self.lost_of(row, dropped)?;
+        self.report_lost(row, &lost)
+    }
+
+    /// Reports events that went for those of another relay: most are noise, so the number is not known. Within an hour it is
+    /// told once: two relays must not be able to fill the log.
+    pub(crate) fn report_crowded_out(
+        &mut self,
+        row: &GroupRow,
+        dropped: Vec<HeldRow>,
+    ) -> Result<()> {
+        let lost = self.lost_of(row, dropped)?;
+        let times = || lost.iter().map(|(_, at)| *at);
+        let (Some(first), Some(last)) = (times().min(), times().max()) else { return Ok(()) };
+        let subject = [&b"crowded out"[..], &(self.call.now() / HOUR).to_be_bytes()].concat();
+        self.log.emit(&row.id, &subject, &Stored::HistoryGap { count: 0, first, last })
+    }
+
+    /// Those of `dropped` that may have been of our own time, with their times.
+    fn lost_of(&self, row: &GroupRow, dropped: Vec<HeldRow>) -> Result<Vec<(HeldRow, Timestamp)>> {
         let dated = |held: HeldRow| created_at(&held).map(|at| (held, at));
         let mut dropped: Vec<_> = dropped.into_iter().filter_map(dated).collect();
         let unlikely = dropped.iter().any(|(held, _)| held.loss == Loss::Unlikely);
@@ -35,7 +55,7 @@ impl HistoryGaps<'_> {
             // rule: F1-7 Of an epoch to come it would have been only if we had been left behind, and heard no more.
             Loss::Unlikely => *at >= ours_from(row) && heard <= held.received_at,
         });
-        self.report_lost(row, &dropped)
+        Ok(dropped)
     }
 
     // rule: F1-14 what was said too far behind a later message of its sender is lost, and that is told

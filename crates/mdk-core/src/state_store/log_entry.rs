@@ -1,6 +1,6 @@
 //! The content of a row of the event log.
 
-use mdk_store::MessageRow;
+use mdk_store::{EPOCH_EVENT, MessageRow};
 use serde::{Deserialize, Serialize};
 
 use crate::model::invites::{Beside, Earlier, Key};
@@ -144,7 +144,7 @@ impl Stored {
             Self::Removed { .. } => 7,
             Self::MembersChanged { .. } => 8,
             Self::GroupUpdated { .. } => 9,
-            Self::EpochChanged { .. } => 10,
+            Self::EpochChanged { .. } => EPOCH_EVENT,
             Self::MessagesInvalidated { .. } => 11,
             Self::Disbanded { .. } => 12,
             Self::DeliveryChanged { .. } => 13,

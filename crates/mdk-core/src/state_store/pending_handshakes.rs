@@ -1,12 +1,12 @@
 //! Commits and proposals whose parent or proposals are missing.
 
 use mdk_store::{InputClass, InputRow, InputState, NodeRow, Tx};
+use mdk_wire::budget::group::MAX_INPUTS;
 
 use crate::fork_choice::settling::touch;
 use crate::model::call::Call;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
-use crate::model::limits::MAX_INPUTS;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::model::state_id::Auth;

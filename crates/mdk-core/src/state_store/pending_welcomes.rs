@@ -101,6 +101,7 @@ pub(crate) fn keep_until_answered(
             received_at: now,
             loss: Loss::Kept,
             closed: false,
+            source: 0,
         })?;
     }
     Ok(())

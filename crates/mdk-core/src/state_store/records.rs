@@ -171,7 +171,14 @@ impl Records<'_> {
         let Self { tx, call, memory, effects, input, .. } = self;
         let Memory { rows, buffered, .. } = &mut **memory;
         let log = EventLog { tx, me: call.me(), effects };
-        BufferedEvents { call: *call, rows, buffered, log, kept_raw: &mut input.kept_raw }
+        BufferedEvents {
+            call: *call,
+            rows,
+            buffered,
+            log,
+            kept_raw: &mut input.kept_raw,
+            source: input.source,
+        }
     }
 
     pub(crate) fn gaps(&mut self) -> HistoryGaps<'_> {

@@ -1,13 +1,15 @@
 //! The states of a group that are kept: the followed branch and the candidates beside it.
 
 use mdk_store::{GroupRow, InputClass, InputRow, InputState, NodeRow, PassRow, Tx};
+use mdk_wire::budget::group::MAX_BESIDE;
+use mdk_wire::budget::member::MAX_OF_ONE;
 use mdk_wire::{ContentId, GroupId, Secret, SecretVec};
 
 use crate::fork_choice::branch_order::POLICY;
 use crate::fork_choice::state_tree::Tree;
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
-use crate::model::limits::{MAX_BESIDE, MAX_LINE, MAX_OF_ONE};
+use crate::model::limits::MAX_LINE;
 use crate::model::membership;
 use crate::model::membership::UNROUTED;
 use crate::model::opened::Opened;

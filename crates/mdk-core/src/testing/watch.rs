@@ -1,5 +1,7 @@
 //! The kept and the waiting data of a group, for tests that drive many engines.
 
+use std::collections::BTreeMap;
+
 use mdk_store::{InputClass, InputState, NodeRow};
 use mdk_wire::{ContentId, GroupId};
 
@@ -13,6 +15,8 @@ use crate::state_store::held_times::ours_from;
 pub struct Watch {
     /// Events that no key has opened.
     pub raw: usize,
+    /// The same by the numbers of the relays that gave them.
+    pub given: BTreeMap<i64, usize>,
     /// Welcomes that wait for the end of this membership.
     pub welcomes: usize,
     /// Opened commits whose place is not known.
@@ -82,8 +86,13 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
         };
         let held = ctx.work.records.tx.held(id)?;
         let welcomes = held.iter().filter(|held| is_gift_wrap(&held.event_json)).count();
+        let mut given = BTreeMap::new();
+        for held in held.iter().filter(|held| !is_gift_wrap(&held.event_json)) {
+            *given.entry(held.source).or_default() += 1;
+        }
         Ok(Watch {
             raw: held.len() - welcomes,
+            given,
             welcomes,
             commits: waiting(InputClass::Commit),
             proposals: waiting(InputClass::Proposal),

@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mdk_core::{Config, DeferredReason, Engine, ManualClock, Verdict, testing};
+use mdk_core::{Config, DeferredReason, Engine, EventBody, ManualClock, Verdict, testing};
 use mdk_store::{DatabaseKey, HeldRow, Loss, OpenOptions, Store, StoreError};
+use mdk_wire::budget::group::MAX_EPOCHS_TOLD;
 use mdk_wire::v2::components::Profile;
 use mdk_wire::{Event, EventId, GroupId, Keys, NostrGroupId, Secret};
 
@@ -120,6 +121,42 @@ fn events_that_nothing_opens_are_bounded_in_size() {
     assert_eq!(kept + refused, 300);
     assert!((200..210).contains(&kept), "16 MiB of 80,400 bytes each: {kept}");
     assert!(on_disk(&path) < 48 * MIB, "{} MiB", on_disk(&path) / MIB);
+}
+
+// shows: D7-4
+/// A member commits without end, and the application reads nothing meanwhile: of a group the log has so many changes of the
+/// epoch, and they lead without a gap from where we came in to where we are.
+#[test]
+fn who_commits_without_end_fills_no_log() {
+    let (mut alice, mut bob) = (Member::new("alice"), Member::new("bob"));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let began = bob.info(&group).epoch;
+    let beyond = 20;
+    let mut last = 0;
+    for n in 0..MAX_EPOCHS_TOLD + beyond {
+        if n == beyond / 2 {
+            let said = alice.says(&group, "in between");
+            bob.applies(&said);
+        }
+        alice.clock.advance_millis(10_000);
+        let commit = alice.engine.self_update(&group).unwrap();
+        alice.confirms(&commit);
+        bob.applies(&commit.event.unwrap());
+        last = alice.info(&group).epoch;
+    }
+    let log = bob.engine.events(0, 100_000).unwrap();
+    assert!(log.iter().map(|event| event.cursor).is_sorted());
+    let steps: Vec<(u64, u64)> = log
+        .iter()
+        .filter_map(|event| match event.body {
+            EventBody::EpochChanged { old, new, .. } => Some((old, new)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(steps.len(), MAX_EPOCHS_TOLD as usize);
+    assert_eq!((steps[0].0, steps.last().unwrap().1), (began, last));
+    assert!(steps.windows(2).all(|two| two[0].1 == two[1].0), "{steps:?}");
+    assert!(log.iter().any(|event| matches!(event.body, EventBody::MessageReceived { .. })));
 }
 
 /// A commit by max that says what it likes; `change` breaks it. The number makes each another one.
@@ -291,6 +328,7 @@ fn fill(path: &Path, group: &GroupId, events: u32) {
                 received_at: kit::now(),
                 loss: Loss::Possible,
                 closed: true,
+                source: 0,
             };
             assert!(tx.hold(&row, events)?);
         }

@@ -2,7 +2,7 @@
 //! the same, at a cost that does not grow with the line.
 
 use mdk_core::testing::cost;
-use mdk_core::{Config, Verdict};
+use mdk_core::{Config, EventBody, Incoming, Verdict};
 use mdk_wire::budget::group::MAX_TRIED_AT_ONCE;
 use mdk_wire::{Event, GroupId};
 
@@ -116,5 +116,68 @@ fn what_a_key_has_opened_goes_before_noise() {
     }
     bob.confirms(&update);
     bob.engine.tick().unwrap();
+    assert_eq!(bob.texts(&group).len(), said.len());
+}
+
+/// Gives events as a relay has given them.
+fn takes_from(member: &mut Member, relay: i64, events: &[Event]) -> Vec<Verdict> {
+    let given = events.iter().cloned().map(|event| Incoming::From(event, relay)).collect();
+    let outcomes = member.engine.process_batch(given).unwrap();
+    outcomes.into_iter().map(|outcome| outcome.verdict).collect()
+}
+
+/// How often it was told that something may be missing.
+fn gaps(member: &mut Member) -> usize {
+    let events = member.engine.events(0, 100_000).unwrap();
+    events.iter().filter(|event| matches!(event.body, EventBody::HistoryGap { .. })).count()
+}
+
+const NOISY: i64 = 1;
+const GOOD: i64 = 2;
+const OTHER: i64 = 3;
+
+// rule: D1-11
+/// A relay fills a group with noise. What another relay gives takes the place of that, until both have as much.
+#[test]
+fn one_relays_noise_takes_no_room_from_what_others_give() {
+    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 100));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let first = alice.says(&group, "first");
+    let next = commits(&mut alice, &group);
+    let said: Vec<Event> = (0..40).map(|n| alice.says(&group, &format!("{n}"))).collect();
+    let flood: Vec<Event> = (0..100).map(|_| noise(&first)).collect();
+    takes_from(&mut bob, NOISY, &flood);
+    assert_eq!(takes_from(&mut bob, NOISY, &[noise(&first)]), [REFUSED], "it has all of the room");
+    for event in &said {
+        assert_ne!(takes_from(&mut bob, GOOD, std::slice::from_ref(event)), [REFUSED]);
+    }
+    assert_eq!(takes_from(&mut bob, NOISY, &[noise(&first)]), [REFUSED]);
+    // Another one that sends noise gets a third of the room, and takes none from who has less than that.
+    let flood: Vec<Event> = (0..200).map(|_| noise(&first)).collect();
+    takes_from(&mut bob, OTHER, &flood);
+    assert_eq!(gaps(&mut bob), 1, "what went is told once in an hour");
+    bob.applies(&next);
+    bob.engine.settle().unwrap();
+    let kept = bob.texts(&group).len();
+    // (a message is larger than the noise here, and weighs more)
+    assert!((28..=33).contains(&kept), "a third of the room is the share of each: {kept}");
+}
+
+// rule: D1-11
+/// A relay repeats what others will give, and then sends noise: what others give as well does not go with that.
+#[test]
+fn what_a_noisy_relay_has_repeated_does_not_go_with_its_noise() {
+    let (mut alice, mut bob) = (Member::new("alice"), holds("bob", 100));
+    let group = alice.founds("g", &mut [&mut bob]);
+    let first = alice.says(&group, "first");
+    let next = commits(&mut alice, &group);
+    let said: Vec<Event> = (0..30).map(|n| alice.says(&group, &format!("{n}"))).collect();
+    takes_from(&mut bob, NOISY, &said[..15]);
+    let flood: Vec<Event> = (0..85).map(|_| noise(&first)).collect();
+    takes_from(&mut bob, NOISY, &flood);
+    takes_from(&mut bob, GOOD, &said[..15]);
+    takes_from(&mut bob, GOOD, &said[15..]);
+    bob.applies(&next);
+    bob.engine.settle().unwrap();
     assert_eq!(bob.texts(&group).len(), said.len());
 }

@@ -147,6 +147,7 @@ pub fn held(group: u8, n: u8) -> HeldRow {
         received_at: 5,
         loss: Loss::Possible,
         closed: true,
+        source: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 //! (protocol/welcomes.md B4): both are asked.
 
 use mdk_store::GroupRow;
+use mdk_wire::budget::group::MAX_WELCOMES;
 use mdk_wire::{Event, EventId, GroupId, WelcomeRumor};
 
 use crate::mls::welcome;
@@ -10,7 +11,6 @@ use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
 use crate::model::invites::Beside;
-use crate::model::limits::MAX_WELCOMES;
 use crate::state_store::competing_invites::{is_asked, may_ask};
 use crate::state_store::log_entry::{BESIDE, Stored};
 use crate::state_store::log_rows::recorded_as;

@@ -1,11 +1,12 @@
 //! Welcomes and events that wait: for the end of a membership, or for another group (protocol/welcomes.md B4).
 
 use mdk_store::{GroupRow, HeldRow};
+use mdk_wire::budget::group::MAX_WELCOMES;
 use mdk_wire::{Event, EventId, GroupId};
 
 use crate::model::error::Result;
 use crate::model::halt::Halt;
-use crate::model::limits::{MAX_WELCOMES, PATIENCE};
+use crate::model::limits::PATIENCE;
 use crate::model::membership;
 use crate::model::outcome::{DeferredReason, Rejection, Verdict};
 use crate::state_store::records::Records;

@@ -1,6 +1,7 @@
 //! A proposal.
 
 use mdk_store::{InputClass, InputRow, InputState, NodeRow, Tx};
+use mdk_wire::budget::member::MAX_PROPOSALS;
 use openmls::prelude::{ProcessedMessageContent, Proposal, ProtocolMessage};
 use openmls_rust_crypto::RustCrypto;
 
@@ -12,7 +13,6 @@ use crate::mls::{leave_proposal, views};
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
-use crate::model::limits::MAX_PROPOSALS;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::operations::receive::{locate_parent, refuse};

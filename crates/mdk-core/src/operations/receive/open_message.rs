@@ -1,6 +1,7 @@
 //! A message, opened by the state it was said in.
 
 use mdk_store::{NodeRow, Tx};
+use mdk_wire::budget::group::MAX_RIVALS;
 use openmls::prelude::{ProcessedMessageContent, ProtocolMessage};
 
 use crate::fork_choice::settling::undecided;
@@ -10,7 +11,6 @@ use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::follow_up::FollowUp;
 use crate::model::halt::Halt;
-use crate::model::limits::MAX_RIVALS;
 use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, RejectCode, Rejection, Verdict};

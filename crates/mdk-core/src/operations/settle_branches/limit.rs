@@ -12,12 +12,12 @@
 use std::collections::BTreeSet;
 
 use mdk_store::{InputState, NodeRow, Tx};
+use mdk_wire::budget::group::{MAX_BESIDE, MAX_BYTES, MAX_RIVALS};
 use mdk_wire::{ContentId, GroupId, SecretVec};
 
 use crate::fork_choice::state_tree::Tree;
 use crate::model::call::Call;
 use crate::model::error::Result;
-use crate::model::limits::{MAX_BESIDE, MAX_BYTES, MAX_RIVALS};
 use crate::model::state_id::Auth;
 use crate::state_store::records::Records;
 use crate::state_store::retained_states;

@@ -191,6 +191,8 @@ CREATE TABLE events (
   body      BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX events_by_stable_id ON events (stable_id) WHERE stable_id IS NOT NULL;
+-- Changes of epochs, of which a group keeps the newest only.
+CREATE INDEX events_of_epochs ON events (group_id) WHERE kind = 10;
 
 -- Our own commits with their exact bytes. Ids are handed to the application, hence AUTOINCREMENT. Finished ones stay
 -- until their epoch leaves the horizon: a commit that was given up may still come back from a relay. A group has few: what
@@ -304,7 +306,7 @@ CREATE TABLE client_state (
 ) STRICT, WITHOUT ROWID;
 
 -- Events that cannot be read yet. `seq` is the order of arrival, `reported` whether it is lost, `closed` whether no key has
--- opened it: anybody may make any number of those.
+-- opened it: anybody may make any number of those. `source` is a number for the relay that gave it, 0 if none is known.
 CREATE TABLE held (
   seq         INTEGER PRIMARY KEY,
   event_id    BLOB NOT NULL UNIQUE,
@@ -312,11 +314,14 @@ CREATE TABLE held (
   received_at ANY NOT NULL,
   reported    INTEGER NOT NULL,
   closed      INTEGER NOT NULL,
+  source      INTEGER NOT NULL,
   event_json  TEXT NOT NULL
 ) STRICT;
 CREATE INDEX held_by_group ON held (group_id);
 -- What waits for something else than a key, without the noise that may be around it.
 CREATE INDEX held_opened ON held (group_id) WHERE closed = 0;
+-- The noise of each relay.
+CREATE INDEX held_closed ON held (group_id, source) WHERE closed = 1;
 
 -- Opened commits and proposals that wait for a parent, a rival or a decision. `seq` is the order of arrival.
 CREATE TABLE inputs (

@@ -9,6 +9,31 @@ CREATE TEMP TABLE held_sums (
   -- Of all that is no Welcome.
   bytes    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- The share of each relay in what no key has opened, of the groups that are in `held_sums`: bytes, and 2 KiB for each event.
+CREATE TEMP TABLE held_noise (
+  group_id BLOB NOT NULL,
+  source   INTEGER NOT NULL,
+  weight   INTEGER NOT NULL,
+  PRIMARY KEY (group_id, source)
+) STRICT, WITHOUT ROWID;
+CREATE TEMP TRIGGER noise_comes AFTER INSERT ON main.held WHEN NEW.closed BEGIN
+  INSERT INTO held_noise SELECT group_id, NEW.source, 2048 + octet_length(NEW.event_json)
+    FROM held_sums WHERE group_id = NEW.group_id
+    ON CONFLICT DO UPDATE SET weight = weight + excluded.weight;
+END;
+CREATE TEMP TRIGGER noise_goes AFTER DELETE ON main.held WHEN OLD.closed BEGIN
+  UPDATE held_noise SET weight = weight - 2048 - octet_length(OLD.event_json)
+    WHERE group_id = OLD.group_id AND source = OLD.source;
+  DELETE FROM held_noise WHERE group_id = OLD.group_id AND source = OLD.source AND weight <= 0;
+END;
+CREATE TEMP TRIGGER noise_is_opened AFTER UPDATE OF closed, source ON main.held BEGIN
+  UPDATE held_noise SET weight = weight - 2048 - octet_length(OLD.event_json)
+    WHERE OLD.closed AND group_id = OLD.group_id AND source = OLD.source;
+  DELETE FROM held_noise WHERE group_id = OLD.group_id AND source = OLD.source AND weight <= 0;
+  INSERT INTO held_noise SELECT group_id, NEW.source, 2048 + octet_length(NEW.event_json)
+    FROM held_sums WHERE group_id = NEW.group_id AND NEW.closed
+    ON CONFLICT DO UPDATE SET weight = weight + excluded.weight;
+END;
 CREATE TEMP TRIGGER held_comes AFTER INSERT ON main.held BEGIN
   UPDATE held_sums SET events = events + 1, welcomes = welcomes + (instr(NEW.event_json, '"kind":1059,') > 0),
     bytes = bytes + iif(instr(NEW.event_json, '"kind":1059,') > 0, 0, octet_length(NEW.event_json))
@@ -23,4 +48,5 @@ CREATE TEMP TRIGGER held_goes AFTER DELETE ON main.held BEGIN
 END;
 CREATE TEMP TRIGGER held_changes AFTER UPDATE OF group_id, event_json ON main.held BEGIN
   DELETE FROM held_sums WHERE group_id IN (OLD.group_id, NEW.group_id);
+  DELETE FROM held_noise WHERE group_id IN (OLD.group_id, NEW.group_id);
 END;

@@ -1,6 +1,7 @@
 //! Waiting input: events that no key opens yet, and opened commits and proposals without a decision. The caller bounds
 //! both per group, since peers fill them.
 
+use mdk_wire::budget::group::MAX_HELD_BYTES;
 use mdk_wire::{ContentId, EventId, GroupId, PublicKey, Timestamp};
 use rusqlite::{Params, Row, params};
 
@@ -22,6 +23,8 @@ pub struct HeldRow {
     pub loss: Loss,
     /// Whether no key has opened it.
     pub closed: bool,
+    /// A number for the relay that gave it, 0 if none is known. What no key has opened counts for its relay.
+    pub source: i64,
 }
 guarded_debug!(HeldRow { received_at, loss, closed });
 
@@ -112,13 +115,18 @@ macro_rules! select {
         )
     };
 }
-pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held WHERE group_id = ?1 AND reported <> 3 ORDER BY seq";
+pub(crate) const HELD: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed, source FROM held WHERE group_id = ?1 AND reported <> 3 ORDER BY seq";
 pub(crate) const HELD_OPEN: &str = "SELECT event_id FROM held INDEXED BY held_opened WHERE group_id = ?1 AND closed = 0 AND reported <> 3 ORDER BY seq";
 pub(crate) const HELD_CLOSED: &str = "SELECT seq, event_id, event_json FROM held INDEXED BY held_by_group \
      WHERE group_id = ?1 AND closed = 1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
-pub(crate) const OLDEST_CLOSED: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held \
-     INDEXED BY held_by_group WHERE group_id = ?1 AND closed = 1 ORDER BY seq LIMIT ?2";
-const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held \
+pub(crate) const OLDEST_CLOSED: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed, source FROM held \
+     INDEXED BY held_closed WHERE group_id = ?1 AND source = ?2 AND closed = 1 ORDER BY seq LIMIT ?3";
+pub(crate) const NOISE_OF: &str =
+    "SELECT weight FROM temp.held_noise WHERE group_id = ?1 AND source = ?2";
+// (a column beside the only maximum is of its row)
+pub(crate) const NOISIEST: &str =
+    "SELECT source, max(weight) FROM temp.held_noise WHERE group_id = ?1";
+const HELD_BEFORE: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed, source FROM held \
      WHERE group_id = ?1 AND received_at <= ?2 AND reported <> 3 ORDER BY seq";
 pub(crate) const HELD_SUMS: &str =
     "SELECT events, welcomes, bytes FROM temp.held_sums WHERE group_id = ?1";
@@ -157,11 +165,16 @@ pub(crate) fn read_held(row: &Row<'_>) -> Result<HeldRow> {
         received_at: c.u64()?,
         loss: c.variant(Loss::from_stored)?,
         closed: c.bool()?,
+        source: c.i64()?,
     })
 }
 
-/// The most bytes of events held for one group, without Welcomes. Anybody may seal noise to a routing id.
-pub const MAX_HELD_BYTES: u64 = 16 << 20;
+/// The weight of an event that no key has opened in the share of its relay: its bytes, and 2 KiB, because 16 MiB and 8,192
+/// events are the bounds of all.
+#[must_use]
+pub fn noise_weight(row: &HeldRow) -> u64 {
+    2_048 + row.event_json.len() as u64
+}
 
 /// The sums of the held events of a group.
 struct Sums {
@@ -179,7 +192,9 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn hold(&self, row: &HeldRow, cap: u32) -> Result<bool> {
         if self.is_held(&row.event_id)? {
-            if !row.closed {
+            if row.closed {
+                self.lighten(row)?;
+            } else {
                 self.set_closed(&row.event_id, false)?;
             }
             return Ok(true);
@@ -210,8 +225,8 @@ impl Tx<'_> {
 
     pub(crate) fn put_held(&self, row: &HeldRow) -> Result<()> {
         self.exec(
-            "INSERT INTO held (event_id, group_id, event_json, received_at, reported, closed) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO held (event_id, group_id, event_json, received_at, reported, closed, source) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![
                 row.event_id.as_bytes(),
                 row.group.as_bytes(),
@@ -219,9 +234,54 @@ impl Tx<'_> {
                 U64(row.received_at),
                 row.loss as u8,
                 row.closed,
+                row.source,
             ],
         )?;
         Ok(())
+    }
+
+    /// A held event that no key has opened came from another relay, too: it counts for the one with less noise. Otherwise a relay
+    /// could take with it what it has repeated.
+    fn lighten(&self, row: &HeldRow) -> Result<()> {
+        let sql = "SELECT source FROM held WHERE event_id = ?1 AND group_id = ?2 AND closed = 1";
+        let ids = params![row.event_id.as_bytes(), row.group.as_bytes()];
+        let known = self.one(sql, ids, |row| Columns::new(row, "held").i64())?;
+        let Some(known) = known.filter(|known| row.source != 0 && *known != row.source) else {
+            return Ok(());
+        };
+        let noise = |source| self.noise_of(&row.group, source);
+        if known == 0 || noise(row.source)? + noise_weight(row) < noise(known)? {
+            self.exec(
+                "UPDATE held SET source = ?2 WHERE event_id = ?1",
+                params![row.event_id.as_bytes(), row.source],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// The weight of what a group holds, no key has opened, and a relay has given ([`noise_weight`]).
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn noise_of(&self, group: &GroupId, source: i64) -> Result<u64> {
+        self.held_sums(group)?;
+        let weight = self.one(NOISE_OF, params![group.as_bytes(), source], |row| {
+            Columns::new(row, "held_noise").i64()
+        })?;
+        Ok(weight.unwrap_or(0).unsigned_abs())
+    }
+
+    /// The relay with the most of what a group holds and no key has opened, and the weight of that.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn noisiest(&self, group: &GroupId) -> Result<Option<(i64, u64)>> {
+        self.held_sums(group)?;
+        let most = self.one(NOISIEST, [group.as_bytes()], |row| {
+            let mut c = Columns::new(row, "held_noise");
+            Ok((c.opt(Columns::i64)?, c.opt(Columns::i64)?))
+        })?;
+        Ok(most.and_then(|(source, weight)| Some((source?, weight?.unsigned_abs()))))
     }
 
     /// The sums of a group. They are read by key, except for the first time on a connection.
@@ -237,6 +297,12 @@ impl Tx<'_> {
             "INSERT INTO temp.held_sums SELECT ?1, count(*), count(*) FILTER (WHERE welcome), \
              coalesce(sum(bytes) FILTER (WHERE NOT welcome), 0) FROM (SELECT octet_length(event_json) AS bytes, \
              instr(event_json, '\"kind\":1059,') > 0 AS welcome FROM main.held WHERE group_id = ?1)",
+            [group.as_bytes()],
+        )?;
+        self.exec("DELETE FROM temp.held_noise WHERE group_id = ?1", [group.as_bytes()])?;
+        self.exec(
+            "INSERT INTO temp.held_noise SELECT group_id, source, sum(2048 + octet_length(event_json)) \
+             FROM main.held WHERE group_id = ?1 AND closed = 1 GROUP BY source",
             [group.as_bytes()],
         )?;
         self.held_sums(group)
@@ -281,12 +347,14 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets up to `limit` of the events that a group holds and no key has opened, the oldest first. Returns them.
+    /// Forgets up to `limit` of the events that a group holds, no key has opened, and a relay has given, the oldest first.
+    /// Returns them.
     ///
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
-    pub fn drop_oldest_closed(&self, group: &GroupId, limit: u32) -> Result<Vec<HeldRow>> {
-        let oldest = self.all(OLDEST_CLOSED, params![group.as_bytes(), limit], read_held)?;
+    pub fn drop_noise(&self, group: &GroupId, source: i64, limit: u32) -> Result<Vec<HeldRow>> {
+        let oldest =
+            self.all(OLDEST_CLOSED, params![group.as_bytes(), source, limit], read_held)?;
         for held in &oldest {
             self.unhold(&held.event_id)?;
         }
@@ -309,7 +377,7 @@ impl Tx<'_> {
     /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn held_event(&self, event_id: &EventId) -> Result<Option<HeldRow>> {
         self.one(
-            "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held \
+            "SELECT event_id, group_id, event_json, received_at, reported, closed, source FROM held \
              WHERE event_id = ?1 AND reported <> 3",
             [event_id.as_bytes()],
             read_held,

@@ -1,7 +1,7 @@
 //! The durable log of events for the application; `seq` is its cursor.
 
 use mdk_wire::GroupId;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use crate::store::columns::{Columns, guarded_debug};
 use crate::{Result, Tx};
@@ -24,7 +24,23 @@ guarded_debug!(EventRow { seq, kind });
 
 pub(crate) const AFTER: &str =
     "SELECT seq, stable_id, group_id, kind, body FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+pub(crate) const SURPLUS: &str = "SELECT seq, stable_id, group_id, kind, body FROM events INDEXED BY events_of_epochs \
+     WHERE group_id = ?1 AND kind = 10 ORDER BY seq DESC LIMIT 2 OFFSET ?2";
 pub(crate) const LAST: &str = "SELECT max(seq) FROM events";
+
+/// The kind of the changes of a group's epoch, see [`Tx::surplus_epochs`].
+pub const EPOCH_EVENT: u8 = 10;
+
+fn read(row: &Row<'_>) -> Result<EventRow> {
+    let mut c = Columns::new(row, "events");
+    Ok(EventRow {
+        seq: c.i64()?,
+        stable_id: c.opt(Columns::array)?,
+        group: c.opt(Columns::group_id)?,
+        kind: c.u8()?,
+        body: c.bytes()?,
+    })
+}
 
 /// The jump of the event numbers where the newest may be missing.
 const EVENT_GAP: i64 = 1 << 32;
@@ -54,16 +70,32 @@ impl Tx<'_> {
     /// # Errors
     /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn events_after(&self, seq: i64, limit: u32) -> Result<Vec<EventRow>> {
-        self.all(AFTER, params![seq, limit], |row| {
-            let mut c = Columns::new(row, "events");
-            Ok(EventRow {
-                seq: c.i64()?,
-                stable_id: c.opt(Columns::array)?,
-                group: c.opt(Columns::group_id)?,
-                kind: c.u8()?,
-                body: c.bytes()?,
-            })
-        })
+        self.all(AFTER, params![seq, limit], read)
+    }
+
+    /// Of the group's events of [`EPOCH_EVENT`] the oldest of the newest `keep`, and the one before it; `None` if there are no
+    /// more than `keep`.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
+    pub fn surplus_epochs(
+        &self,
+        group: &GroupId,
+        keep: u32,
+    ) -> Result<Option<(EventRow, EventRow)>> {
+        let keep = params![group.as_bytes(), keep.saturating_sub(1)];
+        let mut rows = self.all(SURPLUS, keep, read)?.into_iter();
+        Ok(rows.next().zip(rows.next()))
+    }
+
+    /// Puts one event in the place of two: `later` stays where it is, with another content, and `former` goes.
+    ///
+    /// # Errors
+    /// [`StoreError`](crate::StoreError) when the database fails.
+    pub fn fold_events(&self, former: i64, later: i64, body: &[u8]) -> Result<()> {
+        self.exec("DELETE FROM events WHERE seq = ?1", [former])?;
+        self.exec("UPDATE events SET body = ?2 WHERE seq = ?1", params![later, body])?;
+        Ok(())
     }
 
     /// Position of the newest event in the log, 0 when it is empty.

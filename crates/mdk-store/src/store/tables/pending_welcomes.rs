@@ -6,7 +6,7 @@ use mdk_wire::GroupId;
 use crate::store::tables::buffered_events::{HeldRow, Loss, read_held};
 use crate::{Result, Tx};
 
-const KEPT: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed FROM held \
+const KEPT: &str = "SELECT event_id, group_id, event_json, received_at, reported, closed, source FROM held \
      WHERE group_id = ?1 AND reported = 3 ORDER BY seq";
 
 impl Tx<'_> {
@@ -61,6 +61,7 @@ mod tests {
             received_at: u64::from(n),
             loss: Loss::Possible,
             closed: false,
+            source: 0,
         }
     }
 

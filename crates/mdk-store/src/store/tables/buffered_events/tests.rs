@@ -1,10 +1,11 @@
 use std::cell::Cell;
 use std::ffi::c_int;
 
+use mdk_wire::budget::group::MAX_HELD_BYTES;
 use mdk_wire::{EventId, GroupId};
 use rusqlite::ffi;
 
-use super::{HeldRow, Loss, MAX_HELD_BYTES};
+use super::{HeldRow, Loss, noise_weight};
 use crate::{DatabaseKey, OpenOptions, Result, Store, StoreError, Tx};
 
 fn group(n: u8) -> GroupId {
@@ -26,6 +27,7 @@ fn row(of: u8, n: u64, size: usize) -> HeldRow {
         received_at: 1_000 + n,
         loss: Loss::Possible,
         closed: true,
+        source: 0,
     }
 }
 
@@ -102,6 +104,16 @@ fn agrees(tx: &Tx<'_>) {
         let counted = (held.len() as u64, welcomes.len() as u64, bytes as u64);
         assert_eq!((sums.events, sums.welcomes, sums.bytes), counted);
         assert_eq!(tx.held_count(&group(n)).unwrap(), sums.events);
+        let noise = |source| {
+            let of = tx.held(&group(n)).unwrap().into_iter();
+            of.filter(|held| held.closed && held.source == source)
+                .map(|row| noise_weight(&row))
+                .sum()
+        };
+        let weights: [u64; 3] = [noise(0), noise(1), noise(2)];
+        assert_eq!([0, 1, 2].map(|source| tx.noise_of(&group(n), source).unwrap()), weights);
+        let most = weights.into_iter().max().filter(|most| *most > 0);
+        assert_eq!(tx.noisiest(&group(n)).unwrap().map(|(_, weight)| weight), most);
     }
 }
 
@@ -119,8 +131,13 @@ fn the_sums_follow_every_change_and_every_way_back() {
     for round in 0..60 {
         let step = |tx: &Tx<'_>| -> Result<()> {
             let (of, n) = (1 + pick(3) as u8, pick(40));
-            match pick(9) {
-                0..=4 => drop(tx.hold(&row(of, n, 10 + pick(90) as usize), 12)?),
+            match pick(10) {
+                0..=4 => {
+                    let (source, closed) = (pick(3) as i64, pick(3) > 0);
+                    let row = row(of, n, 10 + pick(90) as usize);
+                    tx.hold(&HeldRow { source, closed, ..row }, 12)?;
+                }
+                8 => tx.set_closed(&event(n), pick(2) == 0)?,
                 5 => tx.unhold(&event(n))?,
                 6 => tx.delete_group(&group(of))?,
                 7 => tx.hold_welcome(&welcome(of, n, 10 + pick(90) as usize))?,
