@@ -135,7 +135,7 @@ def test_every_path_of_the_command_line(user: Home, tmp_path: Path) -> None:
     home = tmp_path / "user"
 
     def good(*arguments: str) -> None:
-        done = user.prepare(*arguments)
+        done = user.mdk(*arguments)
         assert done.code == 0, done.err
 
     good(*INIT, "~/account/mdk.db", "--key", "file:~/keys/mdk.key")
@@ -163,7 +163,7 @@ def test_the_command_line_names_a_path_as_it_was_written(user: Home) -> None:
         (*INIT, "x", "--identity-file", NOBODY),
         ("verify", NOBODY),
     ):
-        done = user.prepare(*arguments)
+        done = user.mdk(*arguments)
         assert done.code != 0
         assert "~nobody-has-this-name/" in done.err
         assert list(user.folder.iterdir()) == []
@@ -173,8 +173,8 @@ def test_a_key_in_a_folder_that_is_called_so_is_still_found(user: Home) -> None:
     """The record of an account has a path that is no user's word: nothing is expanded in it."""
     folder = user.folder / "~"
     folder.mkdir(mode=0o700)
-    made = user.prepare(*INIT, "mdk.db", "--key", f"file:{folder / 'mdk.key'}")
+    made = user.mdk(*INIT, "mdk.db", "--key", f"file:{folder / 'mdk.key'}")
     assert made.code == 0, made.err
     assert json.loads((user.folder / "mdk.db.keyinfo").read_text())["key"]["path"] == "~/mdk.key"
-    done = user.prepare("whoami", "--account", "mdk.db")
+    done = user.mdk("whoami", "--account", "mdk.db")
     assert done.code == 0, done.err

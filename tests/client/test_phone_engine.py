@@ -8,10 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.client.test_examples import output, start
 from tests.phones import ledger
-
-from mdk.testing import LocalRelay
 
 pytestmark = pytest.mark.no_phone("it looks at the looking")
 
@@ -55,12 +52,3 @@ def test_the_order_of_what_the_engine_says_is_looked_at(tmp_path: Path, ending: 
     found = ledger.judged(notes(AS_BEFORE + PROGRAMS[ending], tmp_path / "before"))
     assert found
     assert all(line.startswith("out of order: 'part ") for line in found)
-
-
-async def test_the_example_of_the_engine_is_in_order(relay: LocalRelay, tmp_path: Path) -> None:
-    folder = tmp_path / "ledger"
-    folder.mkdir()
-    await output(start("lowlevel", relay, tmp_path, **ledger.environment(folder)))
-    records = ledger.read(folder)
-    assert len({record["account"] for record in records if record.get("looked_at")}) == 2
-    assert ledger.judged(records) == []
