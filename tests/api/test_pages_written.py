@@ -34,7 +34,7 @@ class Account:
         return pages if pages > 0 else None
 
 
-@pytest.mark.parametrize(("members", "most"), [(2, 18), (16, 27)])
+@pytest.mark.parametrize(("members", "most"), [(2, 18), (16, 20)])
 def test_a_commit_writes_over_what_is_there(tmp_path: Path, members: int, most: int) -> None:
     """However much is said in an epoch: a group that lives on takes no more pages, and frees none to fill others."""
     dice = random.Random(7)

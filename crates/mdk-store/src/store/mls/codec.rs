@@ -21,11 +21,10 @@ const CAPACITY: usize = 1024;
 /// bytes at most. As long as the row keeps its length, SQLite overwrites it in place and touches only the pages that
 /// differ. Otherwise it would free, wipe and allocate the row's pages anew.
 const STEP: usize = 256;
-/// Values larger than this, the message secrets above all, are filled up to a multiple of [`LARGE_STEP`]. So their
-/// length seldom depends on the messages of an epoch. In a group of two that goes on, five epochs and the current one
-/// take 3.5 to 4.3 KiB, which is between two multiples. In other groups [`filled_to`] helps.
-const LARGE: usize = 2560;
-const LARGE_STEP: usize = 1536;
+/// Values larger than this, the message secrets of a larger group above all, are filled up to a multiple of
+/// [`LARGE_STEP`]. So their length seldom depends on the messages of an epoch. Where it does, [`filled_to`] helps.
+const LARGE: usize = 512;
+const LARGE_STEP: usize = 1024;
 
 /// The multiple to which a value of `length` is filled up.
 fn step(length: usize) -> usize {

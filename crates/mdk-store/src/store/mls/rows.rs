@@ -308,8 +308,8 @@ mod tests {
             table.get(&GROUPS[0], Label::MessageSecrets, &[]).unwrap().unwrap().to_vec()
         };
         assert_eq!(stored(&[1; 6144]), [1; 6144]);
-        let shorter = stored(&[2; 4608]);
-        assert_eq!((&shorter[..4608], &shorter[4608..]), (&[2; 4608][..], &[0; 1536][..]));
+        let shorter = stored(&[2; 5120]);
+        assert_eq!((&shorter[..5120], &shorter[5120..]), (&[2; 5120][..], &[0; 1024][..]));
         assert_eq!(stored(&[3; 6144]), [3; 6144]);
         assert_eq!(stored(&[4; 3072]), [4; 3072], "much shorter");
         assert_eq!(stored(&[5; 7680]), [5; 7680]);
