@@ -34,15 +34,10 @@ from .options import json_option
 def relay(port: int, max_event_bytes: int, require_auth: bool, as_json: bool) -> int:
     """Run a Nostr relay for trials on this machine, until Ctrl-C. It listens on 127.0.0.1 only and keeps nothing."""
     # Every command would take longer to start for what one of them uses.
-    from mdk.testing import LocalRelay  # noqa: PLC0415
-
-    class ForPeople(LocalRelay):
-        """What makes it faulty is left out."""
-
-        _can_be_faulty = False
+    from .trial_relay import TrialRelay  # noqa: PLC0415
 
     async def serve() -> None:
-        async with ForPeople(
+        async with TrialRelay(
             port=port, max_event_bytes=max_event_bytes, require_auth=require_auth
         ) as local:
             if as_json:
