@@ -14,7 +14,7 @@ use super::{Progress, Stage, VaultError, look};
 use crate::{
     APPLICATION_ID, DatabaseKey, OpenError, Store, StoreError,
     recovery::existing_key,
-    sqlcipher::{Log, PAGE},
+    sqlcipher::{Log, PAGE, errors::take_fault},
     store::{self, open, schema},
 };
 
@@ -102,7 +102,12 @@ impl Store {
         let mut report = VerifyReport::default();
         self.require_owner()?;
         self.mend()?;
-        let bad = bad_pages(self.conn()?, self.place(), &mut report, progress)?;
+        take_fault();
+        let bad = match bad_pages(self.conn()?, self.place(), &mut report, progress) {
+            // SQLCipher also says that of a page that could not be read just now.
+            Err(error @ VaultError::Store(StoreError::Corrupt)) => return Err(self.explain(error)),
+            bad => bad?,
+        };
         self.log_was_emptied();
         report.add_pages(&bad);
         if bad.is_empty() {
@@ -129,14 +134,18 @@ fn check(
     progress: &mut Progress<'_>,
 ) -> Result<(), VaultError> {
     let mut ask = asking(report.pages, progress);
-    structure::all(conn, &mut report.structure, &mut ask)?;
-    logic::all_on(conn, &mut report.logic, &mut ask)?;
+    let checked = structure::all(conn, &mut report.structure, &mut ask)
+        .and_then(|()| logic::all_on(conn, &mut report.logic, &mut ask));
+    let damaged = match &checked {
+        Ok(()) => !report.is_intact(),
+        Err(error) => matches!(error, VaultError::Store(StoreError::Corrupt)),
+    };
     // Every page was authentic a moment ago. SQLCipher calls a page that it cannot read not authentic, and all pages
     // after it. So nothing is known of pages that the connection could not read.
-    match report.is_intact() || store::is_usable(conn) {
-        true => Ok(()),
-        false => Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into()),
+    if damaged && !store::is_usable(conn) {
+        return Err(StoreError::Io { code: rusqlite::ffi::SQLITE_IOERR_READ }.into());
     }
+    checked
 }
 
 /// Asks whether to go on, when all pages were read and their content is being checked.

@@ -192,7 +192,9 @@ fn nor_one_whose_salt_or_header_is_hit() {
     }
     let (made, home) = sources(false);
     let before = files(&made.path);
-    for (what, places) in [("verify", 1..9), ("encrypt anew", 13..18), ("salvage", 64..74)] {
+    for (what, places) in
+        [("verify", 1..9), ("verify open", 7..13), ("encrypt anew", 13..18), ("salvage", 64..74)]
+    {
         for at in places {
             put(&made.path, &before);
             try_once(&made, &home, what, "pread64", &at.to_string()).unwrap();
