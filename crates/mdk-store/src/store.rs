@@ -346,7 +346,9 @@ impl Store {
             // commit: it is at the beginning, not behind the frames that were moved.
             Ok(true) => {
                 self.log_was_emptied();
-                self.conn().into_iter().for_each(|c| secure_deletion::after_move(c, &self.erased));
+                if let Ok(conn) = self.conn() {
+                    secure_deletion::after_move(conn, &self.erased);
+                }
             }
             Ok(false) => {}
             Err(_) => self.broken = true,

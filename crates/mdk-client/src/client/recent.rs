@@ -32,7 +32,7 @@ impl Recent {
     }
 }
 
-/// The engine's number for a relay: what nobody can read counts for who has given it.
+/// The engine's number for a relay. An event that nobody can read counts for the relay that gave it.
 pub(crate) fn number(relay: &str) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&Sha256::digest(relay)[..8]);
@@ -40,8 +40,8 @@ pub(crate) fn number(relay: &str) -> i64 {
     i64::from_be_bytes(first) | 1
 }
 
-/// The id that is remembered of an event that no key has opened, for the relay that has given it, or for all (0). Another relay's
-/// copy goes to the engine, too: it must not be lost with the noise of the first relay.
+/// The id that is remembered of an event that no key has opened, for the relay that has given it, or for all (0).
+/// Another relay's copy goes to the engine, too: it must not be lost with the noise of the first relay.
 pub(crate) fn closed_of(id: &[u8; 32], relay: i64) -> [u8; 32] {
     Sha256::new().chain_update(id).chain_update(relay.to_be_bytes()).finalize().into()
 }

@@ -45,7 +45,7 @@ async fn an_endless_body_is_read_to_the_bound_and_no_further() {
     .await;
     let got = patient().download(&[host.locator(BLOB)], &[], &hash(BLOB), MAX).await;
     assert!(matches!(got, Err(ClientError::MediaTooLarge { limit: MAX })), "{got:?}");
-    // What lies in the sockets between comes on top.
+    // The sockets between hold some bytes more.
     let sent = sent.load(Ordering::SeqCst);
     assert!(sent < MAX as usize + (16 << 20), "{sent} bytes were taken");
 }
@@ -154,7 +154,7 @@ async fn places_of_others_on_private_networks_are_not_dialled() {
         assert!(said[0].1.starts_with("this address is not dialled: "), "{said:?}");
     }
     assert_eq!(host.count(), 0);
-    // What the user named is dialled, also where a message names it first.
+    // A server that the user named is dialled, also where a message names it first.
     let got = blossom.download(&[host.locator(BLOB)], &[host.user()], &hash(BLOB), MAX).await;
     assert_eq!(got.unwrap(), BLOB);
     // And over TLS where TLS was named, or not at all.

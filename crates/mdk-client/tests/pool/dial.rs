@@ -50,7 +50,7 @@ async fn what_others_name_is_dialled_with_tls_unless_it_is_allowed_without() {
     assert!(matches!(refused, Err(ClientError::AddressRefused("not wss://"))));
 }
 
-/// What is said of a relay that this pool cannot reach.
+/// The reason that is given for a relay that this pool cannot reach.
 async fn said_of(pool: &Pool, url: &str) -> String {
     let user = User::new(16);
     pool.open(url, Origin::User, &user.account).await.unwrap();
@@ -114,7 +114,7 @@ async fn loopback_is_the_users_alone() {
     // Neither on its own nor along with the owner's connection.
     let refused = pool.open(&relay.url, Origin::Peer, &stranger.account).await;
     assert!(matches!(refused, Err(ClientError::AddressRefused("loopback"))));
-    // What the same account's owner named stays as it is when somebody else names it, too.
+    // A relay of the account's owner stays his when somebody else names it, too.
     pool.open(&relay.url, Origin::Peer, &owner.account).await.unwrap();
     let key = owner.account.public_key;
     assert!(pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap().complete);

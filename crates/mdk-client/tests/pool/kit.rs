@@ -97,7 +97,7 @@ fn id_of(message: &Value) -> &str {
     message[1]["id"].as_str().or(message[1].as_str()).unwrap_or_default()
 }
 
-/// What a relay that has nothing and takes everything answers.
+/// The answers of a relay that has nothing and takes everything.
 pub fn politely(label: &str, id: &str) -> Vec<String> {
     match label {
         "REQ" => vec![eose(id)],

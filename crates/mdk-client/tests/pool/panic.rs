@@ -46,7 +46,7 @@ async fn a_panic_costs_a_reconnect_and_every_account_hears_of_it() {
     faulty.connected().await;
     other.connected().await;
     assert_eq!(relay.connections(), 1);
-    // What is under way is answered at once, and not at its deadline.
+    // A call that is under way is answered at once, and not at its deadline.
     let (key, event) = (other.account.public_key, other.event("x").to_json());
     let published = pool.publish(&relay.url, &key, &event, LONG * 6).await;
     assert!(matches!(published, Published::Unreachable { .. }), "{published:?}");

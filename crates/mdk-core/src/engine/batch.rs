@@ -19,8 +19,8 @@ pub enum Incoming<'a> {
     Json(&'a [u8]),
     /// Verified already.
     Verified(Event),
-    /// Verified already, and given by a relay, for which the caller has a number that is not 0. What no key opens counts for
-    /// its relay: that of the relay with the most goes first.
+    /// Verified already, and given by a relay, for which the caller has a number that is not 0. An event that no key
+    /// opens counts for its relay: the relay with the most of them loses some first.
     From(Event, i64),
 }
 

@@ -102,8 +102,8 @@ impl<'a> BufferedEvents<'a> {
     }
 
     // rule: D1-11 one relay's noise takes no room from what others give
-    /// Holds what no key has opened in the place of the oldest of the relay that has given the most of such, if that is more
-    /// than this one's relay has with it.
+    /// Holds an event that no key has opened in the place of the oldest one of the noisiest relay, if that relay has
+    /// given more than the event's own relay has with it.
     fn take_room_of_noisier(&mut self, held: &HeldRow, cap: u32) -> Result<bool> {
         let (id, mut dropped) = (&held.group, Vec::new());
         let kept = loop {

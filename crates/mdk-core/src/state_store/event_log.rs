@@ -39,13 +39,13 @@ impl EventLog<'_> {
     }
 
     // rule: D7-4 who commits without end fills no log
-    /// Records a change of the epoch by a step. Of a group the newest [`MAX_EPOCHS_TOLD`] are kept, and an older one goes into the
-    /// one after it.
+    /// Records a change of the epoch by a step. A group keeps its newest [`MAX_EPOCHS_TOLD`]; an older one goes into
+    /// the one after it.
     pub(crate) fn emit_epoch(&mut self, group: &GroupId, changed: &Stored) -> Result<()> {
         self.emit_step(group, changed)?;
         let surplus = self.tx.surplus_epochs(group, MAX_EPOCHS_TOLD)?;
         let Some((mut later, former)) = surplus else { return Ok(()) };
-        // (what another membership came to is no step to this one, and what does not read is no loss here)
+        // (the end of another membership is no step to this one, and an entry that does not decode is no loss)
         if let (
             Ok(Stored::EpochChanged { old, new: reached, .. }),
             Ok(Stored::EpochChanged { old: from, new, commit }),

@@ -29,8 +29,8 @@ impl HistoryGaps<'_> {
         self.report_lost(row, &lost)
     }
 
-    /// Reports events that went for those of another relay: most are noise, so the number is not known. Within an hour it is
-    /// told once: two relays must not be able to fill the log.
+    /// Reports events that went for those of another relay. Most are noise, so the number is not known. It is told once
+    /// an hour, since two relays must not be able to fill the log.
     pub(crate) fn report_crowded_out(
         &mut self,
         row: &GroupRow,

@@ -98,7 +98,7 @@ fn the_mls_message_of_a_welcome() {
     bob.still_joins();
 }
 
-/// What else may be wrong with a proof is tried on KeyPackages; a leaf is judged by the same function.
+/// Other faults of a proof are tried on KeyPackages; a leaf is judged by the same function.
 #[test]
 fn the_identity_proofs_in_a_welcome() {
     let mut bob = Invited::bob();

@@ -110,7 +110,7 @@ fn every_message_once_in_any_order() {
             _ => {}
         }
         absence.comes_back(&events, batch);
-        // What comes after its successors is delivered after them, unless they came together.
+        // A message that comes after its successors is delivered after them, unless they came together.
         absence.nothing_is_lost(order == "as sent" || order == "reversed" && batch > 1);
     }
 }

@@ -23,8 +23,8 @@ pub(crate) struct Conn {
     _in_process: InProcess,
 }
 
-/// Starts SQLite and SQLCipher, once. SQLite calls itself started before SQLCipher is, so a second thread that opens its
-/// first database at that moment would get one without a cipher.
+/// Starts SQLite and SQLCipher, once. SQLite calls itself started before SQLCipher is, so a second thread that opens
+/// its first database at that moment would get one without a cipher.
 fn start_library() {
     static STARTED: Once = Once::new();
     // SAFETY: it may be called at any time, from any thread. A failure is that of the opening that follows.

@@ -24,7 +24,8 @@ pub(crate) enum Erased {
     Content,
 }
 
-/// Cuts the log after all of it was moved, if a user's content is still in it. A failure is made up for at the next move.
+/// Cuts the log after all of it was moved, if a user's content is still in it. After a failure the next move tries it
+/// again.
 pub(super) fn after_move(conn: &Connection, erased: &Cell<Erased>) {
     if erased.get() == Erased::Content {
         let _ = cut_log(conn, erased);
