@@ -35,7 +35,10 @@ impl Play {
     /// Without what the engine is told of what is on its way.
     fn decides(&mut self) -> Vec<GateAction> {
         let mut actions = self.look();
-        actions.retain(|action| !matches!(action, GateAction::Expect(_)));
+        let told = |action: &GateAction| {
+            matches!(action, GateAction::Expect(_) | GateAction::ExpectNothing)
+        };
+        actions.retain(|action| !told(action));
         actions
     }
 
