@@ -343,6 +343,7 @@ impl RelaySync {
         if !self.subs.knows(last) {
             return;
         }
+        self.subs.sent(last, now.at + self.rules.request_timeout);
         match opened {
             Opened::Well => {}
             Opened::Refused => self.deaf(now, to),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mdk_wire::budget::relay::PATIENCE;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 /// Filters in one subscription.
 const FILTERS: usize = 8;
@@ -24,9 +24,13 @@ pub(crate) struct Subscriptions {
     /// The filters of these; none when they have to be opened anew.
     filters: Vec<String>,
     former: Vec<u64>,
+    /// Those that were ended though nobody said that the new ones are live: what is queued may say that they ended before.
+    doubtful: Vec<u64>,
     /// Those whose stored part is not over.
     unended: BTreeSet<u64>,
     opened_at: Option<Instant>,
+    /// The last one that was asked for, until it is told how that went.
+    asked: Option<u64>,
     /// When the end of a stored part is waited for no longer.
     until: Option<Instant>,
     /// The relay has closed one: there may have been too many.
@@ -47,7 +51,8 @@ impl Subscriptions {
     }
 
     pub(crate) fn knows(&self, subscription: u64) -> bool {
-        self.current.contains(&subscription) || self.former.contains(&subscription)
+        let all = [&self.current, &self.former, &self.doubtful];
+        all.iter().any(|ids| ids.contains(&subscription))
     }
 
     /// Whether what comes of it is what was stored before.
@@ -65,7 +70,7 @@ impl Subscriptions {
         &mut self,
         filters: Vec<String>,
         id: impl FnMut() -> u64,
-        (now, patience): (Instant, Duration),
+        now: Instant,
     ) -> Option<Opening> {
         if filters == self.filters {
             return None;
@@ -76,12 +81,19 @@ impl Subscriptions {
         if self.unended.is_empty() {
             self.opened_at = Some(now);
         }
-        self.until = Some(now + patience);
+        (self.asked, self.until) = (new.last().map(|(id, _)| *id), None);
         self.current = new.iter().map(|(id, _)| *id).collect();
         self.unended.extend(&self.current);
         self.filters = filters;
         let crowded = std::mem::take(&mut self.crowded);
         Some(Opening { new, former: self.former.clone(), crowded })
+    }
+
+    /// It was sent, with all before it: from now on the end of its stored part is waited for.
+    pub(crate) fn sent(&mut self, last: u64, until: Instant) {
+        if self.asked == Some(last) && !self.unended.is_empty() {
+            (self.asked, self.until) = (None, Some(until));
+        }
     }
 
     /// The stored part of one is over. Those that can be ended now.
@@ -95,7 +107,9 @@ impl Subscriptions {
             return Vec::new();
         }
         self.unended.clear();
-        self.replaced()
+        let ended = self.replaced();
+        self.doubtful.extend(&ended);
+        ended
     }
 
     fn replaced(&mut self) -> Vec<u64> {
@@ -112,7 +126,8 @@ impl Subscriptions {
         self.former.append(&mut self.current);
         self.filters.clear();
         self.unended.clear();
-        (self.opened_at, self.until) = (None, None);
+        self.doubtful.clear();
+        (self.opened_at, self.asked, self.until) = (None, None, None);
     }
 
     /// The relay has ended one, or would not open it.

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use mdk_wire::budget::relay::HELD_BYTES;
 use tokio::time::{Duration, Instant};
 
 use super::by_time::by_time;
@@ -26,8 +27,8 @@ mod sampling;
 const STEPS: usize = 150;
 const TOPICS: [&str; 3] = ["aa", "bb", "cc"];
 const WAITED_FOR: Duration = Duration::from_secs(30);
-/// Three of these are more than is held.
-const BIG: usize = 3 << 20;
+/// Two of these are more than is held.
+const BIG: usize = HELD_BYTES / 2;
 
 /// Splitmix64.
 struct Chance(u64);
@@ -454,7 +455,7 @@ impl World {
                 let jump = self.chance.below(7_200) as u64;
                 self.wall = (self.time + jump).saturating_sub(3_600);
             }
-            35 if self.chance.percent(10) => (0..3).for_each(|_| self.publish(true)),
+            35 if self.holds() => (0..2).for_each(|_| self.publish(true)),
             36 if self.chance.percent(50) => {
                 // As after a start.
                 let (scope, saved) =
@@ -475,6 +476,11 @@ impl World {
             self.passes(seconds);
         }
         self.look();
+    }
+
+    /// Whether one that is heard has not given everything.
+    fn holds(&self) -> bool {
+        self.relays.iter().any(|relay| !relay.open.is_empty() && !relay.sync.is_live())
     }
 
     /// Something that is on its way arrives.

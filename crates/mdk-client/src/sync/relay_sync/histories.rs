@@ -59,7 +59,7 @@ impl RelaySync {
             *number += 1;
             *number
         };
-        let opening = self.subs.change(filters, id, (now.at, self.rules.request_timeout));
+        let opening = self.subs.change(filters, id, now.at);
         to.extend(opening.map(Action::Subscribe));
     }
 

@@ -268,6 +268,8 @@ fn subscriptions_replace_one_another() {
     let mut play = Play::live();
     let former = play.subscription;
     play.on(Input::Scope(scope(&[A, B])));
+    assert!(play.later().is_empty(), "S8: it may not have been sent");
+    play.on(Input::Opened(play.subscription, Opened::Well));
     assert_eq!(play.later()[0], Action::Unsubscribe(vec![former]), "S8");
 }
 
