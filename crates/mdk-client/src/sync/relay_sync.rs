@@ -260,12 +260,11 @@ impl RelaySync {
             }
             Input::Closed(subscription) if self.subs.knows(subscription) => self.deaf(now, to),
             Input::Closed(_) => {}
-            Input::Slow(job) => self.slow |= self.job().is_some_and(|ours| ours.id == job),
-            Input::Part(job, events) => {
-                if self.job().is_some_and(|ours| ours.id == job) {
-                    to.push(Action::Give { job, events, last: false });
-                }
+            Input::Slow(job) => self.slow |= self.fetches(job),
+            Input::Part(job, events) if self.fetches(job) => {
+                to.push(Action::Give { job, events, last: false });
             }
+            Input::Part(..) => {}
             Input::Taken(job, report) => self.taken(job, &report, now, to),
             Input::Ended(job, end) => self.ended(job, end, now, to),
             Input::GateOpened(job, report) => self.gate_opened(job, &report, now, to),
@@ -348,13 +347,16 @@ impl RelaySync {
             Opened::Well => {}
             Opened::Refused => self.deaf(now, to),
             Opened::Late => {
+                let before = self.subs.generation();
                 self.subs.missed();
                 let generation = self.subs.generation();
                 match &mut self.state {
-                    // (what it fetches is asked for after they were opened)
+                    // (what it fetches is asked for after they were opened, and nothing else was missed)
                     State::Backfilling { task: Task::Runs(job), .. }
                     | State::Degraded { task: Task::Runs(job), .. }
-                        if job.kind == JobKind::Whole && job.after >= last =>
+                        if job.kind == JobKind::Whole
+                            && job.after >= last
+                            && job.generation == before =>
                     {
                         job.generation = generation;
                     }
@@ -453,6 +455,10 @@ impl RelaySync {
     /// Whether a history is being fetched, or is with the gate.
     pub(crate) fn is_fetching(&self) -> bool {
         self.job().is_some()
+    }
+
+    pub(crate) fn fetches(&self, job: JobId) -> bool {
+        self.job().is_some_and(|ours| ours.id == job)
     }
 
     /// Whether it has been away for longer than one of several is waited for.

@@ -141,7 +141,9 @@ impl Turn {
                     Ok(fed) => self.fed(fed?),
                     Err(error) => return Err(crate::options::ended(&error)),
                 },
-                Some(_) = self.lines.join_next() => {}
+                Some(ended) = self.lines.join_next() => {
+                    ended.map_err(|error| crate::options::ended(&error))?;
+                }
                 () = shared.interests_wake.notified() => self.look = true,
                 () = sleep_until(alarm) => {
                     let urls: Vec<String> = self.relays.keys().cloned().collect();
@@ -227,7 +229,9 @@ impl Turn {
         if self.relays.get(url).is_none_or(|reader| reader.serial != said.serial) {
             return;
         }
-        if let (Input::Part(job, _), Some(taken)) = (&said.input, said.taken) {
+        if let (Input::Part(job, _), Some(taken)) = (&said.input, said.taken)
+            && self.relays.get(url).is_some_and(|reader| reader.sync.fetches(*job))
+        {
             self.parts.insert(*job, taken);
         }
         self.tell(url, said.input);

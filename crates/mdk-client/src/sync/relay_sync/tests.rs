@@ -405,6 +405,14 @@ fn subscriptions_that_could_not_stand_beside_one_another() {
     play.ends();
     play.gate_opens(newest(1));
     play.is("Live");
+    // Not if something else was missed as well.
+    let mut play = Play::offline();
+    play.on(Input::Connected);
+    play.on(Input::Connected);
+    play.on(Input::Opened(play.subscription, Opened::Late));
+    play.ends();
+    assert!(fetches(&play.gate_opens(newest(1))), "S3");
+    play.is("Backfilling");
     let mut play = Play::live();
     play.on(Input::Scope(scope(&[A, B])));
     play.opens();
