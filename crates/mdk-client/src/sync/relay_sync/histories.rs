@@ -195,7 +195,7 @@ impl RelaySync {
             State::Offline { .. } => self.hold(held),
             State::Live { .. } => {
                 self.failures = 0;
-                self.read_until(job.newest, to);
+                self.read_whole(&job, to);
                 self.go_on(now, to);
             }
             _ if job.generation == self.subs.generation() => self.complete(&job, held, now, to),
@@ -224,6 +224,7 @@ impl RelaySync {
             return;
         }
         deliver(held.all(), to);
+        self.read_whole(job, to);
         let is_read = |topic: &String| self.cursor.topics.contains(topic);
         if !self.scope.topics().iter().all(is_read) {
             let task = Task::Runs(self.start(JobKind::Part, now, to));
@@ -233,7 +234,6 @@ impl RelaySync {
         self.state = State::Live { extra: None };
         self.failures = 0;
         self.traits.was_read = true;
-        self.read_until(job.newest, to);
         if std::mem::take(&mut self.check_due) {
             to.push(Action::CheckPublished);
         }
@@ -341,6 +341,13 @@ impl RelaySync {
         self.cursor.topics.extend(complete);
         if self.cursor.topics.len() > before {
             to.push(Action::SaveCursor);
+        }
+    }
+
+    /// A part says nothing of other topics: what is newer there may still be queued.
+    fn read_whole(&mut self, job: &Job, to: &mut Vec<Action>) {
+        if job.kind == JobKind::Whole {
+            self.read_until(job.newest, to);
         }
     }
 
