@@ -146,6 +146,8 @@ struct Job {
     newest: u64,
     /// The engine had no room for something of it.
     no_room: bool,
+    /// The relay may have hidden something from it.
+    hidden: bool,
     /// All of it has come, of these topics, and is with the gate.
     given: Option<Vec<String>>,
 }
@@ -198,6 +200,8 @@ pub(crate) struct RelaySync {
     rules: Arc<Rules>,
     scope: Scope,
     cursor: Cursor,
+    /// As it was when the connection began.
+    cursor_before: Cursor,
     subs: Subscriptions,
     traits: Traits,
     /// The last number that was given to a subscription or a history.
@@ -230,6 +234,7 @@ impl RelaySync {
         Self {
             rules,
             scope,
+            cursor_before: Cursor::default(),
             cursor,
             subs: Subscriptions::default(),
             traits: Traits::default(),
@@ -289,8 +294,29 @@ impl RelaySync {
     fn connected(&mut self, now: Now, to: &mut Vec<Action>) {
         self.subs.distrust();
         (self.tries, self.check_due) = (0, true);
+        if self.is_connected() {
+            self.forget_hidden(to);
+        } else {
+            self.cursor_before = self.cursor.clone();
+        }
         self.again = self.is_fetching();
         self.shut(JobKind::Whole, now, to);
+    }
+
+    /// The relay knows us only now: what it said before of what it has may not have been all.
+    fn forget_hidden(&mut self, to: &mut Vec<Action>) {
+        let (before, cursor) = (&self.cursor_before, &mut self.cursor);
+        let at = cursor.at.min(before.at);
+        let topics: BTreeSet<String> =
+            cursor.topics.intersection(&before.topics).cloned().collect();
+        let known = Cursor { at, topics };
+        if *cursor != known {
+            *cursor = known;
+            to.push(Action::SaveCursor);
+        }
+        if let Some(job) = self.job_mut() {
+            job.hidden = true;
+        }
     }
 
     /// S4, S5, S16, S25, S26, S35b.

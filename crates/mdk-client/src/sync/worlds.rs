@@ -95,6 +95,14 @@ struct Relay {
     heard: u64,
 }
 
+impl Relay {
+    /// The line is another one than its machine knows of.
+    fn is_another(&self) -> bool {
+        let news = |one: &Input| matches!(one, Input::Connected | Input::Disconnected);
+        self.arrived.iter().any(news)
+    }
+}
+
 struct World {
     chance: Chance,
     rules: Arc<Rules>,
@@ -188,7 +196,8 @@ impl World {
 
     fn tell(&mut self, relay: usize, input: Input) {
         if input == Input::Connected {
-            self.relays[relay].suspect = self.relays[relay].hides;
+            let relay = &mut self.relays[relay];
+            relay.suspect = relay.hides || relay.is_another();
         }
         let now = self.now();
         let mut inputs = VecDeque::from([input]);
@@ -216,7 +225,8 @@ impl World {
                     Action::SaveCursor | Action::CheckPublished | Action::SearchedDeeper(_) => {}
                 }
             }
-            if save {
+            // (what a start knows of a relay that hid something is what it said)
+            if save && !self.relays[relay].suspect {
                 self.relays[relay].saved = self.relays[relay].sync.cursor().clone();
             }
         }
@@ -305,6 +315,8 @@ impl World {
         // (parts are given by who is slow)
         let (ends, part) = (self.calm || self.chance.percent(50), self.chance.below(4));
         let relay = &mut self.relays[number];
+        // (a history that goes on over a line that hides everything is known to do so)
+        let reads = relay.connected && !(relay.hides && relay.is_another());
         let Some(job) = relay.job.as_mut().filter(|job| !job.waits) else { return };
         relay.heard += u64::from(relay.connected);
         let heard = relay.heard;
@@ -324,7 +336,7 @@ impl World {
                 };
                 !relay.hides && job.spans.iter().any(covers)
             };
-            if relay.connected {
+            if reads {
                 job.rest = Some(relay.store.iter().filter(is_wanted).cloned().collect());
             }
             return;
@@ -406,6 +418,7 @@ impl World {
         let relay = &mut self.relays[number];
         if !relay.connected {
             (relay.connected, relay.hides) = (true, hides);
+            relay.suspect |= hides;
             relay.arrived.push_back(Input::Connected);
         }
     }

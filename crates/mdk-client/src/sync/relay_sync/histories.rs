@@ -37,6 +37,7 @@ impl RelaySync {
             began_at: now.at,
             newest: 0,
             no_room: false,
+            hidden: false,
             given: None,
         }
     }
@@ -327,7 +328,7 @@ impl RelaySync {
 
     /// What was complete of a history counts as read.
     fn note_read(&mut self, job: &Job, to: &mut Vec<Action>) {
-        let complete = job.given.as_deref().unwrap_or_default();
+        let complete = job.given.as_deref().filter(|_| !job.hidden).unwrap_or_default();
         let (found, left): (Vec<_>, Vec<_>) =
             job.deeper.iter().cloned().partition(|topic| complete.contains(topic));
         let wanted = self.scope.topics();

@@ -235,6 +235,19 @@ fn who_knows_us_only_now_is_asked_again() {
     play.ends();
     assert!(fetches(&play.gate_opens(newest(1))), "S3");
     play.is("Backfilling");
+    assert!(play.sync.cursor.topics.is_empty(), "S3: it may have hidden something");
+    // What was read on this connection is asked for from its beginning.
+    let mut play = Play::live();
+    assert!(play.on(Input::Connected).contains(&Action::SaveCursor), "S3");
+    assert_eq!(play.sync.cursor, Cursor::default(), "S3");
+    assert_eq!(play.spans[0].since, 0);
+    // What was read on the one before is not.
+    let mut play = Play::live();
+    play.on(Input::Disconnected);
+    play.on(Input::Connected);
+    play.opens();
+    play.on(Input::Connected);
+    assert_eq!((play.sync.cursor.at, play.sync.cursor.topics.len()), (100, 1), "S3");
 }
 
 #[test]
