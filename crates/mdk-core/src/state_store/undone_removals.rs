@@ -108,7 +108,7 @@ pub(crate) fn note_switch(
         // The first was undone before. The second is one that others have settled out of reach: an account that comes
         // back then has waited for it. The third is one of ours that the removed account itself undid: it could
         // overtake each removal by commits without end.
-        let settled = row.made_at.saturating_add(records.call.config.settle_quiet_millis);
+        let settled = row.made_at.saturating_add(records.call.config.settling.quiet_millis);
         let raced = settled >= old.pass.opened
             && out_of_reach(row) > old.epoch
             && row.attempts == 0

@@ -118,14 +118,14 @@ fn a_sealed_removal_cannot_be_undone() {
         } else {
             group.removed(true);
         }
-        let mut missing = group.honest[0].info(&id).sealing;
+        let mut missing = group.honest[0].info(&id).removals.sealing;
         assert!(missing <= 5);
         for round in 0..20 {
             if round == 2 {
                 group.honest[0].restarts();
             }
             group.alice_works();
-            let left = group.honest[0].info(&id).sealing;
+            let left = group.honest[0].info(&id).removals.sealing;
             assert!(left <= missing);
             missing = left;
         }
@@ -141,7 +141,7 @@ fn a_sealed_removal_cannot_be_undone() {
         for member in &mut group.honest {
             let info = member.info(&id);
             assert_eq!(info.epoch, epoch);
-            assert!(!info.admins.contains(&him) && !info.contested);
+            assert!(!info.admins.contains(&him) && !info.removals.contested);
         }
     }
 }

@@ -49,7 +49,7 @@ impl Apart {
         work(&mut carol);
         (0..4).for_each(|_| drop(carol.waits(6_000)));
         let there = carol.ends(&id).authenticator == self.group.honest[0].ends(&id).authenticator;
-        (there, carol.info(&id).contested)
+        (there, carol.info(&id).removals.contested)
     }
 }
 
@@ -93,7 +93,7 @@ fn who_has_settled_the_rivals_knows_that_something_is_wrong() {
     let seen = apart.returns(|carol| {
         carol.takes_all(&rivals);
         carol.waits(6_000);
-        assert!(!carol.info(&id).contested, "nothing says so yet");
+        assert!(!carol.info(&id).removals.contested, "nothing says so yet");
         carol.takes_all(&honest);
         carol.restarts();
         carol.says(&id, "is anybody here?");
@@ -149,15 +149,15 @@ fn who_is_put_out_on_the_branch_of_the_others_does_not_think_that_all_is_well() 
     for _ in 0..10 {
         group.honest[0].waits(60_000);
         let info = group.honest[0].info(&id);
-        assert_eq!((info.state, info.contested), (GroupState::Active, true));
+        assert_eq!((info.state, info.removals.contested), (GroupState::Active, true));
     }
     let elsewhere = group.honest[2].ends(&id).authenticator;
     assert_ne!(group.honest[0].ends(&id).authenticator, elsewhere);
     // It is how others hear that she is here.
     group.honest[0].says(&id, "am I alone?");
-    assert!(group.honest[0].info(&id).contested);
+    assert!(group.honest[0].info(&id).removals.contested);
     group.honest[0].engine.accept_members(&id).unwrap();
-    assert!(!group.honest[0].info(&id).contested);
+    assert!(!group.honest[0].info(&id).removals.contested);
 }
 
 // shows: D8-8

@@ -164,7 +164,7 @@ impl Engine {
     pub fn delivery(&mut self, group: &GroupId, message: &EventId) -> Result<Delivery> {
         self.look(|ctx| {
             let row = ctx.work.records.tx.message(group, message)?.ok_or(Error::MessageNotFound)?;
-            Ok(history::view_with(row, None, Vec::new()).delivery)
+            Ok(history::view_with(row, None, Vec::new()).fate.delivery)
         })
     }
 }

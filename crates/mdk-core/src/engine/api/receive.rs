@@ -105,7 +105,7 @@ impl Engine {
     ///
     /// [`Config::speak_undecided`]: crate::Config::speak_undecided
     pub fn wait_to_speak(&mut self) {
-        self.config.speak_undecided = false;
+        self.config.settling.speak_undecided = false;
     }
 
     /// Says whose invites are taken from now on: those of others are refused before a group is opened for them. Kept in
