@@ -26,7 +26,7 @@ use crate::policy::check_invariants;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::log_rows::withdrawal;
 use crate::state_store::records::Records;
-use crate::state_store::{memberships, undone_removals};
+use crate::state_store::{memberships, removals_of_others};
 
 /// Follows a candidate on the tip of the followed branch.
 pub(crate) fn follow_branch(work: &mut Work<'_>, id: &GroupId, tip: &Auth) -> Result<()> {
@@ -95,9 +95,9 @@ pub(crate) fn switch(
     enter_branch(work, &old, row, before, (tip, &step, fork))?;
     // The members of the former branch put each other out there, which says nothing here.
     if plan.another_invitation {
-        undone_removals::forget_removals(work.records.tx, id)
+        removals_of_others::forget_removals(work.records.tx, id)
     } else {
-        undone_removals::note_switch(&mut work.records, &old, &step, lowest.committer, parted)
+        removals_of_others::note_switch(&mut work.records, &old, &step, lowest.committer, parted)
     }
 }
 
