@@ -101,3 +101,63 @@ fn sign_against(
     let alone = others.is_empty() && spoke.all(|w| is_out(&w.sender));
     Some(if alone { Sign::NobodyElse } else { Sign::OthersMayLeave })
 }
+
+#[cfg(test)]
+mod tests {
+    use mdk_wire::NostrGroupId;
+
+    use super::*;
+    use crate::fork_choice::state_tree::tests::{account, node, said};
+
+    /// Account 1 has removed account 2 and sealed that: states 11 to 16, one for each epoch. Account 2 has made states
+    /// 21 to 28 beside them, but for those named here, which account 3 has made. `struck` says that account 2 has
+    /// removed account 1.
+    fn beaten(by_another: &[u8], struck: bool, words: &[WitnessRow]) -> BTreeSet<usize> {
+        let mut nodes = vec![node(9, 10, 0, true)];
+        let line = |from: u8, count: u8| (0..count).map(move |at| (from + at, at));
+        let made = |(name, at): (u8, u8), by| {
+            let parent = if at == 0 { 9 } else { name - 1 };
+            let state = node(name, 11 + u64::from(at), parent, false);
+            NodeRow { committer: Some(account(by)), ..state }
+        };
+        nodes.extend(line(11, 6).map(|state| made(state, 1)));
+        let maker = |name| if by_another.contains(&name) { 3 } else { 2 };
+        nodes.extend(line(21, 8).map(|state| made(state, maker(state.0))));
+        let look = |node: &NodeRow| {
+            let out = match node.authenticator[0] {
+                11..=16 => Some(account(2)),
+                21.. if struck => Some(account(1)),
+                _ => None,
+            };
+            let members = (1..=3).map(account).filter(|who| Some(*who) != out).collect();
+            let id = NostrGroupId::from_bytes([0; 32]);
+            let settings = Settings::founding(String::new(), String::new(), [], id, [], 0);
+            Ok(Some((settings, members)))
+        };
+        of_the_put_out(&Tree::new(&nodes), words, 10, look).expect("pure")
+    }
+
+    // shows: D8-6
+    /// A branch of the removed account is beaten, whoever has spoken there. A commit of another account saves it, if it
+    /// lies farther than a choice goes back.
+    #[test]
+    fn another_account_saves_a_branch_by_a_commit_that_it_cannot_leave() {
+        let (his, none) = (BTreeSet::from([14]), BTreeSet::new());
+        assert_eq!(beaten(&[], false, &[]), his);
+        assert_eq!(beaten(&[], false, &[said(28, 18, 3)]), his);
+        assert_eq!(beaten(&[25], false, &[]), his);
+        assert_eq!(beaten(&[26], false, &[]), none);
+        let all: Vec<u8> = (21..29).collect();
+        assert_eq!(beaten(&all, false, &[]), none, "nobody was removed who has made it");
+    }
+
+    // shows: D8-6
+    /// Two branches put each other's makers out. The one on which somebody else was heard beats the other.
+    #[test]
+    fn of_two_branches_that_put_each_other_out_the_one_with_another_voice_counts() {
+        assert!(beaten(&[], true, &[]).is_empty());
+        assert_eq!(beaten(&[], true, &[said(12, 12, 3)]), BTreeSet::from([14]));
+        assert_eq!(beaten(&[], true, &[said(22, 12, 3)]), BTreeSet::from([6]));
+        assert!(beaten(&[], true, &[said(12, 12, 3), said(22, 12, 3)]).is_empty());
+    }
+}
