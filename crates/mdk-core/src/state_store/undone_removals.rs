@@ -74,7 +74,10 @@ fn note_gone(
             demoted,
             commit: step.digest,
             epoch: new.epoch,
-            made_at: call.now_millis,
+            // (an account that was out all along is out since then, whichever branch is followed now)
+            made_at: before
+                .filter(|row| row.undone_at == 0)
+                .map_or(call.now_millis, |row| row.made_at),
             own: own || before.is_some_and(|row| row.own),
             seal: sealed || before.is_some_and(|row| row.seal),
             undone_at: 0,
