@@ -134,6 +134,38 @@ fn who_has_committed_where_the_removed_one_leads_still_goes_to_the_others() {
     assert_eq!(seen, (true, false), "who gets that commit");
 }
 
+// shows: D8-2
+/// Bob comes to a removal by a choice, and it is out of reach when he is led away in the next one. Carol has committed on the
+/// rivals where she cannot leave them. He is told who is back: his epoch of the removal is that of its commit.
+#[test]
+fn who_leaves_a_removal_that_was_out_of_reach_is_told_who_is_back() {
+    let (mut group, place) = (Betrayed::new(false), folder());
+    let (him, id) = (group.him(), group.group.clone());
+    let mut bob = group.honest[1].copied(place.path());
+    let mut carol = group.honest[2].copied(place.path());
+    group.removed(true);
+    (0..12).for_each(|_| _ = group.alice_works());
+    let honest = group.log.clone();
+    assert_eq!(honest.len(), 6, "the removal, and five that seal it");
+    let mut rivals = led_on(&mut group.kept, &id, 6);
+    carol.takes_all(&rivals);
+    carol.waits(6_000);
+    rivals.extend(led_on(&mut carol, &id, 1));
+    group.kept.takes(&rivals[6]);
+    group.kept.waits(6_000);
+    rivals.extend(led_on(&mut group.kept, &id, 1));
+    bob.takes_all(&rivals[..4]);
+    bob.takes_all(&honest[..5]);
+    let mut told = vec![bob.waits(6_000)];
+    assert_eq!(bob.info(&id).member_count, 3);
+    bob.takes_all(&honest[5..]);
+    told.extend(bob.takes_all(&rivals[4..]));
+    told.push(bob.waits(6_000));
+    assert_eq!(bob.info(&id).member_count, 4);
+    let told: Vec<_> = told.into_iter().flat_map(|o| o.events).map(|event| event.body).collect();
+    assert_eq!(undone(&told, him), [false]);
+}
+
 // shows: D8-9
 /// Who has settled what he has made, before the removal comes, cannot read the removal: it is told that something is wrong, and
 /// may speak.
