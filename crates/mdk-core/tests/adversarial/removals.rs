@@ -39,6 +39,32 @@ fn who_comes_back_is_told_of_and_put_out_again() {
     assert!((0..5).all(|_| group.alice_works() == 0));
 }
 
+// shows: D8-2
+/// Bob gets a rival and the repeated removal in one pass: he has never seen him back. More of the rivals come in the same
+/// moment. That is no race: the removal was settled long ago.
+#[test]
+fn who_was_out_all_along_is_told_of_when_he_comes_back() {
+    let mut group = Betrayed::new(false);
+    let him = group.him();
+    group.removed(false);
+    let mut rivals = group.revenge(6);
+    let more = rivals.split_off(2);
+    let alice = &mut group.honest[0];
+    alice.takes_all(&rivals);
+    rivals.extend(alice.waits(6_000).reply);
+    assert_eq!(rivals.len(), 3, "she has made it again");
+    let bob = &mut group.honest[1];
+    bob.takes_all(&rivals);
+    let first = bob.waits(6_000).events;
+    bob.takes_all(&more);
+    let then = bob.waits(6_000).events;
+    let told = [first, then].map(|told| {
+        let bodies: Vec<EventBody> = told.into_iter().map(|event| event.body).collect();
+        undone(&bodies, him)
+    });
+    assert_eq!(told, [vec![], vec![false]]);
+}
+
 // shows: D8-2, D8-4
 #[test]
 fn a_demoted_admin_who_comes_back_is_demoted_again() {
