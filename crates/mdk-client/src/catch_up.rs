@@ -1,151 +1,174 @@
 //! What a relay stored while nobody was listening: paged through from the newest back, given to the engine from the
 //! oldest on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use serde_json::{Map, Value};
-use tokio::sync::mpsc;
+use mdk_wire::budget::relay::{PATIENCE, WINDOW_BYTES, WINDOW_EVENTS};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::client::feed::Fed;
-use crate::client::shared::{Shared, add, backoff};
+use crate::client::shared::{Shared, add, backoff, lock};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Page, wants_auth};
+use crate::sync::held_events::Item;
+use crate::sync::relay_sync::{Input, JobEnd, JobId};
+use crate::sync::topics::Span;
 
-mod gather;
-mod listen;
 mod paging;
 mod requests;
 mod unpaged;
 
-use self::gather::Gatherer;
-pub(crate) use self::gather::{Gathered, pour};
-pub(crate) use self::listen::{Listen, Listened};
 use self::paging::History;
 use self::unpaged::Gaps;
 
-/// How long the others wait for a page, or for the stored part of a subscription: longer than a relay takes that is well.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
-/// Events and bytes of a history that are in memory at one time; what is newer is fetched again.
-const MOST_EVENTS: usize = 20_000;
-const MOST_BYTES: usize = 64 << 20;
-
-/// One thing to fetch: a filter without its times, and what it covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Work {
-    pub(crate) filter: Map<String, Value>,
-    pub(crate) since: u64,
-    pub(crate) topics: Vec<String>,
+/// What a relay's machine is told of what was ordered, and who waits until the engine has it.
+pub(crate) struct Said {
+    pub(crate) relay: Arc<str>,
+    pub(crate) serial: u32,
+    pub(crate) input: Input,
+    pub(crate) taken: Option<oneshot::Sender<()>>,
 }
 
-/// How one relay's catch-up ended.
-#[derive(Debug, Default)]
-pub(crate) struct Finished {
-    pub(crate) relay: String,
-    /// Topics whose history is complete.
-    pub(crate) complete: Vec<String>,
-    /// Whether that is everything that was asked for.
-    pub(crate) all: bool,
-    /// Whether what is published meanwhile is heard.
-    pub(crate) listened: Listened,
-    /// How many messages of the relay have come by then.
-    pub(crate) heard: u64,
-    pub(crate) fed: Fed,
+/// The way to one relay's machine.
+#[derive(Clone)]
+pub(crate) struct Outlet {
+    pub(crate) relay: Arc<str>,
+    pub(crate) serial: u32,
+    pub(crate) to: mpsc::Sender<Said>,
 }
 
-/// Fetches everything of `work` from one relay, and gives it to be read together with what others give. Ends early, with what it
-/// has, when the relay fails or the client stops. `listen`: what is published while the history is fetched is in no part of
-/// it that is still asked for.
-/// `slow` is set when the relay is not one that the others should wait for, as it is from the beginning when it has failed
-/// before; `ends`, when it has said of an answer that it is all.
-pub(crate) async fn run(
-    shared: Arc<Shared>,
-    relay: String,
-    (listen, work): (Option<Listen>, Vec<Work>),
-    slow: Arc<AtomicBool>,
-    ends: Arc<AtomicBool>,
-    to: mpsc::Sender<Gathered>,
-) -> Finished {
-    // (a first attempt does not tell)
-    let never_ends = slow.load(Ordering::Relaxed) && !ends.load(Ordering::Relaxed);
-    let gatherer = Gatherer::new(&relay, to, slow.clone());
-    let mut finished = Finished { relay, all: true, ..Finished::default() };
-    if let Some(listen) = listen {
-        finished.listened = listen.begin(&shared, &finished.relay).await;
+impl Outlet {
+    pub(crate) async fn say(&self, input: Input) {
+        let said = Said { relay: self.relay.clone(), serial: self.serial, input, taken: None };
+        // Who is not there any more need not know.
+        let _ = self.to.send(said).await;
     }
+
+    /// Waits until the engine has it, so that no more of a history is in memory than a window.
+    async fn give(&self, job: JobId, events: Vec<Item>) -> Result<()> {
+        let (taken, done) = oneshot::channel();
+        let input = Input::Part(job, events);
+        let said =
+            Said { relay: self.relay.clone(), serial: self.serial, input, taken: Some(taken) };
+        self.to.send(said).await.map_err(|_| ClientError::Closed)?;
+        done.await.map_err(|_| ClientError::Closed)
+    }
+}
+
+/// What a machine wants to have fetched, see [`Action::Fetch`](crate::sync::relay_sync::Action::Fetch).
+pub(crate) struct Fetch {
+    pub(crate) job: JobId,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) never_ends: bool,
+    pub(crate) slow: bool,
+}
+
+/// What has come and is not given on: all of it until its end, or as much as memory is for.
+struct Parts<'a> {
+    outlet: &'a Outlet,
+    job: JobId,
+    /// The others do not wait for this relay, nor is what it has given to wait for the rest of it.
+    slow: AtomicBool,
+    events: Mutex<Vec<Item>>,
+}
+
+impl Parts<'_> {
+    async fn take(&self, events: Vec<Item>) -> Result<()> {
+        let full = {
+            let mut all = lock(&self.events);
+            all.extend(events);
+            let bytes = || all.iter().map(String::len).sum::<usize>();
+            all.len() >= WINDOW_EVENTS || bytes() >= WINDOW_BYTES
+        };
+        if full || self.slow.load(Ordering::Relaxed) { self.give().await } else { Ok(()) }
+    }
+
+    async fn give(&self) -> Result<()> {
+        let events = self.rest();
+        if events.is_empty() { Ok(()) } else { self.outlet.give(self.job, events).await }
+    }
+
+    fn rest(&self) -> Vec<Item> {
+        std::mem::take(&mut lock(&self.events))
+    }
+
+    async fn be_slow(&self) {
+        if !self.slow.swap(true, Ordering::Relaxed) {
+            self.outlet.say(Input::Slow(self.job)).await;
+        }
+    }
+}
+
+/// Fetches everything of `fetch` from one relay, and tells its machine what comes. Ends early, with what it has, when the relay
+/// fails or the client stops.
+pub(crate) async fn run(shared: Arc<Shared>, fetch: Fetch, outlet: Outlet) {
+    let (job, relay) = (fetch.job, &*outlet.relay);
+    let slow = AtomicBool::new(fetch.slow);
+    let parts = Parts { outlet: &outlet, job, slow, events: Mutex::default() };
+    let ends = AtomicBool::new(false);
     // The pool knows what the relay announced.
     let limit = shared.options.page_limit.max(2);
-    for work in work {
+    let (mut complete, mut all) = (Vec::new(), true);
+    for span in fetch.spans {
         let ask = |filter: String| {
-            let (shared, relay) = (shared.clone(), finished.relay.clone());
-            let (slow, ends, gatherer) = (slow.clone(), ends.clone(), &gatherer);
+            let (shared, parts, ends) = (&shared, &parts, &ends);
             async move {
-                let tell = || {
-                    if !slow.swap(true, Ordering::Relaxed) {
-                        shared.slow_wake.notify_one();
-                    }
-                };
-                let asking = ask(&shared, &relay, &filter);
+                let asking = ask(shared, relay, &filter);
                 tokio::pin!(asking);
                 let page = tokio::select! {
                     page = &mut asking => page,
                     // It may be asked again for a long time, and what the others have is not to wait for that.
                     () = tokio::time::sleep(PATIENCE) => {
-                        tell();
+                        parts.be_slow().await;
                         // Nor is what it has given so far. (what becomes of it is seen at the end)
-                        tokio::join!(asking, gatherer.give()).0
+                        tokio::join!(asking, parts.give()).0
                     }
                 };
                 if page.as_ref().is_ok_and(|page| page.complete) {
                     ends.store(true, Ordering::Relaxed);
                 } else {
-                    tell();
+                    parts.be_slow().await;
                 }
                 page
             }
         };
         let counters = &shared.counters;
-        let gaps = Gaps::of(&work.topics);
-        let feed = |events: Vec<String>| async {
+        let gaps = Gaps::of(&span.topics);
+        let feed = |events: Vec<Item>| async {
             // Before what is there: once the engine has that, nothing shows any more that something is not.
             gaps.tell(&shared).await?;
-            gatherer.take(events).await
+            parts.take(events).await
         };
         let history = History {
-            work: &work,
+            work: &span,
             limit,
-            most_events: MOST_EVENTS,
-            most_bytes: MOST_BYTES,
-            never_ends,
-            announced: &|| shared.pool.page_of(&finished.relay),
+            most_events: WINDOW_EVENTS,
+            most_bytes: WINDOW_BYTES,
+            never_ends: fetch.never_ends,
+            announced: &|| shared.pool.page_of(relay),
             fetched: &|count| add(&counters.fetched, count),
             gap: &|gap| add(&counters.gaps, u64::from(gaps.add(&gap))),
         };
-        let (fed, end) = history.read(ask, feed).await;
-        finished.fed.join(&fed);
-        match end {
-            Ok(()) => finished.complete.extend(work.topics),
+        match history.read(ask, feed).await {
+            Ok(()) => complete.extend(span.topics),
             Err(error) => {
                 tracing::debug!("a catch-up ended early: {error}");
-                finished.all = false;
+                all = false;
                 if !matches!(error, ClientError::Refused { .. }) {
                     break;
                 }
             }
         }
     }
-    match gatherer.end().await {
-        Ok(fed) => finished.fed.join(&fed),
-        Err(_) => {
-            finished.complete.clear();
-            finished.all = false;
-        }
+    let rest = all.then(|| parts.rest());
+    if !all && parts.give().await.is_err() {
+        complete.clear();
     }
-    finished.heard = shared.pool.heard(&finished.relay, &shared.me);
+    let heard = shared.pool.heard(relay, &shared.me);
     let counted = shared.counters.processed.load(Ordering::Relaxed);
-    tracing::debug!(complete = finished.all, new = finished.fed.new, counted, "a catch-up ended");
-    finished
+    tracing::debug!(complete = all, counted, "a catch-up ended");
+    let sends_eose = ends.load(Ordering::Relaxed);
+    outlet.say(Input::Ended(job, JobEnd { rest, complete, heard, sends_eose })).await;
 }
 
 /// One page. A request that the relay refused, as those do that limit them, or that a lost connection took away, is made

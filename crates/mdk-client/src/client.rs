@@ -2,18 +2,15 @@
 
 pub(crate) mod amends;
 mod commits;
-pub(crate) mod cursor;
 pub(crate) mod feed;
 mod former;
 mod links;
 mod named;
-pub(crate) mod opening;
 pub(crate) mod outdated;
 pub(crate) mod ready;
 pub(crate) mod recent;
 pub(crate) mod sent;
 pub(crate) mod shared;
-pub(crate) mod topics;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +31,7 @@ use self::shared::{Command, Inlets, Shared, lock, now};
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
 use crate::relay_pool::{Pool, RelayStatus, normal_url};
-use crate::{ingest, lists, outbox_worker, upkeep};
+use crate::{lists, outbox_worker, sync, upkeep};
 
 /// Where the account's own relays stand in the engine's state.
 const RELAYS_STATE: &str = "relays";
@@ -159,7 +156,7 @@ impl Client {
         *lock(&shared.named) = named;
         shared.active();
         let mut tasks = lock(&self.0.tasks);
-        tasks.spawn(shared.clone().guarded(ingest::run(shared.clone(), inlets)));
+        tasks.spawn(shared.clone().guarded(sync::turn::run(shared.clone(), inlets)));
         tasks.spawn(shared.clone().guarded(outbox_worker::run(shared.clone())));
         tasks.spawn(shared.clone().guarded(upkeep::run(shared.clone())));
         Ok(())

@@ -10,12 +10,12 @@ mod catch_up;
 mod client;
 mod dial;
 mod error;
-mod ingest;
 mod lists;
 mod options;
 mod outbox_worker;
 mod relay_info;
 mod relay_pool;
+mod sync;
 mod upkeep;
 
 pub use blossom::{Blossom, BlossomOptions, LOCATOR_KIND, Server, normal_server};

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::cursor::Wanted;
 use crate::client::shared::{Shared, lock};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{RelayState, normal_url};
+use crate::sync::wanted::Wanted;
 
 mod invites;
 mod own;

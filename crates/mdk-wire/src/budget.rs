@@ -21,6 +21,17 @@ pub mod relay {
     /// Bytes of events that wait for the engine of one account, of all relays together.
     pub const QUEUED_BYTES: usize = 16 * 1024 * 1024;
 
+    /// How long the others wait for a page, or for the stored part of a subscription: longer than a relay takes that is well.
+    pub const PATIENCE: Duration = Duration::from_secs(3);
+    /// Events of one relay's subscriptions that are held until its history is there.
+    pub const HELD_EVENTS: usize = 5_000;
+    /// The same in bytes.
+    pub const HELD_BYTES: usize = 8 * 1024 * 1024;
+    /// Events of a history that are in memory at one time; what is newer is fetched again.
+    pub const WINDOW_EVENTS: usize = 20_000;
+    /// The same in bytes.
+    pub const WINDOW_BYTES: usize = 64 * 1024 * 1024;
+
     /// Relays of one group, beside those that the account's owner named, that are read at one time.
     pub const GROUP_RELAYS: usize = 5;
     /// The time that one of these may be away before another one of the group is read in its place.

@@ -5,11 +5,10 @@ use std::future::Future;
 
 use serde_json::{Map, Value, json};
 
-use super::Work;
-use crate::client::feed::Fed;
 use crate::client::recent::{named_id, named_time};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Page;
+use crate::sync::topics::Span;
 
 /// What one relay may give us in one catch-up; what is older is left out, and counted as a gap.
 const MOST_AT_ONCE: u64 = 500_000;
@@ -26,7 +25,7 @@ const UNENDED_PAGES: u32 = 5;
 
 /// One part of a history, read in two directions.
 pub(super) struct History<'a> {
-    pub(super) work: &'a Work,
+    pub(super) work: &'a Span,
     /// Events to ask for at one time.
     pub(super) limit: usize,
     pub(super) most_events: usize,
@@ -94,14 +93,13 @@ enum Back {
 impl History<'_> {
     /// Reads back to the beginning and feeds from there on. What does not fit in memory is only measured on the way
     /// back, and fetched again on the way on: every event is transferred twice at most.
-    pub(super) async fn read<A, P, E, F>(&self, ask: A, feed: E) -> (Fed, Result<()>)
+    pub(super) async fn read<A, P, E, F>(&self, ask: A, feed: E) -> Result<()>
     where
         A: Fn(String) -> P,
         P: Future<Output = Result<Page>>,
         E: Fn(Vec<String>) -> F,
-        F: Future<Output = Result<Fed>>,
+        F: Future<Output = Result<()>>,
     {
-        let mut fed = Fed::default();
         // Times at which a window was full, newest first.
         let mut borders: Vec<Option<u64>> = vec![None];
         let mut total = 0_u64;
@@ -123,20 +121,15 @@ impl History<'_> {
                     // From a relay that never says that it is at the end, take what it gave. Nothing from any other: what
                     // is older comes when it is asked again, and could not be read any more after what is younger
                     // (protocol/waiting.md F1-3).
-                    if self.never_ends
-                        && matches!(error, ClientError::NoAnswer)
-                        && let Ok(some) = feed(window.oldest_first()).await
-                    {
-                        fed.join(&some);
+                    if self.never_ends && matches!(error, ClientError::NoAnswer) {
+                        // (what becomes of it is seen at the end)
+                        let _ = feed(window.oldest_first()).await;
                     }
-                    return (fed, Err(error));
+                    return Err(error);
                 }
             }
         };
-        match feed(oldest.oldest_first()).await {
-            Ok(some) => fed.join(&some),
-            Err(error) => return (fed, Err(error)),
-        }
+        feed(oldest.oldest_first()).await?;
         // From the last border to now.
         while let Some(from) = borders.pop().flatten() {
             let mut until = borders.last().copied().flatten();
@@ -153,16 +146,13 @@ impl History<'_> {
                         (self.gap)(Gap { first: from, last: at, events: Vec::new() });
                         window
                     }
-                    Back::Broken(_, error) => return (fed, Err(error)),
+                    Back::Broken(_, error) => return Err(error),
                 };
-                match feed(window.oldest_first()).await {
-                    Ok(some) => fed.join(&some),
-                    Err(error) => return (fed, Err(error)),
-                }
+                feed(window.oldest_first()).await?;
                 break;
             }
         }
-        (fed, Ok(()))
+        Ok(())
     }
 
     /// Pages back from `until` (inclusive) to `since`. `count`: it is done for the first time.

@@ -2,6 +2,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
+use serde_json::{Map, Value};
+
 use super::paging::Gap;
 use super::unpaged::Gaps;
 use super::*;
@@ -107,7 +109,7 @@ async fn read(store: &Store, since: u64, most_events: usize) -> Read {
     if topics.len() > 1 {
         filter.insert("#h".to_owned(), serde_json::json!(topics));
     }
-    let work = Work { filter, since, topics };
+    let work = Span { filter, since, topics };
     let (gaps, count_gaps, fetched) = (Gaps::of(&[]), AtomicU64::new(0), AtomicU64::new(0));
     let got = Mutex::new(Vec::new());
     let batches = AtomicUsize::new(0);
@@ -127,9 +129,9 @@ async fn read(store: &Store, since: u64, most_events: usize) -> Read {
     let feed = |events: Vec<String>| {
         batches.fetch_add(1, Ordering::Relaxed);
         got.lock().unwrap().extend(events);
-        async { Ok(Fed::default()) }
+        async { Ok(()) }
     };
-    let (_, end) = history.read(ask, feed).await;
+    let end = history.read(ask, feed).await;
     let mut seen = HashSet::new();
     let (mut numbers, mut times) = (Vec::new(), Vec::new());
     for json in got.into_inner().unwrap() {

@@ -6,18 +6,18 @@ use std::sync::atomic::Ordering;
 use mdk_core::{DeferredReason, Engine, EngineEvent, EventBody, Incoming, Outcome, Verdict};
 use mdk_wire::{Event, EventId};
 
-use super::cursor::join_key;
 use super::recent::{closed_of, named_id, named_time, number};
 use super::shared::{Shared, add, backoff, lock, now};
 use crate::error::{ClientError, Result};
 use crate::options::EngineAccess;
+use crate::sync::wanted::join_key;
 
 /// A relay, and an event that it gave as JSON.
 pub(crate) type Heard = (Arc<str>, String);
 
 /// What became of events that were fed to the engine.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Fed {
+pub(crate) struct IngestReport {
     /// Events that the engine had not had before, and has now.
     pub(crate) new: u64,
     /// Of these, those that wait for something.
@@ -28,7 +28,7 @@ pub(crate) struct Fed {
     pub(crate) refused_from: Option<u64>,
 }
 
-impl Fed {
+impl IngestReport {
     pub(crate) fn join(&mut self, other: &Self) {
         self.new += other.new;
         self.waiting += other.waiting;
@@ -59,8 +59,8 @@ pub(crate) fn changes_interests(events: &[EngineEvent]) -> bool {
 impl Shared {
     /// Verifies events and gives them to the engine in this order, in one transaction. A fault of the disk is waited
     /// out: the socket is not read on meanwhile, and nothing is lost.
-    pub(crate) async fn feed(self: &Arc<Self>, events: Vec<Heard>) -> Result<Fed> {
-        let mut fed = Fed::default();
+    pub(crate) async fn feed(self: &Arc<Self>, events: Vec<Heard>) -> Result<IngestReport> {
+        let mut fed = IngestReport::default();
         let mut fresh = Vec::with_capacity(events.len());
         {
             let recent = lock(&self.recent);
@@ -131,7 +131,13 @@ impl Shared {
     }
 
     /// Counts, and wakes whom it concerns.
-    fn note(&self, events: &[Event], sources: &[i64], outcomes: &[Option<Outcome>], fed: &mut Fed) {
+    fn note(
+        &self,
+        events: &[Event],
+        sources: &[i64],
+        outcomes: &[Option<Outcome>],
+        fed: &mut IngestReport,
+    ) {
         let (mut happened, mut reply, mut interests) = (false, false, false);
         let counters = &self.counters;
         {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use mdk_wire::budget::relay::PATIENCE;
+
 use super::Client;
 use super::shared::{Progress, Shared, lock};
-use crate::catch_up::PATIENCE;
 use crate::error::Result;
 use crate::relay_pool::{RelayState, RelayStatus};
 

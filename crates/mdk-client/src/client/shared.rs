@@ -99,8 +99,6 @@ pub(crate) struct Shared {
     pub(crate) outbox_wake: Notify,
     pub(crate) interests_wake: Notify,
     pub(crate) upkeep_wake: Notify,
-    /// A catch-up turned out to be slow.
-    pub(crate) slow_wake: Notify,
     pub(crate) commands: mpsc::Sender<Command>,
     /// Relays that something in the outbox waits for.
     pub(crate) outbox_targets: Mutex<HashSet<String>>,
@@ -173,7 +171,6 @@ impl Shared {
             outbox_wake: Notify::new(),
             interests_wake: Notify::new(),
             upkeep_wake: Notify::new(),
-            slow_wake: Notify::new(),
             commands,
             outbox_targets: Mutex::default(),
             reading: Mutex::default(),
@@ -328,17 +325,28 @@ pub(crate) fn now() -> u64 {
     now_millis() / 1000
 }
 
-/// `base` with up to as much again, so that many clients do not act at one time.
-pub(crate) fn jittered(base: Duration) -> Duration {
+/// A number by chance, from 0 to 1.
+pub(crate) fn chance() -> f64 {
     let mut random = [0; 2];
     OsRandom.fill(&mut random);
-    base + base.mul_f64(f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX))
+    f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX)
+}
+
+/// `base` with up to as much again, so that many clients do not act at one time.
+pub(crate) fn jittered(base: Duration) -> Duration {
+    base + base.mul_f64(chance())
 }
 
 /// The pause after so many failures: `least` doubling up to `most`, of which the last half is by chance.
 pub(crate) fn backoff(least: Duration, most: Duration, failures: u32) -> Duration {
+    pause_after(least, most, failures, chance())
+}
+
+/// As [`backoff`], where the chance is given.
+pub(crate) fn pause_after(least: Duration, most: Duration, failures: u32, chance: f64) -> Duration {
     let full = least.saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX));
-    jittered(full.min(most) / 2)
+    let half = full.min(most) / 2;
+    half + half.mul_f64(chance)
 }
 
 #[cfg(test)]

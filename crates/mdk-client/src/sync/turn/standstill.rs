@@ -7,15 +7,15 @@
 use mdk_core::Engine;
 use tokio::time::Instant;
 
-use super::Flow;
+use super::Turn;
 use crate::client::shared::now;
-use crate::client::topics::Again;
 use crate::error::{ClientError, Result};
+use crate::sync::relay_sync::Input;
 
 /// Seconds between two looks further back for one group: others can make us believe that it stands still.
 const DAY: u64 = 86_400;
 
-impl Flow {
+impl Turn {
     /// Something came that cannot be read yet. What it waits for is given some time.
     pub(super) fn may_stand_still(&mut self) {
         let at = Instant::now() + self.shared.options.standstill;
@@ -23,7 +23,7 @@ impl Flow {
     }
 
     /// Asks all relays of a group that stands still for what they have of the last weeks.
-    pub(super) async fn dig(&mut self) -> Result<()> {
+    pub(super) async fn search_deeper(&mut self) -> Result<()> {
         if self.still_at.is_none_or(|at| at > Instant::now()) {
             return Ok(());
         }
@@ -36,22 +36,17 @@ impl Flow {
             }
             due => due?,
         };
-        let mut urls = Vec::new();
-        for (url, relay) in &mut self.relays {
-            let still: Vec<_> =
-                due.iter().filter(|id| relay.groups.contains(*id)).cloned().collect();
-            if !still.is_empty() {
-                relay.deeper.extend(still);
-                urls.push(url.clone());
-            }
+        if !due.is_empty() {
+            // (those that are not connected do it when they are)
+            let urls: Vec<String> = self.relays.keys().cloned().collect();
+            let groups = || Input::SearchDeeper(due.iter().cloned().collect());
+            urls.iter().for_each(|url| self.tell(url, groups()));
         }
-        // (those that are not connected do it when they are)
-        urls.iter().for_each(|url| self.catch_up(url, Again::New));
         Ok(())
     }
 
     /// Writes down for which groups a relay has given it. Without that it is done again: it costs requests and nothing else.
-    pub(super) async fn dug(&self, topics: Vec<String>) -> Result<()> {
+    pub(super) async fn note_searched(&self, topics: Vec<String>) -> Result<()> {
         if topics.is_empty() {
             return Ok(());
         }

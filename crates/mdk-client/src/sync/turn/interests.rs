@@ -5,81 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mdk_wire::budget::relay::ROTATED_FOR;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Flow, of};
-use crate::catch_up::{Listen, Listened};
-use crate::client::cursor::{Cursor, Wanted};
+use super::{Outlet, Reader, Turn, line};
 use crate::client::shared::lock;
-use crate::client::topics::{Again, Relay, live_filters};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Origin;
+use crate::sync::cursor::Cursor;
+use crate::sync::relay_sync::{Input, RelaySync};
+use crate::sync::topics::Scope;
+use crate::sync::wanted::Wanted;
 
-/// Filters in one subscription.
-const FILTERS: usize = 8;
-
-impl Flow {
-    /// Listens to what is wanted by now. False if the relay would not, or something may have been missed. `behind`: what
-    /// comes of it waits for a history that is still to come.
-    pub(super) async fn subscribe(&mut self, url: &str, behind: bool) -> Result<bool> {
-        let Some(listen) = self.listen(url) else { return Ok(true) };
-        if let Some(relay) = self.relays.get_mut(url).filter(|relay| behind && relay.keeps_gate()) {
-            relay.opening.shut();
-        }
-        let listened = listen.begin(&self.shared, url).await;
-        self.listened(url, listened).await?;
-        Ok(listened == Listened::Well)
-    }
-
-    /// The subscriptions to be opened in place of those that there are, when other things are wanted.
-    pub(super) fn listen(&mut self, url: &str) -> Option<Listen> {
-        let relay = self.relays.get_mut(url)?;
-        let filters = live_filters(&self.shared, relay);
-        if filters == relay.live {
-            return None;
-        }
-        relay.former.append(&mut relay.listening);
-        let crowded = std::mem::take(&mut relay.crowded);
-        let until = Instant::now() + self.shared.options.request_timeout;
-        let mut new = Vec::new();
-        for part in filters.chunks(FILTERS) {
-            self.subscriptions += 1;
-            relay.opening.begin(self.subscriptions, until);
-            relay.listening.push(self.subscriptions);
-            new.push((self.subscriptions, part.to_vec()));
-        }
-        relay.live = filters;
-        Some(Listen { new, former: relay.former.clone(), crowded })
-    }
-
-    /// What follows when it was tried to open subscriptions.
-    pub(super) async fn listened(&mut self, url: &str, listened: Listened) -> Result<()> {
-        let Some(relay) = self.relays.get_mut(url) else { return Ok(()) };
-        if listened == Listened::Well {
-            // (when there is nothing to wait for)
-            self.end_former(url).await;
-            return Ok(());
-        }
-        (relay.complete, relay.whole) = (false, false);
-        let held = match listened {
-            Listened::Deaf => relay.listen_anew(),
-            _ => {
-                relay.opening.unheard = true;
-                Vec::new()
-            }
-        };
-        self.take_in(of(&Arc::from(url), held), true).await
-    }
-
-    /// Ends the subscriptions from before, once those in their place have gone live.
-    pub(super) async fn end_former(&mut self, url: &str) {
-        let live = |relay: &&mut Relay| !relay.opening.is_open() && !relay.live.is_empty();
-        let Some(relay) = self.relays.get_mut(url).filter(live) else { return };
-        for id in std::mem::take(&mut relay.former) {
-            self.shared.pool.unsubscribe(url, &self.shared.me, id).await;
-        }
-    }
-
+impl Turn {
     /// Compares what the engine wants to hear of with what is listened to.
     pub(super) async fn look_around(&mut self) -> Result<()> {
         self.look = false;
@@ -96,7 +34,8 @@ impl Flow {
         wanted.former = lock(&self.shared.former).relays().into_iter().collect();
         let now = Instant::now();
         self.failing.retain(|_, until| *until > now);
-        for url in self.relays.iter().filter(|(_, relay)| relay.is_lost(now)).map(|(url, _)| url) {
+        let lost = self.relays.iter().filter(|(_, reader)| reader.sync.is_lost(now));
+        for url in lost.map(|(url, _)| url) {
             self.failing.entry(url.clone()).or_insert(now + ROTATED_FOR);
         }
         let owned = |url: &String| self.shared.origin(url) == Origin::User;
@@ -115,17 +54,18 @@ impl Flow {
         let gone: Vec<String> =
             self.relays.keys().filter(|url| !urls.contains(*url)).cloned().collect();
         for url in gone {
-            let relay = self.relays.remove(&url).unwrap_or_default();
-            for id in relay.listening.into_iter().chain(relay.former) {
-                self.shared.pool.unsubscribe(&url, &self.shared.me, id).await;
-            }
+            self.tell(&url, Input::Scope(Scope::default()));
+            // (its line does what is ordered already, and ends)
+            self.relays.remove(&url);
             self.shared.links.release(&url).await;
         }
         for url in urls {
             let groups = self.wanted.groups.get(&url).cloned().unwrap_or_default();
             let own = own.contains(&url);
             let inbox = own || former.contains(&url);
-            self.want(&url, Relay { own, inbox, groups, ..Relay::default() }).await?;
+            let since = |id: &String| self.wanted.since.get(id).copied().unwrap_or(0);
+            let groups = groups.into_iter().map(|id| (id.clone(), since(&id))).collect();
+            self.want(&url, Scope { own, inbox, groups }).await?;
         }
         self.keep_cursors().await?;
         if std::mem::take(&mut self.unread) {
@@ -172,8 +112,9 @@ impl Flow {
     /// Whether a relay has been away for so long that another one is to be read in its place.
     pub(super) fn must_rotate(&self) -> bool {
         let now = Instant::now();
-        let lost =
-            |(url, relay): (&String, &Relay)| relay.is_lost(now) && !self.failing.contains_key(url);
+        let lost = |(url, reader): (&String, &Reader)| {
+            reader.sync.is_lost(now) && !self.failing.contains_key(url)
+        };
         self.relays.iter().any(lost)
     }
 
@@ -189,26 +130,9 @@ impl Flow {
     }
 
     /// Reads a relay from now on, or other things on it.
-    async fn want(&mut self, url: &str, new: Relay) -> Result<()> {
-        if let Some(relay) = self.relays.get_mut(url) {
-            if relay.groups == new.groups && relay.inbox == new.inbox {
-                return Ok(());
-            }
-            let fewer = !relay.groups.is_subset(&new.groups) || relay.inbox && !new.inbox;
-            (relay.groups, relay.inbox) = (new.groups, new.inbox);
-            let topics: BTreeSet<String> = relay.topics().collect();
-            relay.keep_topics(&topics);
-            let news = topics.iter().any(|topic| !relay.cursor.topics.contains(topic));
-            if news {
-                relay.complete = false;
-                self.catch_up(url, Again::New);
-            } else if fewer
-                && relay.connected
-                && !relay.catching
-                && !self.subscribe(url, false).await?
-            {
-                self.catch_up(url, Again::All);
-            }
+    async fn want(&mut self, url: &str, scope: Scope) -> Result<()> {
+        if self.relays.contains_key(url) {
+            self.tell(url, Input::Scope(scope));
             return Ok(());
         }
         let name = url.to_owned();
@@ -221,16 +145,21 @@ impl Flow {
             cursor => cursor?,
         };
         let connected = self.shared.is_connected(url);
-        let away_since = (!connected).then(Instant::now);
-        let mut relay = Relay { cursor, connected, away_since, ..new };
-        let topics: BTreeSet<String> = relay.topics().collect();
-        relay.keep_topics(&topics);
-        self.relays.insert(url.to_owned(), relay);
+        self.serial += 1;
+        let (rules, now) = (self.rules.clone(), Instant::now());
+        let sync = RelaySync::new(rules, self.serial, scope.clone(), cursor, now);
+        let (orders, given) = mpsc::unbounded_channel();
+        let relay = Arc::from(url);
+        let outlet = Outlet { relay, serial: self.serial, to: self.said.clone() };
+        self.lines.spawn(line::run(self.shared.clone(), given, outlet));
+        self.relays.insert(url.to_owned(), Reader { sync, serial: self.serial, orders });
+        // (some of what it was read for may not be wanted any more)
+        self.tell(url, Input::Scope(scope));
         let origin = self.shared.origin(url);
         self.hold(url, origin).await?;
         if connected {
             // It was open for something else.
-            self.catch_up(url, Again::All);
+            self.tell(url, Input::Connected);
         }
         Ok(())
     }

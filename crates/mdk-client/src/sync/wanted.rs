@@ -1,66 +1,12 @@
-//! How far a relay has been read.
+//! What the engine wants to hear of, and on which relays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use mdk_core::Engine;
 use mdk_wire::budget::relay::GROUP_RELAYS;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::shared::now;
 use crate::relay_pool::normal_url;
-
-/// The account's own inbox, next to the routing ids of groups.
-pub(crate) const INBOX: &str = "inbox";
-
-/// Everything of `topics` that the relay had up to `at` was given to the engine. What is not in `topics` was never
-/// fetched completely.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    /// `created_at` of the newest event that was seen, never later than our own clock.
-    pub(crate) at: u64,
-    pub(crate) topics: BTreeSet<String>,
-}
-
-/// The engine's key for a relay's cursor.
-pub(crate) fn key(relay: &str) -> String {
-    use std::fmt::Write as _;
-    let name = format!("cursor/{relay}");
-    if name.len() <= 200 {
-        return name;
-    }
-    // Longer than a key may be: its beginning and a number for the rest.
-    let rest = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let mut short: String = name.chars().take(160).filter(char::is_ascii).collect();
-    let _ = write!(short, "~{rest:016x}");
-    short
-}
-
-impl Cursor {
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        json!({ "at": self.at, "topics": self.topics }).to_string().into_bytes()
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(bytes).ok()?;
-        let topics = value.get("topics")?.as_array()?;
-        Some(Self {
-            at: value.get("at")?.as_u64()?,
-            topics: topics.iter().filter_map(|t| t.as_str().map(str::to_owned)).collect(),
-        })
-    }
-
-    /// Reads a relay's cursor. One that does not read is none: everything is fetched again. So is one of the future: our
-    /// clock was ahead when it was written, and until then nothing would be asked for.
-    pub(crate) fn load(engine: &mut Engine, relay: &str) -> mdk_core::Result<Self> {
-        /// A clock that is set right by less costs nothing: what is asked for goes back further than that.
-        const AHEAD: u64 = 3600;
-        let stored = engine.state(&key(relay))?.as_deref().and_then(Self::from_bytes);
-        let past = stored.filter(|cursor| cursor.at <= now().saturating_add(AHEAD));
-        Ok(past.unwrap_or_default())
-    }
-}
 
 /// Since when a group's events concern us: when the invite that we joined by was made, at the earliest. Kept by
 /// MLS group id.
@@ -145,40 +91,8 @@ impl Wanted {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cursor_survives_and_damage_is_no_cursor() {
-        let cursor = Cursor { at: 7, topics: BTreeSet::from([INBOX.to_owned(), "ab".to_owned()]) };
-        assert_eq!(Cursor::from_bytes(&cursor.to_bytes()).unwrap(), cursor);
-        assert_eq!(Cursor::from_bytes(b"{}"), None);
-        assert_eq!(Cursor::from_bytes(b"\xff"), None);
-    }
-
-    #[test]
-    fn a_cursor_from_a_clock_that_was_ahead_is_none() {
-        use std::sync::Arc;
-
-        use mdk_core::{Config, SystemClock};
-
-        let keys = mdk_wire::Keys::generate();
-        let mut engine = Engine::in_memory(keys, Config::default(), Arc::new(SystemClock)).unwrap();
-        for (ahead, kept) in [(0, true), (60, true), (86_400, false), (u64::MAX / 2, false)] {
-            let cursor = Cursor { at: now() + ahead, topics: BTreeSet::from([INBOX.to_owned()]) };
-            engine.set_state(&key("wss://relay"), Some(&cursor.to_bytes())).unwrap();
-            let loaded = Cursor::load(&mut engine, "wss://relay").unwrap();
-            assert_eq!(loaded, if kept { cursor } else { Cursor::default() }, "{ahead}");
-        }
-    }
-
-    #[test]
-    fn long_addresses_have_keys_of_their_own() {
-        let long = |end: char| format!("wss://relay.example/{}{end}", "p".repeat(480));
-        assert!(key(&long('a')).len() <= 256);
-        assert_ne!(key(&long('a')), key(&long('b')));
-    }
 
     #[test]
     fn of_a_group_the_first_relays_are_read_and_others_when_they_fail() {
