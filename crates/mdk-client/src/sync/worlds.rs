@@ -424,6 +424,8 @@ impl World {
     }
 
     fn drop_line(&mut self, number: usize) {
+        // (who hides something and is gone before it knows us cannot be found out)
+        self.reveal(number);
         let relay = &mut self.relays[number];
         if std::mem::take(&mut relay.connected) {
             relay.open.clear();
