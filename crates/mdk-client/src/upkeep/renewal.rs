@@ -189,7 +189,6 @@ mod tests {
         assert_eq!(left(&mut engine, 150), None, "a clock that was set back holds nothing up");
     }
 
-    // shows: OB-22
     #[tokio::test]
     async fn a_leaf_is_renewed_when_its_group_is_quiet() {
         const RELAY: &str = "wss://relay.example";

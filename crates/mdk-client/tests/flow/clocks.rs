@@ -125,7 +125,6 @@ async fn a_key_package_that_nobody_can_use_yet_is_none() {
 }
 
 /// The account's clock alone says how old things are, also when it is set meanwhile.
-// shows: OB-20
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_another_time_than_the_machine_is_heard() {
     let relay = relay().await;
