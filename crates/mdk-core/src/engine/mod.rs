@@ -181,6 +181,12 @@ impl Engine {
         self.clock.now()
     }
 
+    /// As [`Engine::now`], Unix milliseconds.
+    #[must_use]
+    pub fn now_millis(&self) -> u64 {
+        self.clock.now_millis()
+    }
+
     /// Replaces the clock, for one call of `tick` or a replay.
     pub fn set_clock(&mut self, clock: Arc<dyn Clock>) -> Arc<dyn Clock> {
         std::mem::replace(&mut self.clock, clock)
