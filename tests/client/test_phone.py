@@ -13,7 +13,7 @@ from tests.client.people import PATIENCE, hear
 from tests.client.phone import Phone, timeline
 from tests.phones import ledger
 
-from mdk import Client, Group, Message
+from mdk import Client, Config, Group, Message
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
 
@@ -29,9 +29,10 @@ async def owner(relay: LocalRelay) -> AsyncIterator[Client]:
         yield one
 
 
-async def patient(relay: LocalRelay, name: str) -> Client:
+async def patient(name: str, *relays: LocalRelay) -> Client:
     """A started account with the times of a user's."""
-    one = impatient(Client.open(":memory:", relays=[relay.url], name=name), **REAL)
+    urls = [relay.url for relay in relays]
+    one = impatient(Client.open(":memory:", relays=urls, name=name), **REAL)
     one._settings.config = dataclasses.replace(one._settings.config, allow_loopback=True)
     await one.start()
     await one.ready(PATIENCE)
@@ -53,7 +54,7 @@ async def in_order(group: Group) -> bool:
 async def test_who_renames_and_speaks_at_once_is_heard(relay: LocalRelay, owner: Client) -> None:
     """Not so without the wait: the control, that the model finds what today's phones hide."""
     for wait, place in ((True, "shown"), (False, "hidden")):
-        one = await (patient(relay, "one") if wait else client(relay, "one"))
+        one = await (patient("one", relay) if wait else client(relay, "one"))
         async with Phone(owner) as phone, one:
             group = await one.groups.create("Lunch", [owner.public_key])
             await owner.invites.accept(await owner.invites.next(PATIENCE))
@@ -64,6 +65,26 @@ async def test_who_renames_and_speaks_at_once_is_heard(relay: LocalRelay, owner:
                     await group.send(f"{round_} {part}")
                 await phone.hears(2 * count)
             assert getattr(phone, place) == said
+
+
+# (shows: OB-20)
+@pytest.mark.no_phone("it looks at the looking")
+async def test_a_relay_that_was_away_gets_the_commit_first(relay: LocalRelay) -> None:
+    """A phone that reads one relay of two, where the commit comes later than at the other."""
+    async with LocalRelay() as away:
+        one = await patient("one", relay, away)
+        # (it dials no relay on loopback that others name)
+        owner = await client(away, "owner", config=Config())
+        async with owner, one, Phone(owner) as phone:
+            group = await one.groups.create("Lunch", [owner.public_key])
+            await owner.invites.accept(await owner.invites.next(PATIENCE))
+            await group.send("first")
+            await phone.hears(1)
+            await away.pause()
+            await group.update(name="Dinner")
+            await (await group.send("second")).delivered(PATIENCE)
+            await away.resume()
+            assert await phone.hears(2) == []
 
 
 @pytest.mark.no_phone("it looks at the looking")

@@ -7,6 +7,8 @@ what it said, in a folder that all processes of a test share; at the end it is j
 Of a program that uses the engine alone the order is judged, and not the times: the program publishes by itself, when it
 likes, and nobody here sees it. docs/engine.md says how long it should wait.
 
+Of several relays the first that took a message counts: the log of an account tells of no others.
+
 It stands alone: `sitecustomize.py` beside it takes it into programs that know nothing of tests.
 """
 

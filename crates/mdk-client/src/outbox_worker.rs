@@ -10,6 +10,8 @@ mod jobs;
 mod reachable;
 mod sending;
 mod speaking;
+#[cfg(test)]
+mod tests;
 mod welcomes;
 
 use std::collections::{HashMap, HashSet};
@@ -70,8 +72,9 @@ struct Worker {
     stale: bool,
     /// A message waits for its group's epoch to be old enough, which may be another one by then.
     waits_to_speak: bool,
-    /// Groups of which an invite went out, and when last.
-    invited: HashMap<Vec<u8>, Instant>,
+    speaking: speaking::Speaking,
+    /// The account's time when the rows were read, Unix milliseconds.
+    read_at: u64,
     /// Relays whose history was being read when the rows were: once it is, some rows may be others.
     reading: HashSet<String>,
     jobs: JoinSet<Done>,
@@ -94,26 +97,7 @@ struct Worker {
 /// Runs until the client stops. What is under way then may still reach a relay, and is published again by the next
 /// start: relays know an event by its id.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let mut worker = Worker {
-        shared: shared.clone(),
-        items: Vec::new(),
-        newest: 0,
-        rows: ROWS,
-        full: false,
-        stale: true,
-        waits_to_speak: false,
-        invited: HashMap::new(),
-        reading: HashSet::new(),
-        jobs: JoinSet::new(),
-        busy: HashMap::new(),
-        searching: HashSet::new(),
-        widened: HashMap::new(),
-        refused: HashMap::new(),
-        mute: HashSet::new(),
-        tried_since: HashMap::new(),
-        searches: HashMap::new(),
-        pauses: HashMap::new(),
-    };
+    let mut worker = Worker::new(shared.clone());
     let result = tokio::select! {
         () = shared.until_stopped() => Ok(()),
         result = worker.turn() => result,
@@ -125,6 +109,30 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 impl Worker {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            items: Vec::new(),
+            newest: 0,
+            rows: ROWS,
+            full: false,
+            stale: true,
+            waits_to_speak: false,
+            speaking: speaking::Speaking::default(),
+            read_at: 0,
+            reading: HashSet::new(),
+            jobs: JoinSet::new(),
+            busy: HashMap::new(),
+            searching: HashSet::new(),
+            widened: HashMap::new(),
+            refused: HashMap::new(),
+            mute: HashSet::new(),
+            tried_since: HashMap::new(),
+            searches: HashMap::new(),
+            pauses: HashMap::new(),
+        }
+    }
+
     async fn turn(&mut self) -> Result<()> {
         let shared = self.shared.clone();
         let mut connected = shared.connected.subscribe();
@@ -172,7 +180,10 @@ impl Worker {
     async fn load(&mut self) -> Result<()> {
         let rows = self.rows;
         self.reading.clone_from(&lock(&self.shared.reading));
-        self.items = self.shared.engine(move |engine| engine.outbox(rows)).await?;
+        let read =
+            move |engine: &mut mdk_core::Engine| Ok((engine.outbox(rows)?, engine.now_millis()));
+        (self.items, self.read_at) = self.shared.engine(read).await?;
+        self.look_at_ages();
         self.hurry();
         self.stale = false;
         self.full = self.items.len() >= rows as usize;
@@ -188,6 +199,7 @@ impl Worker {
         self.widened.retain(|seq, _| there(seq));
         self.refused.retain(|(seq, _), _| there(seq));
         self.tried_since.retain(|seq, _| there(seq));
+        self.speaking.latest.retain(|seq, _| there(seq));
         self.tell();
         Ok(())
     }

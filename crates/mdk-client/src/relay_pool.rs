@@ -56,6 +56,8 @@ pub use self::types::{
     Account, Arrived, Held, Origin, Page, Published, RelayState, RelayStatus, Room,
 };
 use self::worker::Worker;
+#[cfg(test)]
+pub(crate) use self::worker::tests::{URL, in_pause, nowhere};
 use crate::dial::{Dialer, Resolve, SystemResolver, address};
 use crate::error::{ClientError, Result};
 use crate::options::PoolOptions;

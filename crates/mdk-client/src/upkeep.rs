@@ -52,19 +52,7 @@ struct Upkeep {
 
 /// Runs until the client stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let now = Instant::now();
-    let reachable = shared.options.reachable.then_some(now);
-    let mut upkeep = Upkeep {
-        shared: shared.clone(),
-        renewals: HashMap::new(),
-        lists_at: reachable,
-        lists: JoinSet::new(),
-        key_package_at: reachable,
-        offers: JoinSet::new(),
-        offered: false,
-        refused: false,
-        failures: 0,
-    };
+    let mut upkeep = Upkeep::new(shared.clone());
     tokio::select! {
         () = shared.until_stopped() => {}
         () = upkeep.turn() => {}
@@ -72,6 +60,21 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 impl Upkeep {
+    fn new(shared: Arc<Shared>) -> Self {
+        let reachable = shared.options.reachable.then(Instant::now);
+        Self {
+            shared,
+            renewals: HashMap::new(),
+            lists_at: reachable,
+            lists: JoinSet::new(),
+            key_package_at: reachable,
+            offers: JoinSet::new(),
+            offered: false,
+            refused: false,
+            failures: 0,
+        }
+    }
+
     async fn turn(&mut self) {
         let shared = self.shared.clone();
         let every = shared.options.tick_every;

@@ -22,7 +22,7 @@ pub use crate::media::attachments::EncryptedMedia;
 pub use crate::mls::key_packages::KeyPackageVerdict;
 pub use crate::mls::state_keys::EXPORTER_LABEL;
 pub use crate::model::clock::{Clock, ManualClock, SystemClock};
-pub use crate::model::config::Config;
+pub use crate::model::config::{Config, HistoryLimits, RatchetLimits, SettlingConfig};
 pub use crate::model::error::{Error, Result};
 pub use crate::model::invites::Inviters;
 pub use crate::model::outbox::{
@@ -30,9 +30,9 @@ pub use crate::model::outbox::{
 };
 pub use crate::model::outcome::{DeferredReason, Outcome, RejectCode, Rejection, Verdict};
 pub use crate::model::values::{
-    Delivery, EngineEvent, EventBody, GroupInfo, GroupState, GroupUpdate, Interest, Invite,
-    KeyPackageInfo, Member, Message, NewGroup, NewMessage, Outgoing, Pending, Reaction,
-    RequirementsUpdate, StoreInfo, Unpaged,
+    Delivery, EngineEvent, EventBody, GroupInfo, GroupProfile, GroupState, GroupUpdate, Interest,
+    Invite, KeyPackageInfo, Member, Message, MessageFate, MessageTimes, NewGroup, NewMessage,
+    Outgoing, Pending, Reaction, RemovalsHold, RequirementsUpdate, StoreInfo, Unpaged,
 };
 pub use mdk_store::SendState;
 pub use mdk_wire::v2::Attachment;

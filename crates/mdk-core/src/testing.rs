@@ -261,9 +261,6 @@ pub struct Stored {
 }
 
 /// Every row of every group's history, all kinds, in order of arrival.
-///
-/// # Errors
-/// [`Error::Store`].
 pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
     engine.look(|ctx| {
         let mut all = Vec::new();
@@ -296,9 +293,6 @@ pub fn history(engine: &mut Engine) -> Result<Vec<Stored>> {
 }
 
 /// The number of rows in the history of all groups, and the bytes that their texts and tags take in memory.
-///
-/// # Errors
-/// [`Error::Store`].
 pub fn history_size(engine: &mut Engine) -> Result<(usize, usize)> {
     engine.look(|ctx| {
         let rows = ctx.work.records.tx.messages_after(0, u32::MAX)?;
@@ -329,9 +323,6 @@ pub struct Held {
 }
 
 /// The input that waits in a group. Input whose bytes do not give its id is not counted.
-///
-/// # Errors
-/// [`Error::Store`].
 pub fn held(engine: &mut Engine, id: &GroupId) -> Result<Held> {
     engine.look(|ctx| {
         let inputs = ctx.work.records.tx.inputs(id)?.into_iter();

@@ -46,8 +46,8 @@ impl FromPyObject<'_, '_> for Config {
 impl From<Fields> for mdk_core::Config {
     fn from(fields: Fields) -> Self {
         let mut core = Self::default();
-        core.out_of_order_tolerance = fields.out_of_order_tolerance;
-        core.maximum_forward_distance = fields.maximum_forward_distance;
+        core.ratchet.out_of_order_tolerance = fields.out_of_order_tolerance;
+        core.ratchet.maximum_forward_distance = fields.maximum_forward_distance;
         core.key_package_lifetime = fields.key_package_lifetime.as_secs();
         core.self_update_every = fields.self_update_every.as_secs();
         core.max_event_bytes = fields.max_event_bytes;
@@ -55,10 +55,10 @@ impl From<Fields> for mdk_core::Config {
         core.max_media_bytes = fields.max_media_bytes;
         core.strip_image_metadata = fields.strip_image_metadata;
         core.max_held_events = fields.max_held_events;
-        core.max_sender_messages = fields.max_sender_messages;
-        core.max_sender_bytes = fields.max_sender_bytes;
-        core.max_group_messages = fields.max_group_messages;
-        core.max_group_bytes = fields.max_group_bytes;
+        core.history.max_sender_messages = fields.max_sender_messages;
+        core.history.max_sender_bytes = fields.max_sender_bytes;
+        core.history.max_group_messages = fields.max_group_messages;
+        core.history.max_group_bytes = fields.max_group_bytes;
         core.cached_groups = fields.cached_groups;
         core
     }

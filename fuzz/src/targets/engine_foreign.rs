@@ -247,7 +247,7 @@ impl World {
             (
                 group.epoch,
                 group.state,
-                group.name,
+                group.profile.name,
                 group.admins,
                 group.member_count,
                 group.retention,

@@ -15,9 +15,9 @@ from .pool import RelayPool
 RELAYS = "relays"
 """Where mdk-client remembers the account's relays: a JSON list."""
 SERVERS = "blossom"
+"""Where the account's file servers are remembered: a JSON list."""
 PICTURE_SERVER = "https://blossom.divine.video"
 """Where other apps keep the pictures of groups, whatever a group names."""
-"""Where the account's file servers are remembered: a JSON list."""
 RESTORED = "client/restored"
 """Set while a restored account has not been renewed."""
 

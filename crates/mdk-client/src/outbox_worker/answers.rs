@@ -145,7 +145,7 @@ impl Worker {
             let progress = &self.shared.progress;
             progress.send_if_modified(|p| !std::mem::replace(&mut p.key_package, true));
         }
-        self.note_invite(seq, &verdict);
+        self.note_sent(seq, relay, &verdict);
         self.remember(seq, relay, verdict, change.finished);
         self.follow(&change);
         Ok(())

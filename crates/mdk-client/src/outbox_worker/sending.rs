@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::jobs::{or_else, panicked, search};
 use super::welcomes::{may_ask_again, widen};
 use super::{Done, Lane, MOST_ROWS, PATIENT, Worker, lane};
-use crate::client::shared::{add, lock, now, now_millis};
+use crate::client::shared::{add, lock, now_millis};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;
 
@@ -74,13 +74,7 @@ impl Worker {
                 blocked.extend(item.results.iter().map(|result| lane(item, &result.relay)));
                 continue;
             }
-            let speaks_at = self.speaks_at(item, millis);
-            if speaks_at > millis {
-                waits_to_speak = true;
-                wake(instant + Duration::from_millis(speaks_at - millis));
-                blocked.extend(item.results.iter().map(|result| lane(item, &result.relay)));
-                continue;
-            }
+            let speaks_at = self.speaks_at(item);
             let open = |r: &&RelayResult| r.state == SendState::Waiting || may_ask_again(item, r);
             for result in item.results.iter().filter(open) {
                 match item.purpose {
@@ -105,6 +99,13 @@ impl Worker {
                     blocked.insert(lane);
                     continue;
                 }
+                let speaks_at = speaks_at.max(self.speaks_there_at(item, &lane));
+                if let Some(at) = speaks_at.filter(|at| *at > instant) {
+                    waits_to_speak = true;
+                    wake(at);
+                    blocked.insert(lane);
+                    continue;
+                }
                 if result.next_at > millis {
                     let wait = Duration::from_millis(result.next_at - millis);
                     // A clock that was set back must not keep anything for ever.
@@ -121,7 +122,8 @@ impl Worker {
                     continue;
                 };
                 if !self.shared.is_connected(&url) {
-                    let owed = now().saturating_sub(item.created_at) < OWED_FOR && !many;
+                    let age = (self.read_at / 1000).saturating_sub(item.created_at);
+                    let owed = age < OWED_FOR && !many;
                     if !owed && item.is_accepted() {
                         refused.push((item.seq, result.relay.clone(), "not reached for too long"));
                         continue;

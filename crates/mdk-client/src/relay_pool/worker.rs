@@ -24,7 +24,7 @@ use crate::options::PoolOptions;
 use crate::relay_info::InfoCell;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// What the pool and the task both see.
 pub(super) type Status = Arc<Mutex<RelayStatus>>;

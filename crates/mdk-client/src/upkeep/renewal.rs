@@ -11,7 +11,7 @@ use mdk_wire::GroupId;
 use tokio::time::Instant;
 
 use super::Upkeep;
-use crate::client::shared::{backoff, jittered, now_millis};
+use crate::client::shared::{backoff, jittered};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;
 
@@ -97,8 +97,7 @@ impl Upkeep {
             let connected = shared.connected.borrow().clone();
             let renewed = shared
                 .engine(move |engine| {
-                    let now = Duration::from_millis(now_millis());
-                    if let Some(pause) = still_busy(engine, &group, quiet, now)? {
+                    if let Some(pause) = still_busy(engine, &group, quiet)? {
                         return Ok(Renewed::Later(pause));
                     }
                     // While a commit waits for a relay nobody can write in the group.
@@ -141,11 +140,10 @@ fn still_busy(
     engine: &mut Engine,
     group: &GroupId,
     quiet: Duration,
-    now: Duration,
 ) -> mdk_core::Result<Option<Duration>> {
-    let since = Duration::from_millis(engine.quiet_since(group)?);
+    let since = engine.quiet_since(group)?;
     // A clock that was set back holds it up no longer.
-    let age = now.checked_sub(since).unwrap_or(quiet);
+    let age = engine.now_millis().checked_sub(since).map_or(quiet, Duration::from_millis);
     Ok(quiet.checked_sub(age).filter(|left| !left.is_zero()))
 }
 
@@ -158,6 +156,9 @@ mod tests {
     use mdk_wire::Keys;
 
     use super::*;
+    use crate::client::shared::Shared;
+    use crate::options::{ClientOptions, PoolOptions, SharedEngine};
+    use crate::relay_pool::Pool;
 
     // shows: OB-22
     #[test]
@@ -171,8 +172,8 @@ mod tests {
         let founding = engine.create_group(NewGroup { relays, ..NewGroup::default() }).unwrap();
         let group = engine.confirm(founding.id).unwrap().id;
         let left = |engine: &mut Engine, at: u64| {
-            let now = Duration::from_secs(BEGIN + at);
-            still_busy(engine, &group, Duration::from_secs(30), now).unwrap().map(|d| d.as_secs())
+            clock.set(BEGIN + at);
+            still_busy(engine, &group, Duration::from_secs(30)).unwrap().map(|d| d.as_secs())
         };
         assert_eq!(left(&mut engine, 10), Some(20));
         assert_eq!(left(&mut engine, 30), None);
@@ -186,5 +187,40 @@ mod tests {
         engine.confirm(update.id).unwrap();
         assert_eq!(left(&mut engine, 229), Some(1));
         assert_eq!(left(&mut engine, 150), None, "a clock that was set back holds nothing up");
+    }
+
+    #[tokio::test]
+    async fn a_leaf_is_renewed_when_its_group_is_quiet() {
+        const RELAY: &str = "wss://relay.example";
+        let clock = ManualClock::at(1_790_000_000);
+        let keys = Keys::generate();
+        let mut engine =
+            Engine::in_memory(keys.clone(), Config::default(), Arc::new(clock.clone())).unwrap();
+        engine.enable_outbox();
+        let relays = vec![RELAY.to_owned()];
+        let founding = engine.create_group(NewGroup { relays, ..NewGroup::default() }).unwrap();
+        let group = engine.confirm(founding.id).unwrap().id;
+        clock.advance_millis(8 * 86_400_000);
+        let message = NewMessage { text: "a".to_owned(), kind: 9, ..NewMessage::default() };
+        engine.create_message(&group, message).unwrap();
+        let options =
+            ClientOptions { self_update_after_join: Duration::ZERO, ..ClientOptions::default() };
+        let quiet = options.renew_when_quiet_for;
+        let pool = Pool::new(PoolOptions::default());
+        let (shared, _inlets) = Shared::new(SharedEngine::new(engine), keys, options, pool);
+        let mut upkeep = Upkeep::new(shared.clone());
+        // (the relay counts as connected: nothing is sent here)
+        shared.connected.send_modify(|there| {
+            there.insert(normal_url(RELAY).unwrap());
+        });
+        let commits = async |upkeep: &mut Upkeep| {
+            upkeep.renewals.values_mut().for_each(|renewal| renewal.at = Instant::now());
+            upkeep.renew().await.unwrap();
+            upkeep.renewals[&group].pending.is_some()
+        };
+        assert!(!commits(&mut upkeep).await, "somebody has just spoken");
+        assert!(upkeep.renewals[&group].at > Instant::now());
+        clock.advance_millis(u64::try_from(quiet.as_millis()).unwrap() + 2_000);
+        assert!(commits(&mut upkeep).await);
     }
 }

@@ -47,7 +47,7 @@ async fn waits(parts: usize, each: usize) -> u64 {
     // As they were said, although a relay sorts what is of one second by chance.
     assert_eq!(bob.told(), said);
     assert_eq!(bob.texts(&group), said);
-    assert_eq!(bob.group(&group).name, format!("part {}", parts - 2));
+    assert_eq!(bob.group(&group).profile.name, format!("part {}", parts - 2));
     // The second with the oldest event of each page is asked for twice, and no more.
     let events = (parts * each + parts - 1) as u64;
     assert!((events..events * 4 / 3).contains(&stats.backlog_fetched), "{stats:?}");

@@ -45,7 +45,7 @@ async fn talk(faults: Faults, bad_first: bool) {
         promptly("reading", bob.reads(&group, &said)).await;
         let delivered = |engine: &mut mdk_core::Engine| {
             let messages = engine.messages(&group, 10, None, None).unwrap();
-            let accepted = |m: &Message| m.id == id && m.delivery == Delivery::Accepted;
+            let accepted = |m: &Message| m.id == id && m.fate.delivery == Delivery::Accepted;
             messages.iter().any(accepted).then_some(())
         };
         promptly("the delivery", alice.until("the delivery", delivered)).await;

@@ -1,7 +1,7 @@
 //! What a clock that was wrong has dated.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mdk_client::ClientOptions;
 use mdk_core::{Engine, ManualClock, SystemClock};
@@ -122,4 +122,24 @@ async fn a_key_package_that_nobody_can_use_yet_is_none() {
     alice.sent().await;
     let bob = ready(Person::new(options(&[relay.url()]))).await;
     bob.founds(&[relay.url()], &[&alice]).await;
+}
+
+/// The account's clock alone says how old things are, also when it is set meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_another_time_than_the_machine_is_heard() {
+    let relay = relay().await;
+    let clock = Arc::new(ManualClock::at(now() + AHEAD));
+    let patient =
+        ClientOptions { speak_after: Duration::from_millis(200), ..options(&[relay.url()]) };
+    let alice = Person::at(clock.clone(), patient).await;
+    alice.ready().await;
+    let group = alice.founds(&[relay.url()], &[]).await;
+    alice.says(&group, "ahead").await;
+    alice.sent().await;
+    clock.set(now());
+    alice.renames(&group, "new").await.unwrap();
+    clock.set(now() - AHEAD);
+    alice.says(&group, "behind").await;
+    alice.sent().await;
+    assert_eq!(relay.count(445), 3);
 }

@@ -389,7 +389,7 @@ impl Clock for Paced {
 
 pub fn config() -> Config {
     let mut config = Config::default();
-    config.settle_quiet_millis = 100;
-    config.settle_max_millis = 500;
+    config.settling.quiet_millis = 100;
+    config.settling.max_millis = 500;
     config
 }

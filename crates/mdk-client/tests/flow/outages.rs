@@ -80,7 +80,7 @@ async fn who_was_away_when_a_relay_lost_its_memory_misses_nothing() {
     relay.resume().await.unwrap();
     let bob = account.opens(options(&[relay.url()])).await;
     bob.reads(&group, &["one", "two"]).await;
-    assert_eq!(bob.group(&group).name, "new");
+    assert_eq!(bob.group(&group).profile.name, "new");
     // Alice has given it again what it had acknowledged, and counts that.
     let lost: u64 = alice.client.status().iter().map(|status| status.lost).sum();
     assert!(lost >= 3, "two messages and a commit: {lost}");
@@ -118,13 +118,13 @@ async fn a_commit_that_every_relay_refuses_never_was() {
         let Err(ClientError::NoRelayAccepted { reasons }) = refused else { panic!("{refused:?}") };
         assert_eq!(reasons.len(), 1);
         assert!(reasons[0].1.contains(words), "{reasons:?}");
-        assert_ne!(alice.group(&group).name, "never");
+        assert_ne!(alice.group(&group).profile.name, "never");
         // So is a message.
         let lost = alice.says(&group, "lost").await;
         alice
             .until("a failed message", |engine| {
                 let message = engine.message(&group, &lost).unwrap();
-                (message.delivery == Delivery::Failed).then_some(())
+                (message.fate.delivery == Delivery::Failed).then_some(())
             })
             .await;
         let errors = alice.with(|engine| engine.delivery_errors(&lost)).unwrap();
@@ -132,8 +132,8 @@ async fn a_commit_that_every_relay_refuses_never_was() {
         relay.refuse(Some([].into()), "");
         let name = format!("new {n}");
         let info = alice.renames(&group, &name).await.unwrap();
-        assert_eq!(info.name, name);
-        bob.sees("the new name", &group, |group| group.name == name).await;
+        assert_eq!(info.profile.name, name);
+        bob.sees("the new name", &group, |group| group.profile.name == name).await;
     }
     let changes = alice.with(|engine| engine.events(0, 10_000)).unwrap();
     let failed = changes.iter().filter(|event| {
@@ -259,7 +259,7 @@ async fn what_came_back_from_a_relay_has_not_failed() {
     alice
         .until("an answer, of whatever kind", |engine| {
             let message = engine.message(&group, &id).unwrap();
-            (message.delivery == Delivery::Accepted).then_some(())
+            (message.fate.delivery == Delivery::Accepted).then_some(())
         })
         .await;
     alice.sent().await;

@@ -42,10 +42,10 @@ impl Lost {
             (history, engine.events(0, 1_000_000).unwrap())
         });
         for message in history.into_iter().filter(|message| message.is_mine) {
-            if message.invalidated {
+            if message.fate.invalidated {
                 assert!(is_told(&events, &message), "nobody told of {}", message.text);
                 self.invalidated.push(message.text);
-            } else if message.delivery == Delivery::Failed {
+            } else if message.fate.delivery == Delivery::Failed {
                 let (delivery, told) = last_told(&events, &message).expect("it is told");
                 assert_eq!(delivery, Delivery::Failed, "{}", message.text);
                 let kept = author.with(|engine| engine.delivery_errors(&message.id)).unwrap();

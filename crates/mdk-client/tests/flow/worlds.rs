@@ -158,7 +158,7 @@ impl World {
         person
             .until("a failed message", |engine| {
                 let message = engine.message(&self.group, &id).unwrap();
-                (message.delivery == Delivery::Failed).then_some(())
+                (message.fate.delivery == Delivery::Failed).then_some(())
             })
             .await;
     }
@@ -197,7 +197,10 @@ impl World {
             println!("{at}: epoch {} {:?}, misses {missing:?}", info.epoch, info.state);
             println!("{:?}", person.client.stats());
             for message in person.history(&self.group).iter().filter(|m| m.is_mine) {
-                println!("  {} epoch {} {:?}", message.text, message.epoch, message.delivery);
+                println!(
+                    "  {} epoch {} {:?}",
+                    message.text, message.times.epoch, message.fate.delivery
+                );
             }
             for item in person.with(|engine| engine.outbox(1000)).unwrap() {
                 println!("  {:?} {:?}", item.purpose, item.results);

@@ -34,6 +34,8 @@ use crate::state_store::after_restore;
 use crate::state_store::memory::Memory;
 
 /// One account's protocol engine: events in, events out. No sockets, no threads.
+///
+/// Each call can fail with [`Error::Store`]; a call that has other errors names them.
 pub struct Engine {
     pub(crate) store: Store,
     pub(crate) identity: Identity,
@@ -156,9 +158,6 @@ impl Engine {
     }
 
     /// Facts about the database.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn info(&mut self) -> Result<StoreInfo> {
         let info = self.store.info()?;
         Ok(StoreInfo {
@@ -172,9 +171,6 @@ impl Engine {
     }
 
     /// SHA-256 over all rows: equal digests mean equal logical state.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn digest(&mut self) -> Result<[u8; 32]> {
         Ok(self.store.digest()?)
     }
@@ -183,6 +179,12 @@ impl Engine {
     #[must_use]
     pub fn now(&self) -> u64 {
         self.clock.now()
+    }
+
+    /// As [`Engine::now`], Unix milliseconds.
+    #[must_use]
+    pub fn now_millis(&self) -> u64 {
+        self.clock.now_millis()
     }
 
     /// Replaces the clock, for one call of `tick` or a replay.

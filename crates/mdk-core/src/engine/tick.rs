@@ -25,9 +25,6 @@ use crate::state_store::buffered_events;
 impl Engine {
     /// Makes all open choices between branches now, without waiting for quiet: for use when a fetched history is
     /// complete. Reports the events that turn out to be lost.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn settle(&mut self) -> Result<Outcome> {
         self.hints.more.clear();
         let (_, effects) = self.write(|ctx| {
@@ -46,9 +43,6 @@ impl Engine {
 
     /// Routing ids of groups with a waiting event that cannot be read and is not known to be lost: the event that it
     /// waits for has not come.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn standing_still(&mut self) -> Result<Vec<NostrGroupId>> {
         self.look(|ctx| {
             let mut still = Vec::new();
@@ -68,9 +62,6 @@ impl Engine {
     /// The first call, and the first after [`Engine::hand_out_again`], hands out again all events that may not have
     /// been published: automatic commits, leave proposals, and the Welcomes of confirmed commits. Sending those twice
     /// does no harm.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn tick(&mut self) -> Result<Outcome> {
         let resumed = self.resumed;
         let mut awake = BTreeSet::new();

@@ -101,7 +101,10 @@ pub(crate) fn key_package_extensions(last_resort: bool) -> Extensions<KeyPackage
 }
 
 fn ratchets(config: &Config) -> SenderRatchetConfiguration {
-    SenderRatchetConfiguration::new(config.out_of_order_tolerance, config.maximum_forward_distance)
+    SenderRatchetConfiguration::new(
+        config.ratchet.out_of_order_tolerance,
+        config.ratchet.maximum_forward_distance,
+    )
 }
 
 /// The live state has the message keys of its own epoch alone. Those of the epochs before it are in the retained

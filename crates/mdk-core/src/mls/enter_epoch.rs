@@ -13,7 +13,7 @@ use crate::model::error::{Error, Result};
 use crate::model::settings::Settings;
 use crate::model::state_id::{ended_by, removed_by};
 use crate::state_store::records::Records;
-use crate::state_store::{retained_states, undone_removals};
+use crate::state_store::{removals_of_others, retained_states};
 
 /// After OpenMLS has merged a commit: rows, routes, retention window and events of the new epoch.
 pub(crate) fn finish_epoch(
@@ -57,7 +57,7 @@ pub(crate) fn finish_epoch(
         row.pass.contested = records.states().prune(row)?;
     }
     records.tx.update_group(row)?;
-    undone_removals::note_step(records.tx, records.call, &old, row, step)?;
+    removals_of_others::note_step(records.tx, records.call, &old, row, step)?;
     let base = Some((before, old.members.as_slice()));
     membership_changes::emit_changes(records, &old, &group.row, Some(before), &after, step, base)?;
     if !active && !disbanded {

@@ -4,10 +4,8 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The generations that a message may be behind the newest one in its sender's ratchet.
-    pub out_of_order_tolerance: u32,
-    /// The generations that a message may be ahead in its sender's ratchet.
-    pub maximum_forward_distance: u32,
+    /// How far a message may be from the newest one of its sender.
+    pub ratchet: RatchetLimits,
     /// Lifetime of a new KeyPackage, at most 84 days (protocol/key-packages.md A1-5).
     pub key_package_lifetime: u64,
     /// Whether `tick` replaces KeyPackages that were used or come to their end. It hands the events out. Their
@@ -26,6 +24,26 @@ pub struct Config {
     pub strip_image_metadata: bool,
     /// Undecryptable events held per group. Their bytes are limited too ([`mdk_wire::budget::group::MAX_HELD_BYTES`]).
     pub max_held_events: u32,
+    /// What is kept of the messages of a group.
+    pub history: HistoryLimits,
+    /// Loaded groups kept in memory.
+    pub cached_groups: u32,
+    /// What is done while branches compete.
+    pub settling: SettlingConfig,
+}
+
+/// How far a message may be from the newest one in its sender's ratchet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RatchetLimits {
+    /// The generations that a message may be behind.
+    pub out_of_order_tolerance: u32,
+    /// The generations that a message may be ahead.
+    pub maximum_forward_distance: u32,
+}
+
+/// What is kept of the messages of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryLimits {
     /// Messages of every kind that are kept of one member of a group. The account's own messages are not counted. If a
     /// member has more, that member's oldest messages go, and nobody else's.
     pub max_sender_messages: u64,
@@ -36,12 +54,15 @@ pub struct Config {
     pub max_group_messages: u64,
     /// Bytes that the messages of all members of a group may take together.
     pub max_group_bytes: u64,
-    /// Loaded groups kept in memory.
-    pub cached_groups: u32,
+}
+
+/// What is done while branches compete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettlingConfig {
     /// Milliseconds without relevant input after which a choice between branches is made. The protocol fixes 1000.
-    pub settle_quiet_millis: u64,
+    pub quiet_millis: u64,
     /// Milliseconds after which it is made in any case. The protocol fixes 5000.
-    pub settle_max_millis: u64,
+    pub max_millis: u64,
     /// Whether messages of ours are encrypted also while branches compete. They then count for the branch that they are
     /// said on, and are lost for everybody with it; else they are [`Error::Settling`](crate::Error::Settling) until the
     /// choice is made.
@@ -51,8 +72,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            out_of_order_tolerance: 100,
-            maximum_forward_distance: 1000,
+            ratchet: RatchetLimits { out_of_order_tolerance: 100, maximum_forward_distance: 1000 },
             key_package_lifetime: 84 * 86_400,
             rotate_key_packages: true,
             self_update_every: 7 * 86_400,
@@ -61,14 +81,18 @@ impl Default for Config {
             max_media_bytes: 104_857_600,
             strip_image_metadata: true,
             max_held_events: 8192,
-            max_sender_messages: 500_000,
-            max_sender_bytes: 256 << 20,
-            max_group_messages: 2_000_000,
-            max_group_bytes: 1 << 30,
+            history: HistoryLimits {
+                max_sender_messages: 500_000,
+                max_sender_bytes: 256 << 20,
+                max_group_messages: 2_000_000,
+                max_group_bytes: 1 << 30,
+            },
             cached_groups: 64,
-            settle_quiet_millis: 1000,
-            settle_max_millis: 5000,
-            speak_undecided: true,
+            settling: SettlingConfig {
+                quiet_millis: 1000,
+                max_millis: 5000,
+                speak_undecided: true,
+            },
         }
     }
 }

@@ -51,6 +51,28 @@ pub struct Member {
     pub leaf_indexes: Vec<u32>,
 }
 
+/// What a group says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupProfile {
+    /// Name.
+    pub name: String,
+    /// Description.
+    pub description: String,
+    /// Whether it has an image or avatar.
+    pub has_image: bool,
+}
+
+/// Whether the removals of a group hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemovalsHold {
+    /// Commits that are missing until removals of ours that are to be sealed cannot be undone any more; 0 when none is.
+    pub sealing: u64,
+    /// An account is back that had been removed or demoted ([`EventBody::RemovalUndone`]): nothing can be said until
+    /// that is settled. The state is also set if the others may be on another branch ([`EventBody::CannotFollow`]);
+    /// then it ends when one of them is heard here.
+    pub contested: bool,
+}
+
 /// A group as its user sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupInfo {
@@ -58,10 +80,8 @@ pub struct GroupInfo {
     pub id: GroupId,
     /// Routing id of the current epoch: the `h` tag.
     pub nostr_group_id: NostrGroupId,
-    /// Name.
-    pub name: String,
-    /// Description.
-    pub description: String,
+    /// What it says of itself.
+    pub profile: GroupProfile,
     /// Relays that carry the group, sorted.
     pub relays: Vec<String>,
     /// Admins, sorted.
@@ -74,14 +94,8 @@ pub struct GroupInfo {
     pub state: GroupState,
     /// Seconds after which messages disappear; `None` when off.
     pub retention: Option<u64>,
-    /// Whether the group has an image or avatar.
-    pub has_image: bool,
-    /// Commits that are missing until removals of ours that are to be sealed cannot be undone any more; 0 when none is.
-    pub sealing: u64,
-    /// An account is back that had been removed or demoted ([`EventBody::RemovalUndone`]): nothing can be said until
-    /// that is settled. The state is also set if the others may be on another branch ([`EventBody::CannotFollow`]);
-    /// then it ends when one of them is heard here.
-    pub contested: bool,
+    /// Whether its removals hold.
+    pub removals: RemovalsHold,
     /// Messages of others after the last one marked read.
     pub unread_count: u64,
     /// The newest message, without its reactions.
@@ -99,6 +113,30 @@ pub struct Reaction {
     pub emoji: String,
 }
 
+/// When a message was said and received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageTimes {
+    /// The author's time, Unix seconds.
+    pub created_at: u64,
+    /// Our time of receipt, Unix seconds.
+    pub received_at: u64,
+    /// Epoch it was encrypted in.
+    pub epoch: u64,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageFate {
+    /// Whether an edit was applied.
+    pub edited: bool,
+    /// Whether its author deleted it, or it expired.
+    pub deleted: bool,
+    /// Whether it belongs to a branch that lost.
+    pub invalidated: bool,
+    /// The delivery, for our own messages.
+    pub delivery: Delivery,
+}
+
 /// One message of the history, edits and reactions applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -112,28 +150,18 @@ pub struct Message {
     pub kind: u16,
     /// Content, the newest edit applied; empty when deleted.
     pub text: String,
-    /// The author's time, Unix seconds.
-    pub created_at: u64,
-    /// Our time of receipt, Unix seconds.
-    pub received_at: u64,
-    /// Epoch it was encrypted in.
-    pub epoch: u64,
+    /// When it was said and received.
+    pub times: MessageTimes,
     /// Message it answers.
     pub reply_to: Option<EventId>,
     /// Files that it carries, of those that are valid. Only chat messages do.
     pub attachments: Vec<Attachment>,
     /// Reactions, oldest first.
     pub reactions: Vec<Reaction>,
-    /// Whether an edit was applied.
-    pub edited: bool,
-    /// Whether its author deleted it, or it expired.
-    pub deleted: bool,
-    /// Whether it belongs to a branch that lost.
-    pub invalidated: bool,
+    /// What became of it.
+    pub fate: MessageFate,
     /// Whether we sent it.
     pub is_mine: bool,
-    /// The delivery, for our own messages.
-    pub delivery: Delivery,
     /// Tags of the inner event.
     pub tags: Vec<Vec<String>>,
 }

@@ -3,7 +3,7 @@
 //!
 //! Branches are compared by their depth before anything else, so a member can make commits in the epoch before his removal
 //! and publish them later. Until five commits have followed the removal, such a branch may win and bring him back.
-//! `state_store/undone_removals.rs` decides whether a return undoes a removal.
+//! `state_store/removals_of_others.rs` decides whether a return undoes a removal.
 
 use mdk_store::{CommitStatus, GroupRow, GroupStatus, RemovalRow, Tx};
 use mdk_wire::{GroupId, PublicKey};
@@ -21,8 +21,8 @@ use crate::model::error::{Error, Result};
 use crate::model::follow_up::{FollowUp, Published};
 use crate::model::membership;
 use crate::state_store::records::Records;
-use crate::state_store::undone_removals::is_back;
-use crate::state_store::{retained_states, undone_removals};
+use crate::state_store::removals_of_others::is_back;
+use crate::state_store::{removals_of_others, retained_states};
 
 /// A removal that was undone is made again at once, and then after growing pauses, in milliseconds.
 const FIRST_PAUSE: u64 = 5_000;
@@ -60,12 +60,12 @@ pub(crate) fn work_off_removals(work: &mut Work<'_>, id: &GroupId) -> Result<()>
     }
     let row = work.records.groups().current_row(id)?;
     if membership::is_over(row.status) {
-        return undone_removals::forget_removals(work.records.tx, id);
+        return removals_of_others::forget_removals(work.records.tx, id);
     }
     if row.status != GroupStatus::Active || row.pass.opened != 0 {
         return Ok(());
     }
-    undone_removals::note_company(&mut work.records, &row, &rows)?;
+    removals_of_others::note_company(&mut work.records, &row, &rows)?;
     let rows = work.records.tx.removals(id)?;
     let done = |removal: &&RemovalRow| removal.undone_at == 0 && out_of_reach(removal) <= row.epoch;
     for removal in rows.iter().filter(done) {

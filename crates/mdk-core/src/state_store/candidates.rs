@@ -10,7 +10,7 @@ use crate::model::membership;
 use crate::model::opened::Opened;
 use crate::model::outcome::{DeferredReason, Verdict};
 use crate::state_store::records::Records;
-use crate::state_store::undone_removals;
+use crate::state_store::removals_of_others;
 
 /// Takes a state in, and makes its follow-ups due.
 pub(crate) fn add_rival(records: &mut Records<'_>, node: NodeRow) -> Result<Verdict, Halt> {
@@ -18,7 +18,7 @@ pub(crate) fn add_rival(records: &mut Records<'_>, node: NodeRow) -> Result<Verd
     records.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
     records.memory.rerouted = true;
     records.tx.put_node(&node)?;
-    undone_removals::note_put_out(records.groups(), records.call, &node)?;
+    removals_of_others::note_put_out(records.groups(), records.call, &node)?;
     let (now, epoch, auth) = (records.call.now_millis, node.epoch, node.authenticator);
     let row = records.edit_row(&id, |row| {
         let base = base_for_rival(row);

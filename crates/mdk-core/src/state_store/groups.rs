@@ -168,8 +168,8 @@ impl<'a> Windows<'a> {
     fn settling_times(&self, id: &GroupId) -> SettlingTimes<'a> {
         let Call { config, hints, .. } = self.call;
         SettlingTimes {
-            quiet: config.settle_quiet_millis,
-            hard: config.settle_max_millis,
+            quiet: config.settling.quiet_millis,
+            hard: config.settling.max_millis,
             fetching_until: hints.more.get(id).copied().unwrap_or(0),
             worked: &hints.worked,
         }

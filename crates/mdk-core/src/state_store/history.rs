@@ -9,7 +9,10 @@ use crate::media::attachments;
 use crate::model::error::{Error, Result};
 use crate::model::membership::state;
 use crate::model::message_kinds::{can_be_edited, reply_target};
-use crate::model::values::{Delivery, GroupInfo, GroupState, Invite, Message, Reaction};
+use crate::model::values::{
+    Delivery, GroupInfo, GroupProfile, GroupState, Invite, Message, MessageFate, MessageTimes,
+    Reaction, RemovalsHold,
+};
 use crate::state_store::groups::Groups;
 use crate::state_store::others_elsewhere::is_led_on;
 
@@ -24,17 +27,21 @@ pub(crate) fn group_info(tx: &Tx<'_>, me: PublicKey, row: &GroupRow) -> Result<G
     Ok(GroupInfo {
         id: row.id.clone(),
         nostr_group_id: row.nostr_group_id,
-        name: row.name.clone(),
-        description: row.description.clone(),
+        profile: GroupProfile {
+            name: row.name.clone(),
+            description: row.description.clone(),
+            has_image: row.has_image,
+        },
         relays: row.relays.clone(),
         admins: row.admins.clone(),
         member_count: row.members.len(),
         epoch: row.epoch,
         state: state(row.status).unwrap_or(GroupState::Pending),
         retention: (row.retention != 0).then_some(row.retention),
-        has_image: row.has_image,
-        sealing: sealing::sealing(&removals, row.epoch),
-        contested: sealing::contested(&removals) || is_led_on(tx, me, row)?,
+        removals: RemovalsHold {
+            sealing: sealing::sealing(&removals, row.epoch),
+            contested: sealing::contested(&removals) || is_led_on(tx, me, row)?,
+        },
         unread_count: tx.unread(&row.id, row.last_read)?,
         last_message: last_message.map(Box::new),
     })
@@ -97,8 +104,7 @@ pub(crate) fn view_with(
     edit: Option<String>,
     reactions: Vec<Reaction>,
 ) -> Message {
-    let (deleted, edited) = (row.status == MessageStatus::Deleted, edit.is_some());
-    let text = edit.unwrap_or(row.content);
+    let edited = edit.is_some();
     let reply_to = (row.kind == kind::CHAT).then(|| reply_target(&row.tags)).flatten();
     let attachments = attachments::attachments(row.kind, &row.tags);
     Message {
@@ -106,18 +112,22 @@ pub(crate) fn view_with(
         group_id: row.group,
         sender: row.sender,
         kind: row.kind,
-        text,
-        created_at: row.created_at,
-        received_at: row.received_at,
-        epoch: row.epoch,
+        text: edit.unwrap_or(row.content),
+        times: MessageTimes {
+            created_at: row.created_at,
+            received_at: row.received_at,
+            epoch: row.epoch,
+        },
         reply_to,
         attachments,
         reactions,
-        edited,
-        deleted,
-        invalidated: row.status == MessageStatus::Invalidated,
+        fate: MessageFate {
+            edited,
+            deleted: row.status == MessageStatus::Deleted,
+            invalidated: row.status == MessageStatus::Invalidated,
+            delivery: delivery(row.delivery),
+        },
         is_mine: row.mine,
-        delivery: delivery(row.delivery),
         tags: row.tags,
     }
 }

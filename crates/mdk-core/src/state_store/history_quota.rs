@@ -43,10 +43,14 @@ impl HistoryQuota<'_> {
     /// the new ones. A refusal would leave that member silent for ever.
     pub(crate) fn keep_to_quota(&mut self, group: &GroupId, sender: &PublicKey) -> Result<()> {
         let config = self.call.config;
-        let own =
-            Most(Share { messages: config.max_sender_messages, bytes: config.max_sender_bytes });
-        let all =
-            Most(Share { messages: config.max_group_messages, bytes: config.max_group_bytes });
+        let own = Most(Share {
+            messages: config.history.max_sender_messages,
+            bytes: config.history.max_sender_bytes,
+        });
+        let all = Most(Share {
+            messages: config.history.max_group_messages,
+            bytes: config.history.max_group_bytes,
+        });
         if own.is_passed(self.groups.tx.share(group, Some(sender))?) {
             let enough = own.lowered();
             self.cut(group, sender, |own, _| !enough.is_passed(own))?;
@@ -54,7 +58,7 @@ impl HistoryQuota<'_> {
         let total = self.groups.tx.share(group, None)?;
         if all.is_passed(total) {
             let enough = all.lowered();
-            let by_bytes = total.bytes > config.max_group_bytes;
+            let by_bytes = total.bytes > config.history.max_group_bytes;
             while enough.is_passed(self.groups.tx.share(group, None)?)
                 && let Some(largest) = self.groups.tx.largest_share(group, by_bytes)?
                 && self.cut(group, &largest, |_, all| !enough.is_passed(all))?

@@ -54,11 +54,11 @@ impl Speaking<'_> {
         let Call { config, now_millis: now, .. } = self.call;
         let known = self.undecided.get_mut(&row.id)?;
         let open = row.pass.opened != 0 && known.rival >= row.pass.opened;
-        if config.speak_undecided || !open {
+        if config.settling.speak_undecided || !open {
             return None;
         }
         let waited = now.checked_sub(known.silent).filter(|waited| *waited < MINUTE).unwrap_or(0);
         known.silent = now - waited;
-        Some(config.settle_max_millis.saturating_sub(waited))
+        Some(config.settling.max_millis.saturating_sub(waited))
     }
 }

@@ -56,9 +56,6 @@ impl Pace {
     }
 }
 
-/// Paces of which those that the clock has passed are forgotten.
-const MANY_GROUPS: usize = 1_024;
-
 /// The paces of all groups. Not undone with a transaction that fails: a second too far ahead does no harm.
 #[derive(Default)]
 pub(crate) struct Paces {
@@ -70,9 +67,6 @@ pub(crate) struct Paces {
 impl Paces {
     fn next(&mut self, tx: &Tx<'_>, id: &GroupId, now: u64) -> Result<u64> {
         if !self.groups.contains_key(id) {
-            if self.groups.len() >= MANY_GROUPS {
-                self.groups.retain(|_, pace| pace.second >= now);
-            }
             self.groups.insert(id.clone(), Pace::after_restart(tx.pace(id)?));
         }
         let Some(pace) = self.groups.get_mut(id) else { return Ok(now) };

@@ -115,7 +115,7 @@ impl Betrayed {
 
     pub(super) fn contested(&mut self) -> Vec<bool> {
         let group = self.group.clone();
-        self.honest.iter_mut().map(|member| member.info(&group).contested).collect()
+        self.honest.iter_mut().map(|member| member.info(&group).removals.contested).collect()
     }
 }
 

@@ -238,8 +238,10 @@ impl World {
             assert!(!alice.3 || raced, "seed {seed}: alice has put them out again");
         }
         for (name, info, auth, back) in &views {
-            let sure = info.state == GroupState::Active && !info.contested;
-            let same = *auth == alice.2 || alice.1.contested || alice.1.state != GroupState::Active;
+            let sure = info.state == GroupState::Active && !info.removals.contested;
+            let same = *auth == alice.2
+                || alice.1.removals.contested
+                || alice.1.state != GroupState::Active;
             assert!(!sure || same, "seed {seed}: {name} is elsewhere and does not know it");
             let known = !sure || !back || self.strikes || raced;
             assert!(known, "seed {seed}: {name} has them back");

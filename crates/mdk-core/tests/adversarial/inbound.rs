@@ -347,7 +347,7 @@ fn retention() {
             .messages(&group, 9, None, None)
             .unwrap()
             .into_iter()
-            .filter(|m| !m.deleted)
+            .filter(|m| !m.fate.deleted)
             .collect();
     assert_eq!(left.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["an hour"]);
     // The sum does not wrap round to a time that has passed.
@@ -375,7 +375,8 @@ fn our_envelopes() {
         a.tags()[1],
         tag(
             "expiration",
-            &(w.us.engine.messages(&group, 2, None, None).unwrap()[0].created_at + 60).to_string()
+            &(w.us.engine.messages(&group, 2, None, None).unwrap()[0].times.created_at + 60)
+                .to_string()
         )
     );
     let commit = w.us.engine.self_update(&group).unwrap().event.unwrap();

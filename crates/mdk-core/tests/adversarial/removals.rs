@@ -39,6 +39,32 @@ fn who_comes_back_is_told_of_and_put_out_again() {
     assert!((0..5).all(|_| group.alice_works() == 0));
 }
 
+// shows: D8-2
+/// Bob gets a rival and the repeated removal in one pass: he has never seen him back. More of the rivals come in the same
+/// moment. That is no race: the removal was settled long ago.
+#[test]
+fn who_was_out_all_along_is_told_of_when_he_comes_back() {
+    let mut group = Betrayed::new(false);
+    let him = group.him();
+    group.removed(false);
+    let mut rivals = group.revenge(6);
+    let more = rivals.split_off(2);
+    let alice = &mut group.honest[0];
+    alice.takes_all(&rivals);
+    rivals.extend(alice.waits(6_000).reply);
+    assert_eq!(rivals.len(), 3, "she has made it again");
+    let bob = &mut group.honest[1];
+    bob.takes_all(&rivals);
+    let first = bob.waits(6_000).events;
+    bob.takes_all(&more);
+    let then = bob.waits(6_000).events;
+    let told = [first, then].map(|told| {
+        let bodies: Vec<EventBody> = told.into_iter().map(|event| event.body).collect();
+        undone(&bodies, him)
+    });
+    assert_eq!(told, [vec![], vec![false]]);
+}
+
 // shows: D8-2, D8-4
 #[test]
 fn a_demoted_admin_who_comes_back_is_demoted_again() {
@@ -118,14 +144,14 @@ fn a_sealed_removal_cannot_be_undone() {
         } else {
             group.removed(true);
         }
-        let mut missing = group.honest[0].info(&id).sealing;
+        let mut missing = group.honest[0].info(&id).removals.sealing;
         assert!(missing <= 5);
         for round in 0..20 {
             if round == 2 {
                 group.honest[0].restarts();
             }
             group.alice_works();
-            let left = group.honest[0].info(&id).sealing;
+            let left = group.honest[0].info(&id).removals.sealing;
             assert!(left <= missing);
             missing = left;
         }
@@ -141,7 +167,7 @@ fn a_sealed_removal_cannot_be_undone() {
         for member in &mut group.honest {
             let info = member.info(&id);
             assert_eq!(info.epoch, epoch);
-            assert!(!info.admins.contains(&him) && !info.contested);
+            assert!(!info.admins.contains(&him) && !info.removals.contested);
         }
     }
 }

@@ -2,18 +2,23 @@
 //! removed one had prepared ends where the others are, or is told that the others may be elsewhere.
 
 use mdk_core::GroupState;
-use mdk_wire::{Event, Keys, Secret};
+use mdk_wire::{Event, GroupId, Keys, Secret};
 
 use super::betrayed::{Betrayed, undone};
 use crate::kit::dice::Dice;
 use crate::kit::fork::{Filed, Rest};
-use crate::kit::{folder, named};
+use crate::kit::{event, folder, named};
 
 /// Numbers of accounts with the lowest and the highest key: ties between branches are broken by them.
 fn extremes() -> [u8; 2] {
     let key = |number: &u8| Keys::from_secret(Secret::new([*number; 32])).unwrap().public_key();
     let numbers = 4..40;
     [numbers.clone().min_by_key(key).unwrap(), numbers.max_by_key(key).unwrap()]
+}
+
+/// Commits of one, each on the one before.
+fn led_on(by: &mut Filed, group: &GroupId, commits: usize) -> Vec<Event> {
+    (0..commits).map(|_| event(&by.updates(group, &mut [])).clone()).collect()
 }
 
 /// Carol is away; alice removes mallory and seals it, and the others have settled that. Then he publishes.
@@ -49,7 +54,7 @@ impl Apart {
         work(&mut carol);
         (0..4).for_each(|_| drop(carol.waits(6_000)));
         let there = carol.ends(&id).authenticator == self.group.honest[0].ends(&id).authenticator;
-        (there, carol.info(&id).contested)
+        (there, carol.info(&id).removals.contested)
     }
 }
 
@@ -82,6 +87,85 @@ fn who_was_away_ends_where_the_others_have_settled() {
     }
 }
 
+// shows: D8-6
+/// A word says where somebody stood while the choice was open. It keeps neither who said it nor who hears it from going to
+/// the others, who have settled the removal.
+#[test]
+fn who_has_spoken_where_the_removed_one_leads_still_goes_to_the_others() {
+    for number in extremes() {
+        let mut apart = Apart::new(number, false, 8);
+        let (honest, rivals) = (apart.honest.clone(), apart.rivals.clone());
+        let id = apart.group.group.clone();
+        let mut word = None;
+        let (there, contested) = apart.returns(|carol| {
+            carol.takes_all(&rivals[..5]);
+            word = Some(carol.says(&id, "I am back"));
+            carol.takes_all(&[&honest[..], &rivals[5..]].concat());
+        });
+        assert!(there && !contested, "{number}: who speaks");
+        let all = [&rivals[..], &word.into_iter().collect::<Vec<_>>(), &honest].concat();
+        let (there, contested) = apart.returns(|carol| drop(carol.takes_all(&all)));
+        assert!(there && !contested, "{number}: who hears it");
+    }
+}
+
+// shows: D8-6
+/// The same of a commit that its maker can still leave. The removed one has built on it.
+#[test]
+fn who_has_committed_where_the_removed_one_leads_still_goes_to_the_others() {
+    let mut apart = Apart::new(4, false, 2);
+    let (honest, rivals) = (apart.honest.clone(), apart.rivals.clone());
+    let (id, place) = (apart.group.group.clone(), folder());
+    let mut kept = apart.group.kept.copied(place.path());
+    let mut more = Vec::new();
+    let seen = apart.returns(|carol| {
+        carol.takes_all(&rivals);
+        carol.waits(6_000);
+        let pending = carol.engine.self_update(&id).unwrap();
+        carol.confirms(&pending);
+        kept.takes(event(&pending));
+        kept.waits(6_000);
+        more = [vec![event(&pending).clone()], led_on(&mut kept, &id, 6)].concat();
+        carol.takes_all(&[&honest[..], &more].concat());
+    });
+    assert_eq!(seen, (true, false), "who commits");
+    let all = [rivals, more, honest].concat();
+    let seen = apart.returns(|carol| drop(carol.takes_all(&all)));
+    assert_eq!(seen, (true, false), "who gets that commit");
+}
+
+// shows: D8-2
+/// Bob comes to a removal by a choice, and it is out of reach when he is led away in the next one. Carol has committed on the
+/// rivals where she cannot leave them. He is told who is back: his epoch of the removal is that of its commit.
+#[test]
+fn who_leaves_a_removal_that_was_out_of_reach_is_told_who_is_back() {
+    let (mut group, place) = (Betrayed::new(false), folder());
+    let (him, id) = (group.him(), group.group.clone());
+    let mut bob = group.honest[1].copied(place.path());
+    let mut carol = group.honest[2].copied(place.path());
+    group.removed(true);
+    (0..12).for_each(|_| _ = group.alice_works());
+    let honest = group.log.clone();
+    assert_eq!(honest.len(), 6, "the removal, and five that seal it");
+    let mut rivals = led_on(&mut group.kept, &id, 6);
+    carol.takes_all(&rivals);
+    carol.waits(6_000);
+    rivals.extend(led_on(&mut carol, &id, 1));
+    group.kept.takes(&rivals[6]);
+    group.kept.waits(6_000);
+    rivals.extend(led_on(&mut group.kept, &id, 1));
+    bob.takes_all(&rivals[..4]);
+    bob.takes_all(&honest[..5]);
+    let mut told = vec![bob.waits(6_000)];
+    assert_eq!(bob.info(&id).member_count, 3);
+    bob.takes_all(&honest[5..]);
+    told.extend(bob.takes_all(&rivals[4..]));
+    told.push(bob.waits(6_000));
+    assert_eq!(bob.info(&id).member_count, 4);
+    let told: Vec<_> = told.into_iter().flat_map(|o| o.events).map(|event| event.body).collect();
+    assert_eq!(undone(&told, him), [false]);
+}
+
 // shows: D8-9
 /// Who has settled what he has made, before the removal comes, cannot read the removal: it is told that something is wrong, and
 /// may speak.
@@ -93,7 +177,7 @@ fn who_has_settled_the_rivals_knows_that_something_is_wrong() {
     let seen = apart.returns(|carol| {
         carol.takes_all(&rivals);
         carol.waits(6_000);
-        assert!(!carol.info(&id).contested, "nothing says so yet");
+        assert!(!carol.info(&id).removals.contested, "nothing says so yet");
         carol.takes_all(&honest);
         carol.restarts();
         carol.says(&id, "is anybody here?");
@@ -149,15 +233,15 @@ fn who_is_put_out_on_the_branch_of_the_others_does_not_think_that_all_is_well() 
     for _ in 0..10 {
         group.honest[0].waits(60_000);
         let info = group.honest[0].info(&id);
-        assert_eq!((info.state, info.contested), (GroupState::Active, true));
+        assert_eq!((info.state, info.removals.contested), (GroupState::Active, true));
     }
     let elsewhere = group.honest[2].ends(&id).authenticator;
     assert_ne!(group.honest[0].ends(&id).authenticator, elsewhere);
     // It is how others hear that she is here.
     group.honest[0].says(&id, "am I alone?");
-    assert!(group.honest[0].info(&id).contested);
+    assert!(group.honest[0].info(&id).removals.contested);
     group.honest[0].engine.accept_members(&id).unwrap();
-    assert!(!group.honest[0].info(&id).contested);
+    assert!(!group.honest[0].info(&id).removals.contested);
 }
 
 // shows: D8-8

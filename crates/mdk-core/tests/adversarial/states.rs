@@ -39,7 +39,7 @@ fn what_an_update_does_not_say_is_gone() {
     let mut w =
         World::with(|context, _| context.set(id::PROFILE, described("Lunch", "every noon")));
     let group = w.id.clone();
-    assert_eq!(w.us.info(&group).description, "every noon");
+    assert_eq!(w.us.info(&group).profile.description, "every noon");
     // The committer lets stand what the update does not say, so that the state is another one.
     let merged = Some(vec![(id::PROFILE, Some(described("Dinner", "every noon")))]);
     let event = w.ann.commit_event(Change {
@@ -58,13 +58,16 @@ fn what_an_update_does_not_say_is_gone() {
     let event = w.ann.commit_event(by_value(vec![rename("Dinner")]));
     w.us.applies(&event);
     let info = w.us.info(&group);
-    assert_eq!((info.name.as_str(), info.description.as_str()), ("Dinner", ""));
+    assert_eq!((info.profile.name.as_str(), info.profile.description.as_str()), ("Dinner", ""));
 }
 
 /// What counts in the history: not marked as said on a branch that lost.
 fn valid(w: &mut World) -> Vec<String> {
     let all = w.us.engine.messages(&w.id, 9, None, None).unwrap();
-    all.into_iter().filter(|message| !message.invalidated).map(|message| message.text).collect()
+    all.into_iter()
+        .filter(|message| !message.fate.invalidated)
+        .map(|message| message.text)
+        .collect()
 }
 
 /// Members seal what they say under the key of the state that they say it in. Somebody who has both keys may seal it

@@ -64,9 +64,9 @@ impl Absence {
     /// Everything is there, by epochs, and nothing was reported as lost.
     fn nothing_is_lost(&mut self, in_order: bool) {
         let page = self.bob.engine.messages(&self.group, 100_000, None, None).unwrap();
-        let epochs: Vec<u64> = page.iter().map(|m| m.epoch).collect();
+        let epochs: Vec<u64> = page.iter().map(|m| m.times.epoch).collect();
         assert!(!in_order || epochs.is_sorted(), "in the order of epochs: {epochs:?}");
-        assert!(page.iter().all(|m| !m.invalidated && !m.deleted));
+        assert!(page.iter().all(|m| !m.fate.invalidated && !m.fate.deleted));
         let mut texts: Vec<String> = page.into_iter().map(|m| m.text).collect();
         texts.sort();
         let mut expected = self.texts.clone();

@@ -162,7 +162,7 @@ fn who_comes_back_is_told_what_is_different() {
         let told = changed(told.iter().flat_map(|told| &told.events).map(|event| &event.body));
         assert_eq!(told.into_iter().collect::<Vec<_>>(), expected);
         let info = tale.cast.info("bob");
-        assert_eq!((info.state, info.name.as_str()), (GroupState::Active, name));
+        assert_eq!((info.state, info.profile.name.as_str()), (GroupState::Active, name));
     }
 }
 

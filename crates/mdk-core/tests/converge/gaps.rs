@@ -121,7 +121,7 @@ fn what_was_opened_and_never_read_is_told() {
         for settles in [false, true] {
             let mut alice = member("alice");
             let mut config = unhurried();
-            config.maximum_forward_distance = 2;
+            config.ratchet.maximum_forward_distance = 2;
             let mut bob = Member::with("bob", config);
             let group = alice.founds("g", &mut [&mut bob]);
             let advance = |alice: &mut Member, bob: &mut Member, times| {
@@ -157,7 +157,7 @@ fn what_was_opened_and_never_read_is_told() {
 fn what_was_opened_too_early_and_is_read_is_no_gap() {
     let mut alice = member("alice");
     let mut config = unhurried();
-    config.maximum_forward_distance = 2;
+    config.ratchet.maximum_forward_distance = 2;
     let mut bob = Member::with("bob", config);
     let group = alice.founds("g", &mut [&mut bob]);
     waits(&mut [&mut alice, &mut bob], 10);

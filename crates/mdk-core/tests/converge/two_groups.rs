@@ -63,8 +63,8 @@ fn declining_a_strangers_invitation_leaves_the_way_back_open() {
         ");
         let after = tale.cast.info("guest");
         assert_eq!(
-            (after.epoch, after.name, after.admins),
-            (before.epoch, before.name, before.admins)
+            (after.epoch, after.profile.name, after.admins),
+            (before.epoch, before.profile.name, before.admins)
         );
         tale.plays("guest takes added.w asked; guest accepts alice; guest with alice");
     }

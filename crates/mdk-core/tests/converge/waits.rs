@@ -14,7 +14,7 @@ const FORWARD: u32 = 20;
 /// A group that has left the epoch in which we came.
 fn world() -> World {
     let mut config = Config::default();
-    (config.rotate_key_packages, config.maximum_forward_distance) = (false, FORWARD);
+    (config.rotate_key_packages, config.ratchet.maximum_forward_distance) = (false, FORWARD);
     let mut world = World::of(Member::with("us", config), |_, _| ());
     for _ in 0..7 {
         let commit = world.ann.commit_event(by_value(vec![rename("on")]));

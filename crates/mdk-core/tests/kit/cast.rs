@@ -286,7 +286,7 @@ impl Cast {
     }
 
     pub fn name(&mut self, who: &str) -> String {
-        self.info(who).name
+        self.info(who).profile.name
     }
 
     pub fn texts(&mut self, who: &str) -> Vec<String> {

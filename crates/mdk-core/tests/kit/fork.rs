@@ -167,13 +167,13 @@ pub struct End {
 pub fn end(engine: &mut Engine, group: &GroupId) -> End {
     let state = testing::state(engine, group).unwrap();
     let page = engine.messages(group, 100_000, None, None).unwrap();
-    let mut said: Vec<_> = page.into_iter().map(|m| (m.text, m.invalidated)).collect();
+    let mut said: Vec<_> = page.into_iter().map(|m| (m.text, m.fate.invalidated)).collect();
     said.sort();
     End {
         epoch: state.epoch,
         context: hex::encode(state.group_context),
         authenticator: hex::encode(state.authenticator),
-        name: engine.group(group).unwrap().name,
+        name: engine.group(group).unwrap().profile.name,
         said,
     }
 }

@@ -62,7 +62,7 @@ pub fn now() -> u64 {
 /// Choices between branches are made with each call: for tests of something else, whose clock stands still.
 pub fn at_once() -> Config {
     let mut config = Config::default();
-    config.settle_quiet_millis = 0;
+    config.settling.quiet_millis = 0;
     config.rotate_key_packages = false;
     config
 }

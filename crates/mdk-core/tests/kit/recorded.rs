@@ -146,8 +146,8 @@ impl Seat {
         let info = self.engine.group(&self.group).unwrap();
         assert_eq!(info.epoch, number(recorded, "epoch"), "{step}: epoch");
         for (field, ours) in [
-            ("name", &info.name),
-            ("description", &info.description),
+            ("name", &info.profile.name),
+            ("description", &info.profile.description),
             ("nostr_group_id_hex", &info.nostr_group_id.to_hex()),
         ] {
             assert_eq!(ours, text(recorded, field), "{step}: {field}");

@@ -324,7 +324,7 @@ impl Tale {
     fn has(&mut self, who: Who, texts: &[Who]) {
         let read = self.cast.messages(who).into_iter();
         let read: BTreeSet<String> =
-            read.map(|m| m.text + if m.invalidated { "!" } else { "" }).collect();
+            read.map(|m| m.text + if m.fate.invalidated { "!" } else { "" }).collect();
         assert_eq!(read, texts.iter().map(|text| (*text).to_owned()).collect(), "{who}");
         assert_eq!(self.cast.messages(who).len(), texts.len(), "{who} has each once");
     }

@@ -65,7 +65,7 @@ fn only_what_is_over_can_be_deleted() {
 /// A member whose choices between branches take their time.
 fn patient(name: &'static str) -> Member {
     let mut config = at_once();
-    config.settle_quiet_millis = 1_000;
+    config.settling.quiet_millis = 1_000;
     Member::with(name, config)
 }
 

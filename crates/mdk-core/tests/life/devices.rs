@@ -86,7 +86,7 @@ fn two_devices_are_one_member_and_hear_each_other() {
     let id = home.laptop.engine.messages(&group, 10, None, None).unwrap()[0].id;
     let delete = home.laptop.engine.delete(&group, &id).unwrap();
     home.phone.applies(&delete.event);
-    assert!(home.phone.engine.message(&group, &id).unwrap().deleted);
+    assert!(home.phone.engine.message(&group, &id).unwrap().fate.deleted);
 }
 
 /// The one Welcome of both comes in two gift wraps, of which each device needs one.

@@ -138,7 +138,7 @@ fn everybody_follows() {
     assert_eq!(says(&mut alice, &group, 0x8002), Some(vec![0; 5]));
     assert_eq!(says(&mut alice, &group, 0x8005), Some(vec![0; 8]));
     let info = alice.info(&group);
-    assert_eq!((info.retention, info.has_image), (None, false));
+    assert_eq!((info.retention, info.profile.has_image), (None, false));
 
     let told = changes(&mut alice, &group, &extensions(&[STREAMS]), &mut all);
     assert_eq!(told, BTreeSet::from(["required"]));
@@ -291,14 +291,14 @@ fn components_go() {
     refuses(&mut alice, &group, &without(&[0x800b]), "remove");
     let told = changes(&mut alice, &group, &without(&[0x8001]), &mut [&mut bob]);
     assert_eq!(told, BTreeSet::from(["name", "required"]));
-    assert_eq!(bob.info(&group).name, "");
+    assert_eq!(bob.info(&group).profile.name, "");
 
     // All of it can come back: by its setting, or as a requirement.
     let update = named("again");
     alice.changes(&group, GroupUpdate { retention: Some(90), ..update }, &mut [&mut bob]);
     changes(&mut alice, &group, &components(&[0x8001, 0x8005, 0x800b]), &mut [&mut bob]);
     let info = bob.info(&group);
-    assert_eq!((&info.name[..], info.retention), ("again", Some(90)));
+    assert_eq!((&info.profile.name[..], info.retention), ("again", Some(90)));
     agree(&group, &mut [&mut alice, &mut bob]);
 }
 
@@ -312,13 +312,13 @@ fn components_of_others_go() {
         context.set(0x9abc, [7]);
         context.set_list(&[&LIST[..4], &[id::AVATAR], &LIST[4..]].concat());
     });
-    assert!(us.info(&group).has_image);
+    assert!(us.info(&group).profile.has_image);
     refuses(&mut us, &group, &components(&[0x9abc]), "components");
     let gone = [0x8006, 0x8007, 0x9abc];
     let pending = us.engine.change_requirements(&group, &without(&gone)).unwrap();
     ann.follows(event(&pending));
     us.confirms(&pending);
-    assert!(!us.info(&group).has_image);
+    assert!(!us.info(&group).profile.has_image);
     for component in gone {
         assert_eq!(says(&mut us, &group, component), None);
         refuses(&mut us, &group, &without(&[component]), "remove");

@@ -146,7 +146,7 @@ fn our_own_rotation_is_followed_and_loses_nothing() {
     let ids = rotates_for_all(&mut alice, &group, &mut [&mut bob]);
     let [_, new] = ids;
     let after = alice.info(&group);
-    assert_eq!((&after.relays, &after.name), (&before.relays, &before.name));
+    assert_eq!((&after.relays, &after.profile.name), (&before.relays, &before.profile.name));
     for member in [&mut alice, &mut bob] {
         let (mut all, mut expected) = (asked(member), ids);
         all.sort();
@@ -206,7 +206,7 @@ fn a_rotation_goes_with_other_relays_and_brings_no_rights() {
     let info = alice.confirms(&pending);
     bob.applies(event(&pending));
     assert_ne!(info.nostr_group_id, old);
-    assert_eq!((info.relays, &info.name[..]), (vec![NEW.to_owned()], "moved"));
+    assert_eq!((info.relays, &info.profile.name[..]), (vec![NEW.to_owned()], "moved"));
     assert_eq!(bob.info(&group).nostr_group_id, info.nostr_group_id);
     // Other relays alone leave the id.
     let pending = alice.engine.update_group(&group, relayed_by(vec![RELAY.into()])).unwrap();
@@ -249,7 +249,7 @@ fn two_rotations_race() {
         // What was said under the other id is told, and not counted; who has lost speaks under that of the other.
         let valid = [&mut alice, &mut bob, &mut carol].map(|member| {
             let page = member.engine.messages(&group, 10, None, None).unwrap();
-            page.into_iter().filter(|m| !m.invalidated).map(|m| m.text).collect::<Vec<_>>()
+            page.into_iter().filter(|m| !m.fate.invalidated).map(|m| m.text).collect::<Vec<_>>()
         });
         let expected = vec![["on hers", "on his"][winner].to_owned()];
         assert_eq!(valid, [expected.clone(), expected.clone(), expected]);

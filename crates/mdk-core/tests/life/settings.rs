@@ -54,7 +54,7 @@ fn shown(members: [&mut Member; 2], group: &GroupId) -> (Option<String>, Option<
     let [one, two] = members.map(|member| {
         let seen =
             (member.engine.avatar_url(group).unwrap(), member.engine.group_image(group).unwrap());
-        assert_eq!(member.info(group).has_image, seen.0.is_some() || seen.1.is_some());
+        assert_eq!(member.info(group).profile.has_image, seen.0.is_some() || seen.1.is_some());
         seen
     });
     assert_eq!(one, two);

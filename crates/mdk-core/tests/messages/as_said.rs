@@ -8,7 +8,7 @@ use crate::kit::{chat, pair};
 fn told(events: &[EngineEvent]) -> Vec<String> {
     let text = |event: &EngineEvent| match &event.body {
         EventBody::MessageReceived { message } => {
-            assert!(!message.edited && message.reactions.is_empty());
+            assert!(!message.fate.edited && message.reactions.is_empty());
             Some(message.text.clone())
         }
         EventBody::MessageEdited { message } => Some(format!("edited: {}", message.text)),

@@ -139,8 +139,8 @@ fn trimmed(told: &[mdk_core::EngineEvent]) -> Vec<PublicKey> {
 fn who_says_too_much_loses_the_oldest_and_nobody_else_anything() {
     for by_bytes in [false, true] {
         let (mut alice, mut bob, mut carol, group) = keeping(|config| match by_bytes {
-            false => config.max_sender_messages = 100,
-            true => config.max_sender_bytes = 200_000,
+            false => config.history.max_sender_messages = 100,
+            true => config.history.max_sender_bytes = 200_000,
         });
         let first = carol.says(&group, "of carol");
         alice.applies(&first);
@@ -172,7 +172,8 @@ fn who_says_too_much_loses_the_oldest_and_nobody_else_anything() {
 // shows: 2.4-22
 #[test]
 fn a_group_that_is_full_loses_the_oldest_of_who_has_most() {
-    let (mut alice, mut bob, mut carol, group) = keeping(|config| config.max_group_bytes = 100_000);
+    let (mut alice, mut bob, mut carol, group) =
+        keeping(|config| config.history.max_group_bytes = 100_000);
     for n in 0..10 {
         let said = carol.says(&group, &format!("carol {n}"));
         alice.applies(&said);

@@ -10,7 +10,7 @@ use crate::kit::{Member, pair};
 /// Text and whether it is deleted, of all that is shown.
 fn shown(member: &mut Member, group: &GroupId) -> Vec<(String, bool)> {
     let page = member.engine.messages(group, 100, None, None).unwrap();
-    page.into_iter().map(|m| (m.text, m.deleted)).collect()
+    page.into_iter().map(|m| (m.text, m.fate.deleted)).collect()
 }
 
 fn gone() -> Vec<(String, bool)> {

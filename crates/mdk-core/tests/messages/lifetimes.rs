@@ -78,7 +78,7 @@ impl Three {
 
 fn edited(events: &[EngineEvent]) -> Vec<(String, bool)> {
     let of = |event: &EngineEvent| match &event.body {
-        EventBody::MessageEdited { message } => Some((message.text.clone(), message.edited)),
+        EventBody::MessageEdited { message } => Some((message.text.clone(), message.fate.edited)),
         _ => None,
     };
     events.iter().filter_map(of).collect()
@@ -96,7 +96,7 @@ fn what_has_expired_does_not_come_back() {
     let said = three.tells("vanishes");
     three.lasts(0);
     let again = three.again(&said.message.id);
-    let ends = (said.message.created_at + SHORT).to_string();
+    let ends = (said.message.times.created_at + SHORT).to_string();
     let tag = ["expiration".to_owned(), ends];
     assert!(again.tags().iter().any(|t| *t == tag), "relays let it go, too");
     let group = three.group.clone();
@@ -136,12 +136,12 @@ fn what_is_said_like_one_that_has_expired_is_another_message() {
     for filed in &mut all {
         filed.waits((SHORT + 1) * 1000);
         assert!(filed.member.texts(&group).is_empty(), "{}", filed.member.name);
-        filed.member.clock.set(said.message.created_at);
+        filed.member.clock.set(said.message.times.created_at);
     }
     // In the same process it would be dated a second later.
     all[0].restarts();
     let again = all[0].member.utters(&group, "ok");
-    assert_eq!(again.message.created_at, said.message.created_at);
+    assert_eq!(again.message.times.created_at, said.message.times.created_at);
     assert_ne!(again.message.id, said.message.id);
     for reader in &mut all[1..] {
         reader.applies(&again.event);
@@ -373,7 +373,7 @@ fn an_edit_of_a_lost_message_is_told() {
         }
         cast.waits(who, 1_000);
         cast.waits(who, 5_000);
-        assert!(cast.engine(who).message(&group, &target).unwrap().invalidated, "{who}");
+        assert!(cast.engine(who).message(&group, &target).unwrap().fate.invalidated, "{who}");
     }
     let edit = cast.engine("carol").edit(&group, &target, "found").unwrap();
     let told = cast.takes("bob", &edit.event).events;

@@ -173,7 +173,7 @@ fn relays_named_twice_count_once() {
 fn a_group_takes_up_the_limits_of_today() {
     let disk = Disk::new("bob");
     let mut narrow = at_once();
-    narrow.out_of_order_tolerance = 1;
+    narrow.ratchet.out_of_order_tolerance = 1;
     let (mut alice, mut bob) = (Member::new("alice"), disk.open_with(narrow.clone()));
     let group = alice.founds("g", &mut [&mut bob]);
     let mut bob = disk.again(bob);

@@ -328,6 +328,6 @@ fn an_edited_message_keeps_its_file() {
     bob.applies(&sent.outgoing.event);
     bob.applies(&alice.engine.edit(&group, &sent.outgoing.message.id, "no, here").unwrap().event);
     let seen = newest(&mut bob, &group);
-    assert_eq!((seen.text.as_str(), seen.edited, seen.kind), ("no, here", true, kind::CHAT));
+    assert_eq!((seen.text.as_str(), seen.fate.edited, seen.kind), ("no, here", true, kind::CHAT));
     assert_eq!(opens(&mut bob, &group, &sent).unwrap(), b"x");
 }

@@ -120,7 +120,7 @@ fn a_photograph_does_not_say_where_it_was_taken() {
 #[test]
 fn the_image_of_a_group_is_set_seen_and_removed() {
     let (mut alice, mut bob, group) = pair();
-    assert!(!bob.info(&group).has_image);
+    assert!(!bob.info(&group).profile.has_image);
     assert_eq!(bob.engine.group_image(&group).unwrap(), None);
     let (blob, image) = alice.engine.encrypt_group_image(&photograph(), None).unwrap();
     let set = |image| GroupUpdate { image: Some(image), ..GroupUpdate::default() };
@@ -134,7 +134,7 @@ fn the_image_of_a_group_is_set_seen_and_removed() {
         _ => None,
     });
     assert_eq!(changed.unwrap().into_iter().collect::<Vec<_>>(), ["image"]);
-    assert!(alice.info(&group).has_image && bob.info(&group).has_image);
+    assert!(alice.info(&group).profile.has_image && bob.info(&group).profile.has_image);
     let seen = bob.engine.group_image(&group).unwrap().unwrap();
     assert_eq!(seen, image);
     let picture = bob.engine.decrypt_group_image(&seen, &blob).unwrap();
@@ -146,7 +146,7 @@ fn the_image_of_a_group_is_set_seen_and_removed() {
 
     alice.changes(&group, set(None), &mut [&mut bob]);
     for member in [&mut alice, &mut bob] {
-        assert!(!member.info(&group).has_image);
+        assert!(!member.info(&group).profile.has_image);
         assert_eq!(member.engine.group_image(&group).unwrap(), None);
     }
     let state = mdk_core::testing::state(&mut bob.engine, &group).unwrap();

@@ -7,7 +7,7 @@ use crate::kit::fork::two_admins_and;
 use crate::kit::{Member, chat, folder, pair};
 
 fn places(member: &mut Member, group: &GroupId) -> Vec<(u64, EventId)> {
-    let place = |message: &Message| (message.created_at, message.id);
+    let place = |message: &Message| (message.times.created_at, message.id);
     member.engine.messages(group, 1_000, None, None).unwrap().iter().map(place).collect()
 }
 
@@ -68,10 +68,11 @@ fn an_answer_stands_below_its_question() {
         alice.applies(&asked.event);
         let reply_to = answered.then_some(asked.message.id);
         let said = alice.sends(&group, NewMessage { reply_to, ..chat("yes") }).message;
-        let place = (said.created_at, said.id) > (asked.message.created_at, asked.message.id);
+        let place =
+            (said.times.created_at, said.id) > (asked.message.times.created_at, asked.message.id);
         assert_eq!(place, follows, "{ahead} s ahead, answered: {answered}");
         if !follows {
-            assert_eq!(said.created_at, now(&alice));
+            assert_eq!(said.times.created_at, now(&alice));
         }
     }
 }

@@ -45,7 +45,10 @@ fn settings_at_the_limit() {
     };
     alice.changes(&group, all, &mut [&mut bob]);
     let info = bob.info(&group);
-    assert_eq!((info.name.len(), info.description.len(), info.relays.len()), (256, 4096, 16));
+    assert_eq!(
+        (info.profile.name.len(), info.profile.description.len(), info.relays.len()),
+        (256, 4096, 16)
+    );
     assert_eq!(info.retention, Some(u64::MAX));
 
     let new = |name: usize| new_group(&"n".repeat(name), vec![]);
@@ -187,7 +190,7 @@ fn a_deleted_edit_gives_way_to_what_was_before() {
         assert_eq!(now, if told { vec![(id, text.to_owned())] } else { Vec::new() });
         for member in [&mut alice, &mut bob] {
             let message = member.engine.message(&group, &id).unwrap();
-            assert_eq!((&message.text[..], message.edited), (text, text != "v0"));
+            assert_eq!((&message.text[..], message.fate.edited), (text, text != "v0"));
         }
         delete
     };
@@ -221,7 +224,7 @@ fn what_is_left_of_a_deleted_message_expires() {
             bob.takes(&delete.event);
         } else {
             bob.applies(&delete.event);
-            assert!(bob.engine.message(&group, &said.message.id).unwrap().deleted);
+            assert!(bob.engine.message(&group, &said.message.id).unwrap().fate.deleted);
             bob.clock.advance_millis(61_000);
         }
         alice.clock.advance_millis(61_000);

@@ -99,7 +99,8 @@ fn the_copy_before_the_fork_outlives_the_branch() {
         w.us.takes(&here);
         w.us.engine.tick().unwrap();
         let page = w.us.engine.messages(&group, 10, None, None).unwrap();
-        let mut states: Vec<_> = page.iter().map(|m| (m.text.as_str(), m.invalidated)).collect();
+        let mut states: Vec<_> =
+            page.iter().map(|m| (m.text.as_str(), m.fate.invalidated)).collect();
         states.sort_unstable();
         assert_eq!(states, [("here", false), ("twice", false)], "older first: {older_first}");
         let twice = page.iter().find(|m| m.text == "twice").unwrap();
@@ -130,13 +131,13 @@ fn a_copy_on_each_branch() {
         cast.waits("dave", 1_000);
         cast.waits("dave", 5_000);
         let page = cast.messages("dave");
-        let states: Vec<_> = page.iter().map(|m| (m.text.as_str(), m.invalidated)).collect();
+        let states: Vec<_> = page.iter().map(|m| (m.text.as_str(), m.fate.invalidated)).collect();
         assert_eq!(states, [("twice", false)], "{order:?}");
         // The author takes it back: no copy is left.
         let id = page[0].id;
         let delete = cast.engine("carol").delete(&group, &id).unwrap();
         cast.applies("dave", &delete.event);
-        assert!(cast.engine("dave").message(&group, &id).unwrap().deleted);
+        assert!(cast.engine("dave").message(&group, &id).unwrap().fate.deleted);
         let path = cast.at("dave").path.clone();
         drop(cast.parts_with("dave"));
         assert!(rows(&path).iter().all(|row| row.content != "twice"));
@@ -188,7 +189,7 @@ fn a_deletion_takes_the_edits_with_it_in_every_order() {
             assert!(told.is_empty() || !order[..place].contains(&3), "{order:?}: it is deleted");
         }
         let shown = bob.engine.message(&group, &id).unwrap();
-        assert!(shown.deleted && shown.text.is_empty(), "{order:?}");
+        assert!(shown.fate.deleted && shown.text.is_empty(), "{order:?}");
         assert!(bob.engine.search("secret", None, 9).unwrap().is_empty(), "{order:?}");
         last = Some(id);
     }
@@ -312,7 +313,7 @@ fn the_last_message_of_a_group_comes_without_its_reactions() {
     let edit = alice.engine.edit(&group, &id, "first").unwrap().event;
     bob.applies(&edit);
     let last = bob.info(&group).last_message.unwrap();
-    assert_eq!((last.text.as_str(), last.edited, last.reactions.len()), ("first", true, 0));
+    assert_eq!((last.text.as_str(), last.fate.edited, last.reactions.len()), ("first", true, 0));
     assert_eq!(bob.engine.message(&group, &id).unwrap().reactions.len(), 3);
     // A switch of settings says the same about it.
     let pending = alice.engine.update_group(&group, named("n")).unwrap();

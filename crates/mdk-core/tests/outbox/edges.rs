@@ -274,7 +274,10 @@ fn any_order_of_answers_and_restarts() {
         }
         for (id, one) in &known {
             let message = alice.engine.message(&group, id).unwrap();
-            assert_eq!((message.delivery, message.deleted), (one.delivery, one.taken_back));
+            assert_eq!(
+                (message.fate.delivery, message.fate.deleted),
+                (one.delivery, one.taken_back)
+            );
         }
         let log: Vec<_> = alice.deliveries().into_iter().map(|(id, to, _)| (id, to)).collect();
         assert_eq!(log, told, "seed {seed}");

@@ -139,7 +139,7 @@ fn refused_by_all_it_fails_and_is_sent_again() {
     for _ in 0..2 {
         // (it is what retry returns that counts: a relay may have it before anybody looks again)
         let queued = alice.engine.outbox_retry(&id).unwrap();
-        assert_eq!((queued.id, queued.delivery), (id, Delivery::Queued));
+        assert_eq!((queued.id, queued.fate.delivery), (id, Delivery::Queued));
         assert_eq!(alice.delivery(&group), Delivery::Queued);
         let again = alice.outbox().remove(0);
         assert_eq!((again.seq, &again.event), (item.seq, &item.event));
@@ -205,19 +205,19 @@ fn a_message_is_taken_back() {
     assert!(alice.engine.outbox_cancel(&id).unwrap());
     assert!(alice.outbox().is_empty(), "its edit is of no use");
     let message = alice.engine.message(&group, &id).unwrap();
-    assert_eq!((message.deleted, message.text.as_str()), (true, ""));
-    assert_eq!(message.delivery, Delivery::Failed);
+    assert_eq!((message.fate.deleted, message.text.as_str()), (true, ""));
+    assert_eq!(message.fate.delivery, Delivery::Failed);
     let told: Vec<EventId> = alice.deliveries().into_iter().map(|(id, ..)| id).collect();
     assert_eq!(told, [id, edit]);
     // Once more it is not there.
     assert!(!alice.engine.outbox_cancel(&id).unwrap());
     assert!(matches!(alice.engine.outbox_retry(&id), Err(Error::MessageNotFound)));
     assert!(alice.answers(&item, ONE, refused("blocked")).finished);
-    assert_eq!(alice.engine.message(&group, &id).unwrap().delivery, Delivery::Failed);
+    assert_eq!(alice.engine.message(&group, &id).unwrap().fate.delivery, Delivery::Failed);
     // An answer that was under way: a relay has it, and that is told.
     assert!(alice.answers(&item, ONE, RelayVerdict::Accepted).finished);
     let message = alice.engine.message(&group, &id).unwrap();
-    assert_eq!((message.deleted, message.delivery), (true, Delivery::Accepted));
+    assert_eq!((message.fate.deleted, message.fate.delivery), (true, Delivery::Accepted));
     let told = alice.deliveries().pop().unwrap();
     assert_eq!((told.0, told.1), (id, Delivery::Accepted));
     assert!(alice.outbox().is_empty(), "it goes nowhere else");
@@ -238,7 +238,7 @@ fn not_everything_can_be_taken_back() {
     assert!(alice.engine.outbox_cancel(&reaction).unwrap());
     assert!(alice.engine.outbox_cancel(&edit).unwrap());
     let message = alice.engine.message(&group, &id).unwrap();
-    assert_eq!((message.text.as_str(), message.edited), ("there", false));
+    assert_eq!((message.text.as_str(), message.fate.edited), ("there", false));
     assert!(message.reactions.is_empty());
     let deletion = alice.engine.delete(&group, &id).unwrap().message.id;
     assert!(matches!(alice.engine.outbox_cancel(&deletion), Err(Error::NotAllowed(_))));

@@ -166,7 +166,7 @@ impl Member {
 
     /// How far the newest message of a group is.
     pub fn delivery(&mut self, group: &GroupId) -> Delivery {
-        self.engine.messages(group, 1, None, None).unwrap().pop().unwrap().delivery
+        self.engine.messages(group, 1, None, None).unwrap().pop().unwrap().fate.delivery
     }
 }
 

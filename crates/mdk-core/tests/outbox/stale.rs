@@ -64,7 +64,7 @@ fn what_nobody_could_read_is_encrypted_again_and_in_order() {
     for reader in [&mut alice, &mut bob, &mut carol] {
         assert_eq!(reader.texts(&group), ["one", "two", "three"]);
         let message = reader.engine.message(&group, &ids[0]).unwrap();
-        assert_eq!((message.text.as_str(), message.epoch), ("one", 7));
+        assert_eq!((message.text.as_str(), message.times.epoch), ("one", 7));
     }
     assert_eq!(alice.delivery(&group), Delivery::Accepted);
     // Those of now are left alone.
@@ -123,7 +123,7 @@ fn what_a_relay_has_stays_and_what_is_gone_fails() {
     let items = alice.outbox();
     assert_eq!(items[0].event_id, item.event_id, "owed to the other relay");
     assert_eq!(items.len(), 2, "and the deletion");
-    let message = |alice: &mut Member, id| alice.engine.message(&group, id).unwrap().delivery;
+    let message = |alice: &mut Member, id| alice.engine.message(&group, id).unwrap().fate.delivery;
     assert_eq!(message(&mut alice, &kept), Delivery::Accepted);
     assert_eq!(message(&mut alice, &gone), Delivery::Failed);
     let errors = alice.engine.delivery_errors(&gone).unwrap();

@@ -126,7 +126,7 @@ impl Client {
         let clock = Arc::new(self.clock.clone());
         // What is said while branches compete is queued (protocol/messages.md C3), as clients do.
         let mut config = Config::default();
-        config.speak_undecided = false;
+        config.settling.speak_undecided = false;
         let keys = self.keys.clone();
         let engine = match &self.path {
             None => Engine::in_memory(keys, config, clock),

@@ -263,7 +263,7 @@ impl World {
             let Ok(page) = page else { continue };
             let mut history: BTreeMap<EventId, bool> = BTreeMap::new();
             for message in page {
-                if history.insert(message.id, message.invalidated).is_some() {
+                if history.insert(message.id, message.fate.invalidated).is_some() {
                     return fault("repeated", format!("member {who} has a message twice"));
                 }
             }

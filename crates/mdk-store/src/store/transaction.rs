@@ -14,6 +14,9 @@ use crate::store::unread_counts::UnreadCounts;
 use crate::{Result, StoreError};
 
 /// An open transaction. Made by [`Store::write`](crate::Store::write) and [`Store::read`](crate::Store::read).
+///
+/// Its methods fail with [`StoreError`] when the database fails or a row cannot be decoded. Those that have other errors
+/// name them.
 pub struct Tx<'a> {
     pub(crate) conn: &'a Connection,
     pub(crate) unread: &'a UnreadCounts,

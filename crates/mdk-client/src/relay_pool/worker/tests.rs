@@ -17,7 +17,7 @@ use crate::dial::Resolve;
 use crate::options::PoolOptions;
 use crate::relay_pool::{Account, Origin, Pool};
 
-const URL: &str = "ws://relay.test";
+pub(crate) const URL: &str = "ws://relay.test";
 
 /// Knows no name, and tells when it was asked.
 struct Nowhere(mpsc::UnboundedSender<Instant>);
@@ -41,16 +41,36 @@ fn pauses_double_up_to_a_minute() {
     assert_eq!(pause_after(6, &options, 0), options.reconnect_max / 2, "not all clients at once");
 }
 
-/// The pause would last for seconds more.
-#[tokio::test]
-async fn something_to_publish_ends_a_pause() {
-    let (tell, mut attempts) = mpsc::unbounded_channel();
+/// A pool that knows no name, with pauses that get long, and when it looked for one.
+pub(crate) fn nowhere() -> (Pool, mpsc::UnboundedReceiver<Instant>) {
+    let (tell, attempts) = mpsc::unbounded_channel();
     let options = PoolOptions {
         reconnect_min: Duration::from_millis(50),
         reconnect_max: Duration::from_secs(3600),
         ..PoolOptions::default()
     };
-    let pool = Pool::with_resolver(options, Arc::new(Nowhere(tell)));
+    (Pool::with_resolver(options, Arc::new(Nowhere(tell))), attempts)
+}
+
+/// Waits for a pause that lasts for seconds more: when it ends.
+pub(crate) async fn in_pause(
+    pool: &Pool,
+    attempts: &mut mpsc::UnboundedReceiver<Instant>,
+) -> Instant {
+    loop {
+        attempts.recv().await.unwrap();
+        tokio::task::yield_now().await;
+        let next = pool.status()[0].next_attempt;
+        let left = next.and_then(|at| at.duration_since(SystemTime::now()).ok());
+        if left.is_some_and(|left| left > Duration::from_secs(3)) {
+            return Instant::now() + left.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn something_to_publish_ends_a_pause() {
+    let (pool, mut attempts) = nowhere();
     let public_key = Keys::generate().public_key();
     let (sink, _arrived) = mpsc::channel(4);
     let account = Account {
@@ -61,15 +81,7 @@ async fn something_to_publish_ends_a_pause() {
         false_events: Arc::default(),
     };
     pool.open(URL, Origin::User, &account).await.unwrap();
-    let planned = loop {
-        attempts.recv().await.unwrap();
-        tokio::task::yield_now().await;
-        let next = pool.status()[0].next_attempt;
-        let left = next.and_then(|at| at.duration_since(SystemTime::now()).ok());
-        if left.is_some_and(|left| left > Duration::from_secs(3)) {
-            break Instant::now() + left.unwrap();
-        }
-    };
+    let planned = in_pause(&pool, &mut attempts).await;
     pool.hurry(URL, &public_key);
     assert!(attempts.recv().await.unwrap() < planned);
 }

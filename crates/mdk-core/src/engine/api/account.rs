@@ -16,9 +16,6 @@ use crate::state_store::outbox::{MAX_STATE_BYTES, MAX_STATE_KEY};
 /// Small durable values, in a table of their own.
 impl Engine {
     /// The value that was stored under `key`.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn state(&mut self, key: &str) -> Result<Option<Vec<u8>>> {
         self.look(|ctx| Ok(ctx.work.records.tx.client_state(key)?))
     }
@@ -41,9 +38,6 @@ impl Engine {
     }
 
     /// The values whose keys begin with `prefix`, by key.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn states(&mut self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
         self.look(|ctx| Ok(ctx.work.records.tx.client_states(prefix)?))
     }
@@ -73,9 +67,6 @@ impl Engine {
     }
 
     /// Leaves the account's keys in the database: a person who can open it owns the account from now on.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn keep_keys(&mut self) -> Result<()> {
         let Self { store, identity, .. } = self;
         store.write(|tx| Ok(tx.keep_account_secret(identity.keys.secret())?))

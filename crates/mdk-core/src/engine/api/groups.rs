@@ -30,9 +30,6 @@ impl Engine {
     }
 
     /// Groups, optionally in one state; by age, then id.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn groups(&mut self, state: Option<GroupState>) -> Result<Vec<GroupInfo>> {
         self.look_now(|ctx| {
             let mut rows = ctx.work.records.tx.groups()?;
@@ -188,9 +185,6 @@ impl Engine {
     }
 
     /// Commits that wait for `confirm` or `discard`, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn pending(&mut self) -> Result<Vec<Pending>> {
         self.look(|ctx| own_commit::pending(ctx.work.records.tx, ctx.work.identity))
     }
@@ -238,9 +232,6 @@ impl Engine {
     }
 
     /// Groups whose own leaf is older than `older_than` seconds.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn needs_self_update(&mut self, older_than: u64) -> Result<Vec<GroupId>> {
         self.look(|ctx| {
             self_update::needs_self_update(ctx.work.records.tx, ctx.work.records.call, older_than)
@@ -261,7 +252,7 @@ impl Engine {
     }
 
     /// As [`Engine::remove_members`], and seals it: by [`Engine::tick`] commits follow, two seconds apart, until no other branch
-    /// can bring the accounts back (five, also by others). It is resumed after a restart. [`GroupInfo::sealing`] counts down.
+    /// can bring the accounts back (five, also by others). It is resumed after a restart. [`RemovalsHold::sealing`](crate::RemovalsHold::sealing) counts down.
     ///
     /// # Errors
     /// As [`Engine::remove_members`].

@@ -80,9 +80,6 @@ impl Engine {
     }
 
     /// The event log after a cursor (0 for all), oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn events(&mut self, after: i64, limit: u32) -> Result<Vec<EngineEvent>> {
         // The event that tells of an expired message has a number only once it is on disk. If the write failed, a later
         // event would get that number, and nobody would ask for it any more.
@@ -127,9 +124,6 @@ impl Engine {
     }
 
     /// Cursor of the newest event of the log, 0 when it is empty.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn last_cursor(&mut self) -> Result<i64> {
         self.look(|ctx| Ok(ctx.work.records.tx.last_event_seq()?))
     }
@@ -164,7 +158,7 @@ impl Engine {
     pub fn delivery(&mut self, group: &GroupId, message: &EventId) -> Result<Delivery> {
         self.look(|ctx| {
             let row = ctx.work.records.tx.message(group, message)?.ok_or(Error::MessageNotFound)?;
-            Ok(history::view_with(row, None, Vec::new()).delivery)
+            Ok(history::view_with(row, None, Vec::new()).fate.delivery)
         })
     }
 }

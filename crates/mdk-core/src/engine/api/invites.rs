@@ -13,9 +13,6 @@ use crate::state_store::history;
 /// Invites, and the consequences of being a member.
 impl Engine {
     /// Invites that wait for an answer, oldest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn invites(&mut self) -> Result<Vec<Invite>> {
         self.look(|ctx| answer_invite::invites(&mut ctx.work.records))
     }
@@ -78,9 +75,6 @@ impl Engine {
     }
 
     /// Groups for which [`Engine::farewell_to`] is still to be called, and their routing ids.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn farewells(&mut self) -> Result<Vec<(GroupId, NostrGroupId)>> {
         self.look(|ctx| decline_invite::farewells(ctx.work.records.tx))
     }
@@ -101,9 +95,6 @@ impl Engine {
     }
 
     /// Filters to subscribe to, and their relays.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn interests(&mut self) -> Result<Vec<Interest>> {
         self.look(|ctx| subscriptions::interests(ctx.work.records.tx, ctx.work.records.call))
     }

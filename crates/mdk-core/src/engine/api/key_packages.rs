@@ -23,9 +23,6 @@ impl Engine {
     }
 
     /// Our KeyPackages, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn key_packages(&mut self) -> Result<Vec<KeyPackageInfo>> {
         self.look(|ctx| forget::key_packages(ctx.work.records.tx))
     }
@@ -41,9 +38,6 @@ impl Engine {
     /// A relay has taken a KeyPackage event that `tick` handed out: it takes the place of the one before it. An event
     /// that comes back from a relay says the same. Returns false, and does nothing, for an event that is none of our
     /// KeyPackages, or not any more.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn published_key_package(&mut self, event: &EventId) -> Result<bool> {
         self.act(|ctx| {
             key_package_plans::promote_key_package(

@@ -35,9 +35,6 @@ impl Engine {
     /// The events to publish, in their order. A message that waited until nobody could read it any more, and that no
     /// relay is known to have, is encrypted again: as another event with the same message id. A message that waited for
     /// a day goes out as another event around the same encrypted bytes, dated now.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
         let (items, late) = self.look_now(|ctx| {
             list_outbox::list_outbox(ctx.work.records.groups(), ctx.work.records.call, limit)
@@ -57,18 +54,12 @@ impl Engine {
     }
 
     /// Whether an event is in the outbox and not finished.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn outbox_has(&mut self, event: &EventId) -> Result<bool> {
         self.look(|ctx| ctx.work.records.outbox().outbox_has(event))
     }
 
     /// Place of the first unfinished event at `from` or behind it that no relay has: to see an outbox empty without
     /// reading all of it each time.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn outbox_next(&mut self, from: i64) -> Result<Option<i64>> {
         self.look(|ctx| ctx.work.records.outbox().outbox_next(from))
     }
@@ -107,9 +98,6 @@ impl Engine {
 
     /// Those of `events` that came back from a relay and for which that says something new: see
     /// [`Engine::outbox_echo`].
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn outbox_awaits(&mut self, events: &[EventId]) -> Result<Vec<EventId>> {
         if events.is_empty() {
             return Ok(Vec::new());
@@ -135,9 +123,6 @@ impl Engine {
     }
 
     /// Messages of ours that no relay has yet, and that have not failed, in the order of sending.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn outbox_messages(&mut self) -> Result<Vec<Message>> {
         self.look_now(|ctx| deliveries::outbox_messages(ctx.work.records.tx))
     }
@@ -161,17 +146,11 @@ impl Engine {
     }
 
     /// The words of relays against a message: URL and words. Remembered for 30 days.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn delivery_errors(&mut self, message: &EventId) -> Result<Vec<(String, String)>> {
         self.look(|ctx| deliveries::delivery_errors(ctx.work.records.tx, message))
     }
 
     /// The state of a commit of ours.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn commit_state(&mut self, pending: i64) -> Result<CommitState> {
         self.look(|ctx| record_relay_answer::commit_state(&ctx.work.records, pending))
     }

@@ -100,12 +100,12 @@ impl Engine {
         std::mem::take(&mut self.memory.rerouted)
     }
 
-    /// From now on messages of ours wait while branches compete, whatever [`Config::speak_undecided`] was: the calls that
+    /// From now on messages of ours wait while branches compete, whatever [`SettlingConfig::speak_undecided`] was: the calls that
     /// make one are [`Error::Settling`](crate::Error::Settling) then. For callers that call again.
     ///
-    /// [`Config::speak_undecided`]: crate::Config::speak_undecided
+    /// [`SettlingConfig::speak_undecided`]: crate::SettlingConfig::speak_undecided
     pub fn wait_to_speak(&mut self) {
-        self.config.speak_undecided = false;
+        self.config.settling.speak_undecided = false;
     }
 
     /// Says whose invites are taken from now on: those of others are refused before a group is opened for them. Kept in
@@ -117,9 +117,6 @@ impl Engine {
     /// More events are on their way under these routing ids, or for all groups. The past states that are kept for them
     /// stay for `millis` from now: twenty seconds at most for each group, or until [`Engine::settle`] or another call
     /// of this. Our commits wait meanwhile in groups where others' have come.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn expect_more(&mut self, of: Option<&[NostrGroupId]>, millis: u64) -> Result<()> {
         let groups = self.look(|ctx| {
             let Some(routes) = of else {
@@ -140,9 +137,6 @@ impl Engine {
     /// gives of them. Call this before those are processed: if none of them is new, nothing is taken to be missing.
     /// Returns the number of [`EventBody::HistoryGap`](crate::EventBody::HistoryGap)s that tell of it, each with a
     /// count of 0.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
     pub fn report_unpaged(&mut self, gaps: &[Unpaged]) -> Result<usize> {
         let report = |ctx: &mut Ctx<'_>| {
             gaps.iter().try_for_each(|gap| ctx.work.records.gaps().report_unpaged(gap))?;

@@ -24,13 +24,13 @@ use crate::model::outbox::OutboxPurpose;
 use crate::model::values::Delivery;
 use crate::state_store::deliveries::{give_up, waits};
 use crate::state_store::outbox::Letter;
+use crate::state_store::removals_of_others;
 use crate::state_store::stale_outgoing::{Late, is_out_of_reach, message_of};
-use crate::state_store::undone_removals;
 
 /// Whether the group can be written in now.
 pub(crate) fn may_say_again(work: &mut Work<'_>, id: &GroupId) -> Result<bool> {
     if work.records.after_restore().require_renewed(id).is_err()
-        || undone_removals::require_uncontested(&mut work.records, id).is_err()
+        || removals_of_others::require_uncontested(&mut work.records, id).is_err()
         || work.records.speaking().check_may_speak(id).is_err()
     {
         return Ok(false);

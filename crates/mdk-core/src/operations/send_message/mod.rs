@@ -21,7 +21,7 @@ use crate::model::values::{NewMessage, Outgoing};
 use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
 use crate::state_store::records::Records;
-use crate::state_store::{file_keys, history, undone_removals};
+use crate::state_store::{file_keys, history, removals_of_others};
 
 /// A message as its author gives it.
 struct Draft {
@@ -109,7 +109,7 @@ pub(crate) fn delete(work: &mut Work<'_>, id: &GroupId, target: &EventId) -> Res
 fn may_say(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
     records.after_restore().require_renewed(id)?;
     records.outbox().require_outbox_room()?;
-    undone_removals::require_uncontested(records, id)?;
+    removals_of_others::require_uncontested(records, id)?;
     records.speaking().check_may_speak(id)
 }
 

@@ -18,8 +18,6 @@ const HEARD: u64 = 60;
 const FARTHEST: u64 = 900;
 /// Ids among which the next one of a second is chosen. With eight, some thirteen messages find room in one.
 const TRIES: usize = 8;
-/// Groups of which those that the clock has passed are forgotten.
-const MANY_GROUPS: usize = 1_024;
 
 /// Whether apps show this kind in the order of its time: a payload that only says something about a message stands
 /// there with it.
@@ -41,11 +39,7 @@ pub(crate) fn goes_after(
     let now = records.now();
     if !records.memory.said.0.contains_key(id) {
         let last = records.tx.last_said(id)?.map(|(at, id)| Place { at, id });
-        let said = &mut records.memory.said.0;
-        if said.len() >= MANY_GROUPS {
-            said.retain(|_, last| last.is_some_and(|last| last.at >= now));
-        }
-        said.insert(id.clone(), last);
+        records.memory.said.0.insert(id.clone(), last);
     }
     let own = records.memory.said.0.get(id).copied().flatten();
     let last = records.tx.last_shown(id)?.map(|(at, id)| Place { at, id });

@@ -26,7 +26,7 @@ use crate::policy::check_invariants;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::log_rows::withdrawal;
 use crate::state_store::records::Records;
-use crate::state_store::{memberships, undone_removals};
+use crate::state_store::{memberships, removals_of_others};
 
 /// Follows a candidate on the tip of the followed branch.
 pub(crate) fn follow_branch(work: &mut Work<'_>, id: &GroupId, tip: &Auth) -> Result<()> {
@@ -95,10 +95,19 @@ pub(crate) fn switch(
     enter_branch(work, &old, row, before, (tip, &step, fork))?;
     // The members of the former branch put each other out there, which says nothing here.
     if plan.another_invitation {
-        undone_removals::forget_removals(work.records.tx, id)
-    } else {
-        undone_removals::note_switch(&mut work.records, &old, &step, lowest.committer, parted)
+        return removals_of_others::forget_removals(work.records.tx, id);
     }
+    let new = work.records.groups().current_row(id)?;
+    let passed = parted.as_ref().filter(|parted| has_lost_somebody(parted, &new));
+    let passed = passed.and_then(|parted| looks_on_the_way(work.copies(), id, nodes, path, parted));
+    removals_of_others::note_switch(
+        &mut work.records,
+        &old,
+        &step,
+        lowest.committer,
+        parted,
+        &passed.unwrap_or_default(),
+    )
 }
 
 // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
@@ -211,6 +220,29 @@ fn look_of_fork(
 ) -> Option<Look> {
     let fork = nodes.iter().find(|n| Some(n.authenticator) == tip.parent)?;
     copies.look_of(id, fork).ok().flatten()
+}
+
+fn has_lost_somebody((settings, members): &Look, new: &GroupRow) -> bool {
+    members.iter().any(|who| !new.members.contains(who))
+        || settings.admins.iter().any(|who| !new.admins.contains(who))
+}
+
+/// The look of the group in each epoch from the fork to the one before the tip, if all can be read. Nothing is read where
+/// one commit leads to the tip.
+fn looks_on_the_way(
+    copies: Copies<'_>,
+    id: &GroupId,
+    nodes: &[NodeRow],
+    path: &[usize],
+    parted: &Look,
+) -> Option<Vec<(u64, Look)>> {
+    let (_, below) = path.split_first()?;
+    let lowest = &nodes[*below.last()?];
+    let mut looks = vec![(lowest.epoch.saturating_sub(1), parted.clone())];
+    for &place in below {
+        looks.push((nodes[place].epoch, copies.look_of(id, &nodes[place]).ok().flatten()?));
+    }
+    Some(looks)
 }
 
 fn enter_branch(

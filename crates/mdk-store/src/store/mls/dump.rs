@@ -27,17 +27,11 @@ impl Tx<'_> {
     }
 
     /// All MLS rows of a group as one blob.
-    ///
-    /// # Errors
-    /// A [`StoreError`] of the database.
     pub fn mls_dump(&self, group: &GroupId) -> Result<SecretVec> {
         dump(Table(self.conn).scope(group.as_bytes())?)
     }
 
     /// As [`Tx::mls_dump`], without a pending commit of ours: the group as others see it.
-    ///
-    /// # Errors
-    /// A [`StoreError`] of the database.
     pub fn mls_dump_settled(&self, group: &GroupId) -> Result<SecretVec> {
         let mut rows = Table(self.conn).scope(group.as_bytes())?;
         for (label, _, value) in &mut rows {
@@ -58,17 +52,11 @@ impl Tx<'_> {
     }
 
     /// Removes all MLS rows of a group.
-    ///
-    /// # Errors
-    /// A [`StoreError`] of the database.
     pub fn mls_delete(&self, group: &GroupId) -> Result<()> {
         Table(self.conn).replace_scope(group.as_bytes(), &[])
     }
 
     /// The group's state row as OpenMLS wrote it. It holds the pending commit when there is one.
-    ///
-    /// # Errors
-    /// A [`StoreError`] of the database.
     pub fn mls_group_state(&self, group: &GroupId) -> Result<Option<SecretVec>> {
         let value = Table(self.conn).get(group.as_bytes(), Label::GroupState, &[])?;
         Ok(value.map(|mut value| SecretVec::new(std::mem::take(&mut *value))))
@@ -78,18 +66,12 @@ impl Tx<'_> {
     ///
     /// OpenMLS deletes the bundle when a Welcome for it is processed. A caller that keeps a last-resort KeyPackage
     /// reads it before and puts it back after.
-    ///
-    /// # Errors
-    /// A [`StoreError`] of the database.
     pub fn mls_key_package_bytes(&self, reference: &KeyPackageRef) -> Result<Option<SecretVec>> {
         let value = Table(self.conn).get(&[], Label::KeyPackage, reference.as_bytes())?;
         Ok(value.map(|mut value| SecretVec::new(std::mem::take(&mut *value))))
     }
 
     /// Stores a bundle that [`Tx::mls_key_package_bytes`] returned.
-    ///
-    /// # Errors
-    /// A [`StoreError`] of the database.
     pub fn mls_put_key_package_bytes(
         &self,
         reference: &KeyPackageRef,
@@ -99,9 +81,6 @@ impl Tx<'_> {
     }
 
     /// Removes the bundle of a KeyPackage, private keys included.
-    ///
-    /// # Errors
-    /// A [`StoreError`] of the database.
     pub fn mls_delete_key_package(&self, reference: &KeyPackageRef) -> Result<()> {
         Table(self.conn).delete(&[], Label::KeyPackage, reference.as_bytes())
     }

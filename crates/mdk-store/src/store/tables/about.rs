@@ -81,18 +81,12 @@ fn read_edit(row: &Row<'_>) -> Result<EditRow> {
 
 impl Tx<'_> {
     /// Whether any event of kinds 5, 7 and 1009 is about a message, in any status.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn is_pointed_at(&self, group: &GroupId, target: &EventId) -> Result<bool> {
         let params = params![group.as_bytes(), target.as_bytes()];
         Ok(self.one(POINTED_AT, params, |_| Ok(()))?.is_some())
     }
 
     /// Whether a member has an event of this kind about a message, in any status.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn says_about(
         &self,
         group: &GroupId,
@@ -105,9 +99,6 @@ impl Tx<'_> {
     }
 
     /// The events of one kind that a member has about a message, in every status but expired, by their own time.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn said_about(
         &self,
         group: &GroupId,
@@ -128,9 +119,6 @@ impl Tx<'_> {
 
     /// Up to `limit` valid reactions to a message, of one account or of all, in the order of arrival. If there are
     /// more, any of them may be left out.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn reactions(
         &self,
         group: &GroupId,
@@ -147,9 +135,6 @@ impl Tx<'_> {
     }
 
     /// The edits of a message by any account, in every status but expired, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn edits(&self, group: &GroupId, target: &EventId) -> Result<Vec<EditRow>> {
         let mut edits = self.all(EDITS, params![group.as_bytes(), target.as_bytes()], read_edit)?;
         edits.sort_unstable_by_key(|edit| edit.seq);

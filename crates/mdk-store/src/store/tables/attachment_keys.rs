@@ -17,9 +17,6 @@ pub(crate) const DROP: &str = "DELETE FROM file_keys WHERE message = ?1";
 impl Tx<'_> {
     /// Keeps the key of a file with the message at `seq` that carries it. `file` is its
     /// [`reference`](mdk_wire::v2::Attachment::reference).
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_file_key(
         &self,
         group: &GroupId,
@@ -35,9 +32,6 @@ impl Tx<'_> {
     }
 
     /// The keys that messages of a group brought for a file, the first 16, each once. There is mostly one.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn file_keys(&self, group: &GroupId, file: &[u8; 32]) -> Result<Vec<Secret<32>>> {
         let mut keys = self.all(OF_FILE, params![group.as_bytes(), &file[..], MOST], |row| {
             Columns::new(row, "file_keys").secret()
@@ -55,18 +49,12 @@ impl Tx<'_> {
 
     /// Forgets the keys of the files of the message at `seq`. The connection overwrites the freed bytes. None: nothing
     /// happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_file_keys(&self, seq: i64) -> Result<()> {
         self.exec(DROP, [seq])?;
         Ok(())
     }
 
     /// Moves the files of the message at `from`, which is now at `to`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn move_file_keys(&self, from: i64, to: i64) -> Result<()> {
         self.exec("UPDATE file_keys SET message = ?2 WHERE message = ?1", [from, to])?;
         Ok(())

@@ -187,9 +187,6 @@ struct Sums {
 impl Tx<'_> {
     /// Holds an event. `false`: the group already holds `cap` events, or [`MAX_HELD_BYTES`] with this one, and it was
     /// not stored. `true`: stored, or already there. Held Welcomes ([`Tx::hold_welcome`]) do not count.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn hold(&self, row: &HeldRow, cap: u32) -> Result<bool> {
         if self.is_held(&row.event_id)? {
             if row.closed {
@@ -211,9 +208,6 @@ impl Tx<'_> {
 
     /// Holds a Welcome, a gift wrap of kind 1059, with any number of events in the group. The caller bounds the
     /// Welcomes.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn hold_welcome(&self, row: &HeldRow) -> Result<()> {
         if self.is_held(&row.event_id)? { Ok(()) } else { self.put_held(row) }
     }
@@ -260,9 +254,6 @@ impl Tx<'_> {
     }
 
     /// The weight of what a group holds, no key has opened, and a relay has given ([`noise_weight`]).
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn noise_of(&self, group: &GroupId, source: i64) -> Result<u64> {
         self.held_sums(group)?;
         let weight = self.one(NOISE_OF, params![group.as_bytes(), source], |row| {
@@ -272,9 +263,6 @@ impl Tx<'_> {
     }
 
     /// The relay with the most of what a group holds and no key has opened, and the weight of that.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn noisiest(&self, group: &GroupId) -> Result<Option<(i64, u64)>> {
         self.held_sums(group)?;
         let most = self.one(NOISIEST, [group.as_bytes()], |row| {
@@ -309,25 +297,16 @@ impl Tx<'_> {
     }
 
     /// The events that a group holds, in the order of arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn held(&self, group: &GroupId) -> Result<Vec<HeldRow>> {
         self.all(HELD, [group.as_bytes()], read_held)
     }
 
     /// Ids of the events that a group holds and a key has opened, in the order of arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn held_ids(&self, group: &GroupId) -> Result<Vec<EventId>> {
         self.all(HELD_OPEN, [group.as_bytes()], |row| Columns::new(row, "held").event_id())
     }
 
     /// Up to `limit` of the events that a group holds and no key has opened, from before `seq`, the newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn closed_before(&self, group: &GroupId, seq: i64, limit: u32) -> Result<Vec<ClosedRow>> {
         self.all(HELD_CLOSED, params![group.as_bytes(), seq, limit], |row| {
             let mut c = Columns::new(row, "held");
@@ -336,9 +315,6 @@ impl Tx<'_> {
     }
 
     /// Sets whether no key has opened a held event. No such event: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn set_closed(&self, event_id: &EventId, closed: bool) -> Result<()> {
         self.exec(
             "UPDATE held SET closed = ?2 WHERE event_id = ?1 AND closed <> ?2",
@@ -349,9 +325,6 @@ impl Tx<'_> {
 
     /// Forgets up to `limit` of the events that a group holds, no key has opened, and a relay has given, the oldest first.
     /// Returns them.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn drop_noise(&self, group: &GroupId, source: i64, limit: u32) -> Result<Vec<HeldRow>> {
         let oldest =
             self.all(OLDEST_CLOSED, params![group.as_bytes(), source, limit], read_held)?;
@@ -362,9 +335,6 @@ impl Tx<'_> {
     }
 
     /// A held event as it was received.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn held_json(&self, event_id: &EventId) -> Result<Option<String>> {
         self.one("SELECT event_json FROM held WHERE event_id = ?1", [event_id.as_bytes()], |row| {
             Columns::new(row, "held").text()
@@ -372,9 +342,6 @@ impl Tx<'_> {
     }
 
     /// A held event with all its fields.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn held_event(&self, event_id: &EventId) -> Result<Option<HeldRow>> {
         self.one(
             "SELECT event_id, group_id, event_json, received_at, reported, closed, source FROM held \
@@ -385,17 +352,11 @@ impl Tx<'_> {
     }
 
     /// The events that a group has held since `time` or longer, in the order of arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn held_before(&self, group: &GroupId, time: Timestamp) -> Result<Vec<HeldRow>> {
         self.all(HELD_BEFORE, params![group.as_bytes(), U64(time)], read_held)
     }
 
     /// The arrival time of the oldest event that a group holds.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn oldest_held(&self, group: &GroupId) -> Result<Option<Timestamp>> {
         let oldest = self.one(
             "SELECT min(received_at) FROM held WHERE group_id = ?1 AND reported <> 3",
@@ -406,9 +367,6 @@ impl Tx<'_> {
     }
 
     /// Notes that the loss of a held event was reported.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn mark_reported(&self, event_id: &EventId) -> Result<()> {
         self.exec("UPDATE held SET reported = 1 WHERE event_id = ?1", [event_id.as_bytes()])?;
         Ok(())
@@ -416,9 +374,6 @@ impl Tx<'_> {
 
     /// Notes that a held event is of our own time: it is lost if it is never read. An event that was reported as lost
     /// stays so.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn may_be_lost(&self, event_id: &EventId) -> Result<()> {
         self.exec(
             "UPDATE held SET reported = 0 WHERE event_id = ?1 AND reported = 2",
@@ -428,9 +383,6 @@ impl Tx<'_> {
     }
 
     /// Notes that a membership begins. Events held for the group belong to a time before it, or to a later epoch.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn forgo_held(&self, group: &GroupId) -> Result<()> {
         self.exec(
             "UPDATE held SET reported = 2 WHERE group_id = ?1 AND reported = 0",
@@ -440,18 +392,12 @@ impl Tx<'_> {
     }
 
     /// Forgets a held event.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn unhold(&self, event_id: &EventId) -> Result<()> {
         self.exec("DELETE FROM held WHERE event_id = ?1", [event_id.as_bytes()])?;
         Ok(())
     }
 
     /// Number of events that a group holds.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn held_count(&self, group: &GroupId) -> Result<u64> {
         Ok(self.held_sums(group)?.events)
     }
@@ -459,9 +405,6 @@ impl Tx<'_> {
     /// Stores an input, or replaces the one with the same id, which keeps its place in the order. `false`: the group
     /// already has `cap` other inputs, and this one was not stored. Inputs that are [`InputState::Placed`] wait for
     /// nothing, and are counted by themselves.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_input(&self, row: &InputRow, cap: u32) -> Result<bool> {
         let params = params![
             row.group.as_bytes(),
@@ -501,9 +444,6 @@ impl Tx<'_> {
     }
 
     /// Bytes of the messages of a group that are [`InputState::Placed`].
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn placed_bytes(&self, group: &GroupId) -> Result<u64> {
         self.count(
             "SELECT coalesce(sum(length(bytes)), 0) FROM inputs WHERE group_id = ?1 AND state = 3",
@@ -517,9 +457,6 @@ impl Tx<'_> {
     }
 
     /// The input of a group with this id.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn input(&self, group: &GroupId, id: &ContentId) -> Result<Option<InputRow>> {
         self.one(
             select!("WHERE group_id = ?1 AND content_id = ?2"),
@@ -529,25 +466,16 @@ impl Tx<'_> {
     }
 
     /// The inputs of a group, in the order of arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn inputs(&self, group: &GroupId) -> Result<Vec<InputRow>> {
         self.inputs_by(INPUTS, [group.as_bytes()])
     }
 
     /// The same as [`Tx::inputs`], with empty `bytes`: these may be many, and large.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn input_heads(&self, group: &GroupId) -> Result<Vec<InputRow>> {
         self.inputs_by(INPUT_HEADS, [group.as_bytes()])
     }
 
     /// The inputs of this class and state that belong to one state of the group, in the order of arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn inputs_on(
         &self,
         group: &GroupId,
@@ -570,9 +498,6 @@ impl Tx<'_> {
     }
 
     /// Forgets an input.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_input(&self, group: &GroupId, id: &ContentId) -> Result<()> {
         self.exec(
             "DELETE FROM inputs WHERE group_id = ?1 AND content_id = ?2",
@@ -582,9 +507,6 @@ impl Tx<'_> {
     }
 
     /// Forgets the inputs of a group that claim an epoch before `min_epoch`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_inputs(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
         self.exec(
             "DELETE FROM inputs WHERE group_id = ?1 AND epoch < ?2",
@@ -594,9 +516,6 @@ impl Tx<'_> {
     }
 
     /// The inputs of all groups whose `due_at` is `now` or earlier, first due first.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn due_inputs(&self, now: u64) -> Result<Vec<InputRow>> {
         self.all(DUE, [U64(now)], read)
     }

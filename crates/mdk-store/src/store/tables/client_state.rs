@@ -15,17 +15,11 @@ pub(crate) const STATES: &str = "SELECT key, value FROM client_state WHERE key >
 
 impl Tx<'_> {
     /// The value that was stored under `key`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn client_state(&self, key: &str) -> Result<Option<Vec<u8>>> {
         self.one(STATE, [key], |row| Columns::new(row, "client_state").bytes())
     }
 
     /// The values whose keys begin with `prefix`, by key.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn client_states(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
         let mut statement = self.conn.prepare_cached(STATES)?;
         let mut rows = statement.query([prefix])?;
@@ -43,9 +37,6 @@ impl Tx<'_> {
     }
 
     /// Stores `value` under `key` and replaces the value before; `None` removes it.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn set_client_state(&self, key: &str, value: Option<&[u8]>) -> Result<()> {
         match value {
             Some(value) => self.exec(
@@ -59,9 +50,6 @@ impl Tx<'_> {
     }
 
     /// The account's secret key, if it was left here.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn account_secret(&self) -> Result<Option<Secret<32>>> {
         self.one("SELECT value FROM meta WHERE name = ?1", [ACCOUNT_SECRET], |row| {
             Columns::new(row, "meta").secret()
@@ -69,9 +57,6 @@ impl Tx<'_> {
     }
 
     /// Stores the account's secret key here. Pages are encrypted, and SQLite wipes its own copies.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn keep_account_secret(&self, secret: &Secret<32>) -> Result<()> {
         self.set_meta(ACCOUNT_SECRET, secret.expose())
     }

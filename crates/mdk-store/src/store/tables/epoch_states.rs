@@ -49,9 +49,6 @@ macro_rules! node_params {
 impl Tx<'_> {
     /// Stores a state, or replaces the one with the same authenticator. An empty `state` means "not loaded", as
     /// [`Tx::nodes`] gives it. The stored one then stays.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_node(&self, row: &NodeRow) -> Result<()> {
         let known = self.states.take(&row.group);
         self.exec(
@@ -76,9 +73,6 @@ impl Tx<'_> {
 
     /// Stores the state that a group is in from now on, as [`Tx::put_node`] does. It uses the row that
     /// [`Tx::retain_node`] has left for it, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_tip_node(&self, row: &NodeRow) -> Result<()> {
         let Some(seq) = self.node_seq(&row.group, &VACANT)? else { return self.put_node(row) };
         // A state that has this name already keeps its row; `put_node` does that.
@@ -164,17 +158,11 @@ impl Tx<'_> {
     }
 
     /// The states of a group, newest epoch first; within an epoch the one stored last first. Their `state` is empty.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn nodes(&self, group: &GroupId) -> Result<Vec<NodeRow>> {
         Ok(self.nodes_with_seq(group)?.into_iter().map(|(node, _)| node).collect())
     }
 
     /// The states of a group as [`Tx::nodes`] gives them, mostly without reading anything.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn states(&self, group: &GroupId) -> Result<States> {
         if let Some(known) = self.states.of(group) {
             return Ok(known);
@@ -218,17 +206,11 @@ impl Tx<'_> {
     }
 
     /// The relays of each state of a group, in no order.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn retained_relays(&self, group: &GroupId) -> Result<Vec<Vec<String>>> {
         self.all(RETAINED_RELAYS, [group.as_bytes()], |row| Columns::new(row, "nodes").list())
     }
 
     /// The MLS rows of one state, or `None` when it is unknown or was stored without them.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn node_state(
         &self,
         group: &GroupId,
@@ -243,9 +225,6 @@ impl Tx<'_> {
     }
 
     /// The time at which a state was made here, Unix milliseconds; `None` when the state is unknown.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn node_made_at(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<Option<u64>> {
         self.one(
             "SELECT made_at FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
@@ -255,9 +234,6 @@ impl Tx<'_> {
     }
 
     /// Whether this state of a group is retained.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn has_node(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<bool> {
         let found = self.one(
             "SELECT 1 FROM nodes WHERE group_id = ?1 AND authenticator = ?2",
@@ -268,9 +244,6 @@ impl Tx<'_> {
     }
 
     /// The states of a group that were stored with their MLS rows, which are not read; in no order.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn whole_nodes(&self, group: &GroupId) -> Result<Vec<[u8; 32]>> {
         self.all(WHOLE_NODES, [group.as_bytes()], |row| Columns::new(row, "nodes").array())
     }
@@ -316,9 +289,6 @@ impl Tx<'_> {
     }
 
     /// Forgets one state.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_node(&self, group: &GroupId, authenticator: &[u8; 32]) -> Result<()> {
         let known = self.states.take(group);
         self.exec(
@@ -334,9 +304,6 @@ impl Tx<'_> {
     }
 
     /// Forgets the states of a group before `min_epoch`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_nodes(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
         let known = self.states.take(group);
         if let Some(known) = known.as_ref().filter(|k| k.iter().all(|n| n.epoch >= min_epoch)) {

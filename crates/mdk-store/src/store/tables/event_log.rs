@@ -47,9 +47,6 @@ const EVENT_GAP: i64 = 1 << 32;
 
 impl Tx<'_> {
     /// Appends an event and returns its position, or `None` when the log already holds `stable_id`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn append_event(
         &self,
         stable_id: Option<&[u8; 32]>,
@@ -66,18 +63,12 @@ impl Tx<'_> {
     }
 
     /// The oldest `limit` events above the cursor `seq`, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn events_after(&self, seq: i64, limit: u32) -> Result<Vec<EventRow>> {
         self.all(AFTER, params![seq, limit], read)
     }
 
     /// Of the group's events of [`EPOCH_EVENT`] the oldest of the newest `keep`, and the one before it; `None` if there are no
     /// more than `keep`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn surplus_epochs(
         &self,
         group: &GroupId,
@@ -89,9 +80,6 @@ impl Tx<'_> {
     }
 
     /// Puts one event in the place of two: `later` stays where it is, with another content, and `former` goes.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn fold_events(&self, former: i64, later: i64, body: &[u8]) -> Result<()> {
         self.exec("DELETE FROM events WHERE seq = ?1", [former])?;
         self.exec("UPDATE events SET body = ?2 WHERE seq = ?1", params![later, body])?;
@@ -99,9 +87,6 @@ impl Tx<'_> {
     }
 
     /// Position of the newest event in the log, 0 when it is empty.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn last_event_seq(&self) -> Result<i64> {
         let last = self.one(LAST, [], |row| Columns::new(row, "events").opt(Columns::i64))?;
         Ok(last.flatten().unwrap_or(0))
@@ -119,9 +104,6 @@ impl Tx<'_> {
     }
 
     /// The position in the log of the event with this stable id, if it is there.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn event_at(&self, stable_id: &[u8; 32]) -> Result<Option<i64>> {
         self.one("SELECT seq FROM events WHERE stable_id = ?1", [&stable_id[..]], |row| {
             Columns::new(row, "events").i64()

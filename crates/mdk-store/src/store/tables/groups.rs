@@ -262,17 +262,11 @@ impl Tx<'_> {
     }
 
     /// The group with this id.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn group(&self, id: &GroupId) -> Result<Option<GroupRow>> {
         self.one(BY_ID, [id.as_bytes()], read)
     }
 
     /// All groups in every status, oldest first; equal times by lower id.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn groups(&self) -> Result<Vec<GroupRow>> {
         // The rows are sorted here: a sorter in the query would take memory that has to be locked.
         let mut groups = self.all(ALL, [], read)?;
@@ -287,9 +281,6 @@ impl Tx<'_> {
     }
 
     /// Groups that have held events or removals: each is found by one search, however much it has.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn groups_with_something_waiting(&self) -> Result<BTreeSet<GroupId>> {
         let mut groups = BTreeSet::new();
         for next in [NEXT_HOLDING, NEXT_REMOVING] {
@@ -307,9 +298,6 @@ impl Tx<'_> {
     }
 
     /// The group that was joined from this gift wrap.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn group_by_welcome(&self, welcome: &EventId) -> Result<Option<GroupRow>> {
         self.one(BY_WELCOME, [welcome.as_bytes()], read)
     }
@@ -336,9 +324,6 @@ impl Tx<'_> {
 
     /// Deletes the history of a group above the position `after`, with the keys of its files, and its events from
     /// `event` on. `seen` stays.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_since(&self, id: &GroupId, after: i64, event: i64) -> Result<()> {
         self.empty_newest_event(id)?;
         self.hand_over_newest_position(id, after)?;
@@ -367,9 +352,6 @@ impl Tx<'_> {
 
     /// Notes that the group uses this routing id, last in `last_epoch`. A later call moves the epoch. When another
     /// group claims the same id, both claims stand.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_route(&self, route: &NostrGroupId, group: &GroupId, last_epoch: u64) -> Result<()> {
         self.exec(
             "INSERT INTO routes (nostr_group_id, group_id, last_epoch) VALUES (?1, ?2, ?3)
@@ -381,17 +363,11 @@ impl Tx<'_> {
 
     /// The group that a routing id leads to. When several claim it, the first claim counts: a routing id is public, and
     /// a later group must not be able to take over the traffic of an earlier one.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn route(&self, route: &NostrGroupId) -> Result<Option<GroupId>> {
         Ok(self.route_claims(route)?.into_iter().next())
     }
 
     /// All groups that claim a routing id, the first claim first.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn route_claims(&self, route: &NostrGroupId) -> Result<Vec<GroupId>> {
         // The rows are sorted here: there is usually one, and a sorter in the query would cost every message.
         let mut claims = self.all(ROUTE, [route.as_bytes()], |row| {
@@ -403,18 +379,12 @@ impl Tx<'_> {
     }
 
     /// The routing ids of a group, the first one first.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn routes(&self, group: &GroupId) -> Result<Vec<NostrGroupId>> {
         self.all(ROUTES, [group.as_bytes()], |row| Columns::new(row, "routes").nostr_group_id())
     }
 
     /// Forgets the routing ids of a group that were last used before `min_epoch`, except `keep` and those of its
     /// retained states: the epoch of an id need not be moved while the id stays the same.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_routes(&self, group: &GroupId, min_epoch: u64, keep: &NostrGroupId) -> Result<()> {
         self.exec(
             "DELETE FROM routes WHERE group_id = ?1 AND last_epoch < ?2 AND nostr_group_id <> ?3 AND NOT EXISTS \

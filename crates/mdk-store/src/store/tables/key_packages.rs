@@ -52,9 +52,6 @@ fn read(row: &Row<'_>) -> Result<KeyPackageRow> {
 
 impl Tx<'_> {
     /// Stores a KeyPackage, or replaces the row with the same reference.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_key_package(&self, row: &KeyPackageRow) -> Result<()> {
         self.exec(
             &format!("INSERT OR REPLACE INTO key_packages ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
@@ -75,18 +72,12 @@ impl Tx<'_> {
     }
 
     /// The KeyPackage with this reference.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn key_package(&self, reference: &KeyPackageRef) -> Result<Option<KeyPackageRow>> {
         let sql = format!("SELECT {COLUMNS} FROM key_packages WHERE reference = ?1");
         self.one(&sql, [reference.as_bytes()], read)
     }
 
     /// All KeyPackages, newest first; equal times by lower reference.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn key_packages(&self) -> Result<Vec<KeyPackageRow>> {
         self.all(
             &format!("SELECT {COLUMNS} FROM key_packages ORDER BY created_at DESC, reference"),
@@ -96,18 +87,12 @@ impl Tx<'_> {
     }
 
     /// Forgets the row; the private part in the rows of OpenMLS is not touched. No such row: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_key_package(&self, reference: &KeyPackageRef) -> Result<()> {
         self.erase("DELETE FROM key_packages WHERE reference = ?1", [reference.as_bytes()])?;
         Ok(())
     }
 
     /// Notes that a Welcome has used it. No such row: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn mark_key_package_used(&self, reference: &KeyPackageRef) -> Result<()> {
         self.exec("UPDATE key_packages SET used = 1 WHERE reference = ?1", [reference.as_bytes()])?;
         Ok(())

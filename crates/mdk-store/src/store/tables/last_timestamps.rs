@@ -13,9 +13,6 @@ fn name(group: &GroupId) -> String {
 
 impl Tx<'_> {
     /// The last second that was noted as full of messages of ours.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn pace(&self, group: &GroupId) -> Result<Option<Timestamp>> {
         let Some(row) = self.meta(&name(group))? else { return Ok(None) };
         let second = row.try_into().map_err(|_| StoreError::Decode { what: "pace" })?;
@@ -23,9 +20,6 @@ impl Tx<'_> {
     }
 
     /// Notes that a second is full of messages of ours.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn set_pace(&self, group: &GroupId, second: Timestamp) -> Result<()> {
         self.set_meta(&name(group), &second.to_be_bytes())
     }

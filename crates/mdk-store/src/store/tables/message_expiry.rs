@@ -37,9 +37,6 @@ impl Tx<'_> {
     /// Strips a message as [`Tx::expire_message`] does, but leaves a mark of its id until `until`, when
     /// [`Tx::expired`] reports it. [`Tx::buried`] finds the mark. The last [`MAX_BURIED`] expired messages of a group
     /// keep their marks. No such message: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn bury_message(&self, row: &MessageRow, until: Timestamp, shown: bool) -> Result<()> {
         let none: [Vec<String>; 0] = [];
         let mark = mark(&row.group, &row.id);
@@ -69,9 +66,6 @@ impl Tx<'_> {
 
     /// Takes content and tags from a message that is shown nowhere, and lets it stay until `until`. The connection
     /// overwrites the freed bytes. No such message: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn strip_message(&self, seq: i64, until: Timestamp) -> Result<()> {
         let none: [Vec<String>; 0] = [];
         let sql = "UPDATE messages SET content = '', tags = ?2, expires_at = ?3 WHERE seq = ?1";
@@ -81,9 +75,6 @@ impl Tx<'_> {
     }
 
     /// The messages with this id that had their time, as far as that is known, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn buried(&self, group: &GroupId, id: &EventId) -> Result<Vec<BuriedRow>> {
         self.all(BURIED, params![group.as_bytes(), &mark(group, id)[..]], |row| {
             let mut c = Columns::new(row, "messages");
@@ -92,9 +83,6 @@ impl Tx<'_> {
     }
 
     /// Sets the time at which the messages with this id disappear, except those that are deleted or gone already.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn set_lifetime(
         &self,
         group: &GroupId,

@@ -148,9 +148,6 @@ pub(crate) fn read(row: &Row<'_>) -> Result<MessageRow> {
 
 impl Tx<'_> {
     /// Appends a message to the history and returns its position. `row.seq` is ignored.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn insert_message(&self, row: &MessageRow) -> Result<i64> {
         self.exec(
             INSERT,
@@ -180,26 +177,17 @@ impl Tx<'_> {
     }
 
     /// The shown message with this id; of several, the oldest.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn message(&self, group: &GroupId, id: &EventId) -> Result<Option<MessageRow>> {
         self.one(BY_ID, params![group.as_bytes(), id.as_bytes()], read)
     }
 
     /// All messages with this id, in every status but expired, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn copies(&self, group: &GroupId, id: &EventId) -> Result<Vec<MessageRow>> {
         self.all(COPIES, params![group.as_bytes(), id.as_bytes()], read)
     }
 
     /// Positions of the parked messages from before `min_epoch` with the id of a shown message. The copy of the lowest
     /// epoch is left out: it gives the lifetime.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn surplus(&self, group: &GroupId, min_epoch: u64) -> Result<Vec<i64>> {
         self.all(SURPLUS, params![group.as_bytes(), U64(min_epoch)], |row| {
             Columns::new(row, "messages").i64()
@@ -207,9 +195,6 @@ impl Tx<'_> {
     }
 
     /// The message at this position.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn message_by_seq(&self, seq: i64) -> Result<Option<MessageRow>> {
         self.one(select!("WHERE seq = ?1"), [seq], read)
     }
@@ -217,9 +202,6 @@ impl Tx<'_> {
     /// Up to `limit` messages of kinds other than 5, 7 and 1009, in every status, ascending. `before` and `after` are
     /// positions and excluded. With only `after`, they are the oldest ones above it. Otherwise they are the newest
     /// ones, below `before` if given, and above `after` if given too.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn page(
         &self,
         group: &GroupId,
@@ -238,9 +220,6 @@ impl Tx<'_> {
     }
 
     /// The newest valid edit (kind 1009) of a message by `author`. Its text is shown.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn newest_edit(
         &self,
         group: &GroupId,
@@ -253,9 +232,6 @@ impl Tx<'_> {
 
     /// Blanks content and tags of a message and marks it deleted. The connection overwrites the freed bytes. No such
     /// message: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn erase_message(&self, seq: i64) -> Result<()> {
         let none: [Vec<String>; 0] = [];
         let params = params![seq, encode_list(&none)?, MessageStatus::Deleted as u8];
@@ -268,9 +244,6 @@ impl Tx<'_> {
 
     /// Hides a message and takes everything from it but the fields by which branches are compared. The connection
     /// overwrites the freed bytes. No such message: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn expire_message(&self, seq: i64) -> Result<()> {
         let none: [Vec<String>; 0] = [];
         let params = params![seq, encode_list(&none)?, MessageStatus::Expired as u8];
@@ -284,9 +257,6 @@ impl Tx<'_> {
 
     /// Forgets the expired messages of a group from before `min_epoch`, except those whose copies are still to be
     /// known.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn purge_expired(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
         // The newest position of all must not be given out again: events name messages by it.
         self.exec(
@@ -332,9 +302,6 @@ impl Tx<'_> {
     }
 
     /// Position of the newest message of all groups, 0 when there is none.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn newest_message(&self) -> Result<i64> {
         let last = self.one("SELECT max(seq) FROM messages", [], |row| {
             Columns::new(row, "messages").opt(Columns::i64)
@@ -343,9 +310,6 @@ impl Tx<'_> {
     }
 
     /// Position of the newest message of a group in every status, 0 when it has none.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn newest_of(&self, group: &GroupId) -> Result<i64> {
         let sql = "SELECT max(seq) FROM messages WHERE group_id = ?1";
         let last = self
@@ -354,9 +318,6 @@ impl Tx<'_> {
     }
 
     /// The messages above `after_seq` that were sent in one state of a group, in every status but expired, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn said_in(
         &self,
         group: &GroupId,
@@ -368,9 +329,6 @@ impl Tx<'_> {
 
     /// The accounts that said something, with the state, above `after_seq`, in every status, each once. A message of
     /// ours that still waits for a relay, or that no relay has taken, says nothing to anybody and is left out.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn witnesses(&self, group: &GroupId, after_seq: i64) -> Result<Vec<WitnessRow>> {
         self.all(
             heard!("epoch, authenticator, sender", ""),
@@ -387,9 +345,6 @@ impl Tx<'_> {
     }
 
     /// The accounts of [`Self::witnesses`] that spoke in one state.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn witnesses_of(
         &self,
         group: &GroupId,
@@ -404,9 +359,6 @@ impl Tx<'_> {
     }
 
     /// The states in which something was said above `after_seq`, by `by` or by anybody, whether it went out or not.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn spoken_in(
         &self,
         group: &GroupId,
@@ -423,9 +375,6 @@ impl Tx<'_> {
 
     /// The states in which another account than `me` said something after this second, of every kind and in every
     /// status. Both its own time and its arrival are after the second.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn heard_after(
         &self,
         group: &GroupId,
@@ -443,9 +392,6 @@ impl Tx<'_> {
 
     /// The time at which another account than `me` last said something, of every kind and in every status. It is the
     /// message's own time, as far as that is not later than its arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn heard_until(&self, group: &GroupId, me: &PublicKey) -> Result<Option<Timestamp>> {
         let latest = self.one(
             "SELECT max(min(created_at, received_at)) FROM messages WHERE group_id = ?1 AND sender <> ?2",
@@ -456,17 +402,11 @@ impl Tx<'_> {
     }
 
     /// Up to `limit` messages of all groups above `after_seq`, of all kinds and in every status, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn messages_after(&self, after_seq: i64, limit: u32) -> Result<Vec<MessageRow>> {
         self.all(select!("WHERE seq > ?1 ORDER BY seq LIMIT ?2"), params![after_seq, limit], read)
     }
 
     /// Sets whether a message is to be shown. No such message: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn set_message_status(&self, seq: i64, status: MessageStatus) -> Result<()> {
         self.recounted(seq, || {
             let sql = "UPDATE messages SET status = ?2 WHERE seq = ?1";
@@ -476,9 +416,6 @@ impl Tx<'_> {
     }
 
     /// Sets the state of the delivery for all messages with this id. No such message: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn set_delivery(&self, group: &GroupId, id: &EventId, delivery: u8) -> Result<()> {
         self.exec(
             "UPDATE messages SET delivery = ?3 WHERE group_id = ?1 AND id = ?2",
@@ -488,42 +425,27 @@ impl Tx<'_> {
     }
 
     /// The newest message of kinds other than 5, 7 and 1009, in every status.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn last_message(&self, group: &GroupId) -> Result<Option<MessageRow>> {
         self.one(LAST, [group.as_bytes()], read)
     }
 
     /// The arrival time of the newest message of another account, of the same kinds and in every status.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn last_heard(&self, group: &GroupId) -> Result<Option<Timestamp>> {
         self.one(LAST_HEARD, [group.as_bytes()], |row| Columns::new(row, "messages").u64())
     }
 
     /// The arrival time of the newest message, of the same kinds and in every status, or the time of its making if it
     /// is ours.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn last_came(&self, group: &GroupId) -> Result<Option<Timestamp>> {
         self.one(LAST_CAME, [group.as_bytes()], |row| Columns::new(row, "messages").u64())
     }
 
     /// Date and id of our newest message, of the same kinds and in every status.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn last_said(&self, group: &GroupId) -> Result<Option<(Timestamp, EventId)>> {
         self.one(LAST_SAID, [group.as_bytes()], read_place)
     }
 
     /// Date and id of the newest message, of the same kinds and in every status.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn last_shown(&self, group: &GroupId) -> Result<Option<(Timestamp, EventId)>> {
         self.one(LAST_SHOWN, [group.as_bytes()], read_place)
     }
@@ -567,9 +489,6 @@ impl Tx<'_> {
 
     /// Up to `limit` messages that have reached their time and are not erased yet, first due first, and expired ones
     /// whose copies need not be known any more.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or a row cannot be decoded.
     pub fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<MessageRow>> {
         self.all(EXPIRED, params![U64(now), limit], read)
     }

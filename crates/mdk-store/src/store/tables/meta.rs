@@ -6,9 +6,6 @@ use crate::{Result, Tx};
 
 impl Tx<'_> {
     /// The value that was stored under `name`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>> {
         self.one("SELECT value FROM meta WHERE name = ?1", [name], |row| {
             Columns::new(row, "meta").bytes()
@@ -16,9 +13,6 @@ impl Tx<'_> {
     }
 
     /// Stores `value` under `name` and replaces the value before.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn set_meta(&self, name: &str, value: &[u8]) -> Result<()> {
         self.exec(
             "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",

@@ -138,9 +138,6 @@ fn read(row: &Row<'_>) -> Result<OutgoingRow> {
 
 impl Tx<'_> {
     /// Posts an event; `row.seq` is ignored. `None`: it is there already, finished or not, and nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn post(&self, row: &OutgoingRow) -> Result<Option<i64>> {
         let added = self.exec(
             "INSERT INTO outbox (event_id, purpose, group_id, message_id, recipient, pending, created_at, attempts, \
@@ -190,9 +187,6 @@ impl Tx<'_> {
     }
 
     /// Notes that a message of ours goes out as another event, in the copy whose event is `before`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn replace_event(
         &self,
         group: &GroupId,
@@ -208,49 +202,31 @@ impl Tx<'_> {
     }
 
     /// The oldest `limit` unfinished events above `after_seq`, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn outgoing(&self, after_seq: i64, limit: u32) -> Result<Vec<OutgoingRow>> {
         self.all(OPEN, params![after_seq, limit], read)
     }
 
     /// The event at this place, finished or not.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn outgoing_at(&self, seq: i64) -> Result<Option<OutgoingRow>> {
         self.one(select!("WHERE seq = ?1"), [seq], read)
     }
 
     /// The row of an event, finished or not.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn outgoing_event(&self, event: &EventId) -> Result<Option<OutgoingRow>> {
         self.one(BY_EVENT, [event.as_bytes()], read)
     }
 
     /// The row of a message, finished or not; of several, the newest.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn outgoing_message(&self, message: &EventId) -> Result<Option<OutgoingRow>> {
         self.one(BY_MESSAGE, [message.as_bytes()], read)
     }
 
     /// The rows of a commit of ours and of its Welcomes, finished or not, in no order.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn outgoing_of_commit(&self, pending: i64) -> Result<Vec<OutgoingRow>> {
         self.all(BY_COMMIT, [pending], read)
     }
 
     /// The unfinished rows of a group, ascending.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn outgoing_of_group(&self, group: &GroupId) -> Result<Vec<OutgoingRow>> {
         self.all(OPEN_OF_GROUP, [group.as_bytes()], read)
     }
@@ -276,18 +252,12 @@ impl Tx<'_> {
     }
 
     /// Removes a row. The connection overwrites the freed bytes. No such row: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_outgoing(&self, seq: i64) -> Result<()> {
         self.exec("DELETE FROM outbox WHERE seq = ?1", [seq])?;
         Ok(())
     }
 
     /// An upper bound of the number of rows, at little cost: exact when it is over `enough`.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn outgoing_count(&self, enough: u64) -> Result<u64> {
         let number = |sql| {
             let count = self.one(sql, [], |row| Columns::new(row, "outbox").opt(Columns::i64))?;
@@ -303,17 +273,11 @@ impl Tx<'_> {
     }
 
     /// Forgets rows that were finished at `until` or before. Returns their number.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_outgoing(&self, until: Timestamp) -> Result<usize> {
         self.exec(PRUNE, [U64(until)])
     }
 
     /// Forgets the `count` rows that were finished first. Returns their number.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_oldest_outgoing(&self, count: u32) -> Result<usize> {
         self.exec(
             "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox INDEXED BY outbox_finished \

@@ -59,9 +59,6 @@ impl Tx<'_> {
     }
 
     /// The Welcomes of a commit, in the order of insertion.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn welcomes_of(&self, pending: i64) -> Result<Vec<WelcomeRow>> {
         self.all(
             "SELECT id, pending, recipient, event_id, recipe, sendable FROM welcomes WHERE pending = ?1 ORDER BY id",
@@ -71,9 +68,6 @@ impl Tx<'_> {
     }
 
     /// All Welcomes that may be sent and were not dropped, oldest first: the work that a restart finds.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn sendable_welcomes(&self) -> Result<Vec<WelcomeRow>> {
         self.all(
             "SELECT id, pending, recipient, event_id, recipe, sendable FROM welcomes WHERE sendable = 1 ORDER BY id",
@@ -83,18 +77,12 @@ impl Tx<'_> {
     }
 
     /// Makes the Welcomes of a commit sendable.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn release_welcomes(&self, pending: i64) -> Result<()> {
         self.exec("UPDATE welcomes SET sendable = 1 WHERE pending = ?1", [pending])?;
         Ok(())
     }
 
     /// The Welcomes of a group that may not be sent now, in the order of insertion.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn withheld_welcomes(&self, group: &GroupId) -> Result<Vec<WelcomeRow>> {
         self.all(
             "SELECT id, pending, recipient, event_id, recipe, sendable FROM welcomes \
@@ -113,45 +101,30 @@ impl Tx<'_> {
     }
 
     /// Withholds the Welcomes of a commit that is not true any more. It may be true again.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn withhold_welcomes(&self, pending: i64) -> Result<()> {
         self.exec("UPDATE welcomes SET sendable = 0 WHERE pending = ?1", [pending])?;
         Ok(())
     }
 
     /// Withholds one Welcome. No such Welcome: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn withhold_welcome(&self, event: &EventId) -> Result<()> {
         self.exec("UPDATE welcomes SET sendable = 0 WHERE event_id = ?1", [event.as_bytes()])?;
         Ok(())
     }
 
     /// Forgets one Welcome: a relay has it. No such Welcome: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_welcome(&self, event: &EventId) -> Result<()> {
         self.exec("DELETE FROM welcomes WHERE event_id = ?1", [event.as_bytes()])?;
         Ok(())
     }
 
     /// Forgets the Welcomes of a group.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_group_welcomes(&self, group: &GroupId) -> Result<()> {
         self.exec("DELETE FROM welcomes WHERE group_id = ?1", [group.as_bytes()])?;
         Ok(())
     }
 
     /// Forgets the Welcomes of a commit.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_welcomes(&self, pending: i64) -> Result<()> {
         self.exec("DELETE FROM welcomes WHERE pending = ?1", [pending])?;
         Ok(())

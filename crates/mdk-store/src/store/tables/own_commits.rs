@@ -136,17 +136,11 @@ impl Tx<'_> {
     }
 
     /// The commit with this id, in every status.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn pending(&self, id: i64) -> Result<Option<PendingRow>> {
         self.one(select!("WHERE id = ?1"), [id], read)
     }
 
     /// The unfinished commit (prepared or exposed) of a group; of several, the oldest.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn pending_of(&self, group: &GroupId) -> Result<Option<PendingRow>> {
         let first = self.one(OPEN_OF_GROUP, [group.as_bytes()], |row| {
             Columns::new(row, "commits").opt(Columns::i64)
@@ -155,17 +149,11 @@ impl Tx<'_> {
     }
 
     /// All unfinished commits (prepared or exposed), oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn pendings(&self) -> Result<Vec<PendingRow>> {
         self.all(select!("WHERE status < 2 ORDER BY id"), [], read)
     }
 
     /// The commit of a group with this digest, in every status.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn pending_by_digest(
         &self,
         group: &GroupId,
@@ -228,9 +216,6 @@ impl Tx<'_> {
 
     /// Forgets the finished commits (confirmed or discarded) of a group that start before `min_epoch`, and their
     /// Welcomes that never became sendable. A sendable Welcome stays until it is dropped, and its commit with it.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_commits(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
         self.prune_finished(
             "SELECT id FROM commits WHERE group_id = ?1 AND source_epoch < ?2 AND status >= 2",
@@ -241,9 +226,6 @@ impl Tx<'_> {
 
     /// The same as [`Tx::prune_commits`], only for commits that were given up: they hold MLS state. The others may wait
     /// until the next commit of the group is stored, which writes the same pages.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn prune_discarded(&self, group: &GroupId, min_epoch: u64) -> Result<()> {
         self.prune_finished(
             "SELECT id FROM commits WHERE group_id = ?1 AND source_epoch < ?2 AND status = 3",
@@ -270,9 +252,6 @@ impl Tx<'_> {
     }
 
     /// Stores the request to leave a group, or replaces it.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_leave(&self, row: &LeaveRow) -> Result<()> {
         self.exec(
             "INSERT OR REPLACE INTO leave_requests (group_id, requested_at, proposed_epoch, event_json) \
@@ -283,9 +262,6 @@ impl Tx<'_> {
     }
 
     /// The request to leave a group.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn leave(&self, group: &GroupId) -> Result<Option<LeaveRow>> {
         self.one(
             "SELECT group_id, requested_at, proposed_epoch, event_json FROM leave_requests WHERE group_id = ?1",
@@ -303,9 +279,6 @@ impl Tx<'_> {
     }
 
     /// Forgets the request to leave a group.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn delete_leave(&self, group: &GroupId) -> Result<()> {
         self.exec("DELETE FROM leave_requests WHERE group_id = ?1", [group.as_bytes()])?;
         Ok(())

@@ -33,9 +33,6 @@ fn name(group: &GroupId) -> String {
 impl Tx<'_> {
     /// Notes how the membership of a group that is being deleted has ended. A later one takes the place of an earlier
     /// one.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn keep_ended(&self, group: &GroupId, row: &EndedRow) -> Result<()> {
         let mut value = [0; 25];
         value[0] = u8::from(row.disbanded);
@@ -46,9 +43,6 @@ impl Tx<'_> {
     }
 
     /// The end of the last membership of a deleted group.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn ended(&self, group: &GroupId) -> Result<Option<EndedRow>> {
         let Some(value) = self.meta(&name(group))? else { return Ok(None) };
         let damaged = || StoreError::Decode { what: "deleted group" };
@@ -68,9 +62,6 @@ impl Tx<'_> {
 
     /// Removes the client's values whose keys name the group, by its id or by one of its routing ids in hex, and those
     /// that contain one of its routing ids in hex.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails.
     pub fn drop_client_states_of(&self, id: &GroupId) -> Result<()> {
         self.erase("DELETE FROM client_state WHERE instr(key, ?1) > 0", [id.to_hex()])?;
         for route in self.routes(id)?.iter().map(NostrGroupId::to_hex) {

@@ -12,25 +12,16 @@ const KEPT: &str = "SELECT event_id, group_id, event_json, received_at, reported
 impl Tx<'_> {
     /// Keeps a Welcome that is no longer held, with any number of others: the caller bounds them. Its `loss` does not
     /// count.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn keep_welcome(&self, row: &HeldRow) -> Result<()> {
         self.put_held(&HeldRow { loss: Loss::Kept, closed: false, ..row.clone() })
     }
 
     /// The Welcomes that are kept for a group, in the order of arrival.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn kept_welcomes(&self, group: &GroupId) -> Result<Vec<HeldRow>> {
         self.all(KEPT, [group.as_bytes()], read_held)
     }
 
     /// Forgets the kept Welcomes of a group.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_kept(&self, group: &GroupId) -> Result<()> {
         self.exec("DELETE FROM held WHERE group_id = ?1 AND reported = 3", [group.as_bytes()])?;
         Ok(())

@@ -20,9 +20,6 @@ stored_enum! {
 
 impl Tx<'_> {
     /// The result recorded for the id of an outer event or of an MLS message.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn seen(&self, id: &[u8; 32]) -> Result<Option<Seen>> {
         self.one("SELECT iif(what < 256, what, 0) FROM seen WHERE id = ?1", [&id[..]], |row| {
             Columns::new(row, "seen").variant(Seen::from_stored)
@@ -30,9 +27,6 @@ impl Tx<'_> {
     }
 
     /// Records a result. The first one stays, and a later one for the same id is ignored.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn mark_seen(&self, id: &[u8; 32], what: Seen) -> Result<()> {
         self.exec(
             "INSERT INTO seen (id, what) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
@@ -42,9 +36,6 @@ impl Tx<'_> {
     }
 
     /// Records that an id is done, but only for an invitation that has no answer yet.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn mark_done_for(&self, invite: &EventId, id: &[u8; 32]) -> Result<()> {
         self.exec(
             "INSERT INTO seen (id, what) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
@@ -54,18 +45,12 @@ impl Tx<'_> {
     }
 
     /// Forgets the ids that were done for an invitation. Reads all results.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn forget_done_for(&self, invite: &EventId) -> Result<()> {
         self.exec("DELETE FROM seen WHERE what = ?1", [done_for(invite)])?;
         Ok(())
     }
 
     /// Forgets a result: an event or message with this id may be processed once more.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn forget_seen(&self, id: &[u8; 32]) -> Result<()> {
         self.exec("DELETE FROM seen WHERE id = ?1", [&id[..]])?;
         Ok(())

@@ -36,9 +36,6 @@ guarded_debug!(RemovalRow { demoted, epoch, own, seal, undone_at, attempts });
 
 impl Tx<'_> {
     /// The rows of a group, in no order.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn removals(&self, group: &GroupId) -> Result<Vec<RemovalRow>> {
         self.all(
             "SELECT group_id, account, demoted, commit_id, epoch, made_at, own, seal, undone_at, next_at, attempts \
@@ -64,9 +61,6 @@ impl Tx<'_> {
     }
 
     /// Adds a row, or replaces the one of the same account and sort.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn put_removal(&self, row: &RemovalRow) -> Result<()> {
         self.exec(
             "INSERT OR REPLACE INTO removals (group_id, account, demoted, commit_id, epoch, made_at, own, seal, \
@@ -89,9 +83,6 @@ impl Tx<'_> {
     }
 
     /// Forgets a row, if it is there.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn drop_removal(&self, row: &RemovalRow) -> Result<()> {
         self.exec(
             "DELETE FROM removals WHERE group_id = ?1 AND account = ?2 AND demoted = ?3",

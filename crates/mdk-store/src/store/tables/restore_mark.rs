@@ -25,27 +25,18 @@ fn mark(group: &GroupId) -> [u8; MARK] {
 
 impl Tx<'_> {
     /// The time at which this database was restored from a backup, in seconds since 1970; `None` if it never was.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn restored_at(&self) -> Result<Option<Timestamp>> {
         Ok(self.restored()?.map(|(time, _)| time))
     }
 
     /// Whether this account has to renew its leaf in the group before it sends there, because the database was restored
     /// from a backup. A holder of the old database has the same ratchet keys.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn must_update_after_restore(&self, group: &GroupId) -> Result<bool> {
         Ok(self.restored()?.is_some_and(|(_, marks)| marks.contains(&mark(group))))
     }
 
     /// Notes that the leaf was renewed, or that there is a new one because the group was deleted or joined anew. Writes
     /// nothing if there is nothing to note.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the database fails or the row cannot be decoded.
     pub fn clear_must_update_after_restore(&self, group: &GroupId) -> Result<()> {
         let Some((time, mut marks)) = self.restored()? else { return Ok(()) };
         let before = marks.len();

@@ -46,9 +46,6 @@ fn read_weight(row: &Row<'_>) -> Result<(GroupId, PublicKey, i64)> {
 
 impl Tx<'_> {
     /// The share of a member of a group, or of everybody.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn share(&self, group: &GroupId, of: Option<&PublicKey>) -> Result<Share> {
         let of: &[u8] = of.map_or(&[], |sender| sender.as_bytes());
         let share = self.one(SHARE, params![group.as_bytes(), of], |row| {
@@ -59,9 +56,6 @@ impl Tx<'_> {
     }
 
     /// The member with the largest share, in bytes or in messages.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn largest_share(&self, group: &GroupId, by_bytes: bool) -> Result<Option<PublicKey>> {
         self.one(LARGEST, params![group.as_bytes(), by_bytes], |row| {
             Columns::new(row, "shares").public_key()

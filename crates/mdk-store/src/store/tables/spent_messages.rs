@@ -17,9 +17,6 @@ const OLDEST: &str = "SELECT seq FROM messages NOT INDEXED WHERE seq > (SELECT c
 impl Tx<'_> {
     /// Removes up to `most` messages of a member, the oldest first, as [`Tx::spend_message`] does, with the keys of
     /// their files, until `enough` returns `true` for the remaining share. Returns the number of removed messages.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or a row cannot be decoded.
     pub fn cut_oldest(
         &self,
         group: &GroupId,
@@ -47,9 +44,6 @@ impl Tx<'_> {
 
     /// Stores that an account said something, and nothing of the content. A member who has said more than is kept still
     /// counts for the state in which it was said. The last one of one sender in one state stays. Returns its position.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn insert_spent(&self, row: &MessageRow) -> Result<i64> {
         let nothing = EventId::from_bytes(*row.content_id.as_bytes());
         let seq = self.insert_message(&MessageRow {
@@ -67,9 +61,6 @@ impl Tx<'_> {
     }
 
     /// Removes the parts of a message that [`Tx::insert_spent`] would not have kept. No such message: nothing happens.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails or the row cannot be decoded.
     pub fn spend_message(&self, seq: i64) -> Result<()> {
         let Some(row) = self.message_by_seq(seq)? else { return Ok(()) };
         self.expire_message(seq)?;

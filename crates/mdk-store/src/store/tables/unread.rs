@@ -14,9 +14,6 @@ const COUNTS: &str = "SELECT group_id, mine = 0 AND status = 0 AND kind <> 5 AND
 impl Tx<'_> {
     /// The number of valid messages of others above `after_seq`, without kinds 5, 7 and 1009. A second question with
     /// the same `after_seq` looks only at the messages since the first.
-    ///
-    /// # Errors
-    /// [`StoreError`](crate::StoreError) when the database fails.
     pub fn unread(&self, group: &GroupId, after_seq: i64) -> Result<u64> {
         let mut count = self.unread.above(group, after_seq);
         let more = self.one(UNREAD, params![group.as_bytes(), count.upto], |row| {

@@ -41,10 +41,10 @@ pub(crate) fn note_step(
             tx.drop_removal(row)?;
         }
     }
-    note_gone(tx, call, old, new, step, &known)
+    note_gone(tx, call, old, new, step, &known, |_| new.epoch)
 }
 
-/// Notes the accounts that were there and are not any more.
+/// Notes the accounts that were there and are not any more; `epoch_of` gives the epoch that a removal led to.
 fn note_gone(
     tx: &Tx<'_>,
     call: Call<'_>,
@@ -52,6 +52,7 @@ fn note_gone(
     new: &GroupRow,
     step: &Step,
     known: &[RemovalRow],
+    epoch_of: impl Fn((&PublicKey, bool)) -> u64,
 ) -> Result<()> {
     let own = step.committer == Some(call.me());
     let sealed = own
@@ -73,8 +74,11 @@ fn note_gone(
             account: *account,
             demoted,
             commit: step.digest,
-            epoch: new.epoch,
-            made_at: call.now_millis,
+            epoch: epoch_of((account, demoted)),
+            // (an account that was out all along is out since then, whichever branch is followed now)
+            made_at: before
+                .filter(|row| row.undone_at == 0)
+                .map_or(call.now_millis, |row| row.made_at),
             own: own || before.is_some_and(|row| row.own),
             seal: sealed || before.is_some_and(|row| row.seal),
             undone_at: 0,
@@ -87,13 +91,14 @@ fn note_gone(
 
 // rule: D8-2 who comes back by another branch, after the removal was settled, is told of by name
 /// After the group went over to another branch, whose first commit was made by `by`; `parted` is how the group was before
-/// that one, if it can be read.
+/// that one, if it can be read, and `passed` how it was in each epoch from there to the one before the tip.
 pub(crate) fn note_switch(
     records: &mut Records<'_>,
     old: &GroupRow,
     step: &Step,
     by: Option<PublicKey>,
     parted: Option<Look>,
+    passed: &[(u64, Look)],
 ) -> Result<()> {
     let id = &old.id;
     let new = records.groups().current_row(id)?;
@@ -108,7 +113,7 @@ pub(crate) fn note_switch(
         // The first was undone before. The second is one that others have settled out of reach: an account that comes
         // back then has waited for it. The third is one of ours that the removed account itself undid: it could
         // overtake each removal by commits without end.
-        let settled = row.made_at.saturating_add(records.call.config.settle_quiet_millis);
+        let settled = row.made_at.saturating_add(records.call.config.settling.quiet_millis);
         let raced = settled >= old.pass.opened
             && out_of_reach(row) > old.epoch
             && row.attempts == 0
@@ -150,7 +155,17 @@ pub(crate) fn note_switch(
     // An account that the followed branch had taken in, and this one has not, was removed by nobody.
     let Some((settings, members)) = parted else { return Ok(()) };
     let was = GroupRow { members, admins: settings.admins, ..old.clone() };
-    note_gone(records.tx, records.call, &was, &new, step, &records.tx.removals(id)?)
+    // Its removal may lie far below the tip: it is out of reach so much earlier.
+    let epoch_of = |(who, demoted): (&PublicKey, bool)| {
+        let there = |(_, (settings, members)): &&(u64, Look)| match demoted {
+            true => settings.admins.contains(who),
+            false => members.contains(who),
+        };
+        let last = passed.iter().filter(there).map(|(epoch, _)| *epoch).max();
+        last.map_or(new.epoch, |last| last.saturating_add(1))
+    };
+    let known = records.tx.removals(id)?;
+    note_gone(records.tx, records.call, &was, &new, step, &known, epoch_of)
 }
 
 // rule: D8-3 nothing is said in a contested group until somebody accepts who is back, or they are out again
