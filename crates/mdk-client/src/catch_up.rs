@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mdk_wire::Event;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
@@ -107,7 +108,7 @@ pub(crate) async fn run(
         };
         let counters = &shared.counters;
         let gaps = Gaps::of(&work.topics);
-        let feed = |events: Vec<String>| async {
+        let feed = |events: Vec<Event>| async {
             // Before what is there: once the engine has that, nothing shows any more that something is not.
             gaps.tell(&shared).await?;
             gatherer.take(events).await

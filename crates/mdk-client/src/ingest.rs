@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use mdk_wire::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
@@ -272,13 +273,13 @@ impl Flow {
                 events.extend(of(&relay, stored));
             }
             match one {
-                Arrived::Event { subscription, json, .. } => {
+                Arrived::Event { subscription, event, .. } => {
                     let state = self.relays.get_mut(&*relay);
                     let given = match state {
-                        Some(state) => state.opening.hold(subscription, json),
-                        None => Some(json),
+                        Some(state) => state.opening.hold(subscription, event),
+                        None => Some(event),
                     };
-                    events.extend(given.map(|json| (relay, json)));
+                    events.extend(given.map(|event| (relay, event)));
                 }
                 other => others.push(other),
             }
@@ -382,8 +383,8 @@ impl Flow {
     }
 }
 
-fn of(relay: &Arc<str>, events: Vec<String>) -> Vec<Heard> {
-    events.into_iter().map(|json| (relay.clone(), json)).collect()
+fn of(relay: &Arc<str>, events: Vec<Event>) -> Vec<Heard> {
+    events.into_iter().map(|event| (relay.clone(), event)).collect()
 }
 
 async fn sleep_until(at: Option<Instant>) {

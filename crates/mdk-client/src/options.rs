@@ -154,7 +154,7 @@ const UNUSABLE: ClientError =
     ClientError::Internal("the engine is unusable after a panic: open the account again");
 
 /// What the end of a call that gave no result means.
-pub(crate) fn ended(error: &tokio::task::JoinError) -> ClientError {
+fn ended(error: &tokio::task::JoinError) -> ClientError {
     if error.is_panic() { UNUSABLE } else { ClientError::EngineGone }
 }
 

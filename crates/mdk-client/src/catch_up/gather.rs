@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use mdk_wire::Event;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{MOST_BYTES, MOST_EVENTS};
 use crate::client::feed::{Fed, Heard};
-use crate::client::recent::{named_id, named_time};
 use crate::client::shared::{Shared, add, lock, now};
 use crate::error::{ClientError, Result};
 
@@ -18,7 +18,7 @@ use crate::error::{ClientError, Result};
 pub(crate) struct Gathered {
     pub(crate) relay: String,
     pub(crate) at: Instant,
-    events: Vec<String>,
+    events: Vec<Event>,
     done: oneshot::Sender<Result<Fed>>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Gatherer {
     to: mpsc::Sender<Gathered>,
     /// The others do not wait for this relay, nor is what it has given to wait for the rest of it.
     slow: Arc<AtomicBool>,
-    events: Mutex<Vec<String>>,
+    events: Mutex<Vec<Event>>,
     /// What came of what was given; `None` when the engine did not get it.
     fed: Mutex<Option<Fed>>,
 }
@@ -45,11 +45,11 @@ impl Gatherer {
     }
 
     /// Takes a part of the history. Given on only when it becomes too much, or nobody waits for the relay.
-    pub(super) async fn take(&self, events: Vec<String>) -> Result<Fed> {
+    pub(super) async fn take(&self, events: Vec<Event>) -> Result<Fed> {
         let full = {
             let mut all = lock(&self.events);
             all.extend(events);
-            all.len() >= MOST_EVENTS || all.iter().map(String::len).sum::<usize>() >= MOST_BYTES
+            all.len() >= MOST_EVENTS || all.iter().map(Event::weight).sum::<usize>() >= MOST_BYTES
         };
         if full || self.slow.load(Ordering::Relaxed) {
             self.give().await?;
@@ -93,7 +93,7 @@ pub(crate) async fn pour(shared: Arc<Shared>, gathered: Vec<Gathered>) {
     let mut waiting = Vec::new();
     let mut relays = Vec::new();
     for one in gathered {
-        let newest = one.events.iter().filter_map(|json| named_time(json)).max();
+        let newest = one.events.iter().map(Event::created_at).max();
         waiting.push((one.done, newest.unwrap_or(0).min(now())));
         relays.push((Arc::<str>::from(one.relay), one.events));
     }
@@ -123,16 +123,16 @@ async fn feed(shared: &Arc<Shared>, mut events: Vec<Heard>) -> Result<Fed> {
 
 /// The events of all, by time; of one time those of one relay in its order. What another relay has as well comes at the
 /// end once more: it is known by then, and costs nothing, unless it waits and counts for the one with less noise.
-fn by_time(relays: Vec<(Arc<str>, Vec<String>)>) -> Vec<Heard> {
+fn by_time(relays: Vec<(Arc<str>, Vec<Event>)>) -> Vec<Heard> {
     let (mut first, mut again, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     let several = relays.len() > 1;
     for (relay, events) in relays {
-        for json in events {
-            let known = several && named_id(&json).is_some_and(|id| !seen.insert(id));
-            if known { &mut again } else { &mut first }.push((relay.clone(), json));
+        for event in events {
+            let known = several && !seen.insert(event.id());
+            if known { &mut again } else { &mut first }.push((relay.clone(), event));
         }
     }
-    first.sort_by_cached_key(|(_, json)| named_time(json));
+    first.sort_by_key(|(_, event)| event.created_at());
     first.append(&mut again);
     first
 }
@@ -145,9 +145,9 @@ fn batch_end(events: &[Heard], batch: usize) -> usize {
     if events.len() <= batch {
         return events.len();
     }
-    let time = named_time(&events[batch - 1].1);
+    let time = events[batch - 1].1.created_at();
     let more = events[batch..].iter().take(batch * (MOST_BATCHES - 1));
-    batch + more.take_while(|(_, json)| named_time(json) == time).count()
+    batch + more.take_while(|(_, event)| event.created_at() == time).count()
 }
 
 #[cfg(test)]
@@ -155,18 +155,15 @@ fn batch_end(events: &[Heard], batch: usize) -> usize {
 mod tests {
     use super::*;
 
-    fn json(time: u64, number: u64) -> String {
-        format!(r#"{{"id":"{number:064x}","created_at":{time}}}"#)
-    }
+    use crate::testing::event;
 
     #[test]
     fn what_two_relays_have_is_in_the_order_of_time_and_first_of_all_once() {
         let (a, b): (Arc<str>, Arc<str>) = (Arc::from("a"), Arc::from("b"));
-        let of_a = vec![json(1, 1), json(3, 3), json(5, 5)];
-        let of_b = vec![json(1, 1), json(2, 2), json(4, 4), json(5, 5)];
+        let of_a = vec![event(1, 1), event(3, 3), event(5, 5)];
+        let of_b = vec![event(1, 1), event(2, 2), event(4, 4), event(5, 5)];
         let all = by_time(vec![(a, of_a), (b, of_b)]);
-        let all: Vec<_> =
-            all.iter().map(|(relay, json)| (&**relay, named_time(json).unwrap())).collect();
+        let all: Vec<_> = all.iter().map(|(relay, event)| (&**relay, event.created_at())).collect();
         let once = [("a", 1), ("b", 2), ("a", 3), ("b", 4), ("a", 5)];
         assert_eq!(all, [&once[..], &[("b", 1), ("b", 5)]].concat());
     }
@@ -175,7 +172,7 @@ mod tests {
     fn a_second_is_not_torn_apart() {
         let relay: Arc<str> = Arc::from("a");
         let heard = |times: &[u64]| -> Vec<Heard> {
-            times.iter().map(|time| (relay.clone(), json(*time, *time))).collect()
+            times.iter().map(|time| (relay.clone(), event(*time, *time))).collect()
         };
         assert_eq!(batch_end(&heard(&[1, 2, 2, 2, 3]), 2), 4);
         assert_eq!(batch_end(&heard(&[1, 2, 3]), 2), 2);

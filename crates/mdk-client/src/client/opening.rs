@@ -9,9 +9,9 @@
 
 use std::collections::BTreeMap;
 
+use mdk_wire::Event;
 use tokio::time::Instant;
 
-use super::recent::named_time;
 use crate::catch_up::PATIENCE;
 
 /// Held for one relay at most, in events and in bytes.
@@ -34,10 +34,10 @@ enum Gate {
 pub(crate) struct Opening {
     gate: Gate,
     /// The stored parts that are not over.
-    parts: BTreeMap<u64, Vec<String>>,
+    parts: BTreeMap<u64, Vec<Event>>,
     /// Stored parts that are.
-    stored: Vec<String>,
-    live: Vec<String>,
+    stored: Vec<Event>,
+    live: Vec<Event>,
     held: usize,
     bytes: usize,
     /// Something live was thrown away, because it was too much.
@@ -67,7 +67,7 @@ impl Opening {
 
     /// What was held, oldest first, when all that is older is there. The gate is open then, unless there was too much: what was
     /// thrown away, which is younger, has to be asked for first.
-    pub(crate) fn open(&mut self) -> Vec<String> {
+    pub(crate) fn open(&mut self) -> Vec<Event> {
         if !std::mem::take(&mut self.overflowed) {
             self.gate = Gate::Open;
         }
@@ -76,7 +76,7 @@ impl Opening {
     }
 
     /// What is live passes from now on, whatever is missing.
-    pub(crate) fn give_up(&mut self) -> Vec<String> {
+    pub(crate) fn give_up(&mut self) -> Vec<Event> {
         if !self.is_shut() {
             return Vec::new();
         }
@@ -107,28 +107,28 @@ impl Opening {
     }
 
     /// Keeps an event that is not to be given on now; gives it back otherwise.
-    pub(crate) fn hold(&mut self, subscription: u64, json: String) -> Option<String> {
+    pub(crate) fn hold(&mut self, subscription: u64, event: Event) -> Option<Event> {
         let part = self.parts.get_mut(&subscription);
         let is_stored = part.is_some();
         if self.gate != Gate::Shut && !is_stored {
-            return Some(json);
+            return Some(event);
         }
         if self.gate == Gate::GivenUp {
             return None;
         }
-        if self.held >= MOST || self.bytes + json.len() > MOST_BYTES {
+        if self.held >= MOST || self.bytes + event.weight() > MOST_BYTES {
             self.overflowed |= !is_stored;
             // (all that is older is there)
-            return Some(json).filter(|_| self.gate == Gate::Open);
+            return Some(event).filter(|_| self.gate == Gate::Open);
         }
         self.held += 1;
-        self.bytes += json.len();
-        part.unwrap_or(&mut self.live).push(json);
+        self.bytes += event.weight();
+        part.unwrap_or(&mut self.live).push(event);
         None
     }
 
     /// The stored part is over: what of it is to be given on now, oldest first.
-    pub(crate) fn end(&mut self, subscription: u64) -> Vec<String> {
+    pub(crate) fn end(&mut self, subscription: u64) -> Vec<Event> {
         let part = self.parts.remove(&subscription).unwrap_or_default();
         if self.parts.is_empty() {
             self.until = None;
@@ -141,28 +141,28 @@ impl Opening {
     }
 
     /// No end of a stored part is waited for any more.
-    pub(crate) fn end_all(&mut self) -> Vec<String> {
+    pub(crate) fn end_all(&mut self) -> Vec<Event> {
         let parts: Vec<u64> = self.parts.keys().copied().collect();
         oldest_first(parts.into_iter().flat_map(|part| self.end(part)).collect())
     }
 
     /// Nobody listens any more as before, until subscriptions are opened anew.
-    pub(crate) fn lose(&mut self) -> Vec<String> {
+    pub(crate) fn lose(&mut self) -> Vec<Event> {
         self.unheard = true;
         self.end_all()
     }
 
-    fn out(&mut self, events: Vec<String>) -> Vec<String> {
+    fn out(&mut self, events: Vec<Event>) -> Vec<Event> {
         self.held -= events.len();
-        self.bytes -= events.iter().map(String::len).sum::<usize>();
+        self.bytes -= events.iter().map(Event::weight).sum::<usize>();
         oldest_first(events)
     }
 }
 
 /// Times are whole seconds; within one, relays that keep the order of arrival give the last first.
-fn oldest_first(mut events: Vec<String>) -> Vec<String> {
+fn oldest_first(mut events: Vec<Event>) -> Vec<Event> {
     events.reverse();
-    events.sort_by_cached_key(|json| named_time(json).unwrap_or(0));
+    events.sort_by_key(Event::created_at);
     events
 }
 
@@ -170,8 +170,9 @@ fn oldest_first(mut events: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn event(at: u64, name: &str) -> String {
-        format!(r#"{{"id":"{name}","created_at":{at},"kind":445}}"#)
+    fn event(at: u64, name: &str) -> Event {
+        let number = name.bytes().fold(0, |number, byte| number << 8 | u64::from(byte));
+        crate::testing::event(at, number)
     }
 
     #[test]
@@ -206,8 +207,7 @@ mod tests {
         assert_eq!(opening.hold(9, event(4, "e")), None);
         let all = [(1, "b"), (1, "a"), (2, "c"), (3, "d"), (4, "e")];
         let mut held = opening.open();
-        held[..2].sort();
-        held[..2].reverse();
+        held[..2].sort_by_key(|event| std::cmp::Reverse(*event.id().as_bytes()));
         assert_eq!(held, all.map(|(at, name)| event(at, name)));
         assert_eq!(opening.hold(1, event(5, "f")), Some(event(5, "f")));
         assert_eq!((opening.held, opening.bytes), (0, 0));
@@ -258,9 +258,10 @@ mod tests {
         assert_eq!(opening.end_all().len(), MOST);
         assert_eq!((opening.held, opening.bytes), (0, 0));
         opening.begin(1, Instant::now());
+        let large = crate::testing::event_with(0, 1, "[]", (1 << 20) - event(0, "x").weight());
         for _ in 0..8 {
-            assert_eq!(opening.hold(1, "x".repeat(1 << 20)), None);
+            assert_eq!(opening.hold(1, large.clone()), None);
         }
-        assert!(opening.hold(1, "y".into()).is_some());
+        assert!(opening.hold(1, event(0, "y")).is_some());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mdk_wire::Event;
 use mdk_wire::budget::relay::ROTATE_AFTER;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -100,21 +101,21 @@ impl Relay {
     }
 
     /// What is listened to does not count any more. Gives what is to be read of it now.
-    pub(crate) fn listen_anew(&mut self) -> Vec<String> {
+    pub(crate) fn listen_anew(&mut self) -> Vec<Event> {
         self.former.append(&mut self.listening);
         self.live.clear();
         self.opening.lose()
     }
 
     /// The connection is another one, or none, or knows us only now. Gives what is to be read of what was.
-    pub(crate) fn begin_anew(&mut self) -> Vec<String> {
+    pub(crate) fn begin_anew(&mut self) -> Vec<Event> {
         self.interrupted = self.catching;
         self.gate_failures = 0;
         self.listen_anew()
     }
 
     /// The relay has closed a subscription. What of the others is heard until they are opened anew is held with the rest.
-    pub(crate) fn closed(&mut self, subscription: u64) -> Vec<String> {
+    pub(crate) fn closed(&mut self, subscription: u64) -> Vec<Event> {
         if !self.listening.contains(&subscription) && !self.former.contains(&subscription) {
             return Vec::new();
         }
