@@ -67,6 +67,16 @@ def files() -> tuple[Path, ...]:
     )
 
 
+# The Nostr library reads filters; an event from outside goes to mdk-wire alone.
+NOSTR_SDK = {"crates/mdk-client/src/relay_pool/filters.rs"}
+
+
+def test_the_nostr_library_reads_filters_only() -> None:
+    sources = (p for p in files() if p.suffix == ".rs" and ROOT / "crates" in p.parents)
+    naming = {p for p in sources if "nostr_sdk" in p.read_text(encoding="utf-8")}
+    assert {p.relative_to(ROOT).as_posix() for p in naming} == NOSTR_SDK
+
+
 def test_dependencies_point_one_way() -> None:
     assert set(ALLOWED) == set(packages()), "a crate came or went"
     for name, package in packages().items():

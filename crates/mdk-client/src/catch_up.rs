@@ -4,13 +4,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use mdk_wire::Event;
 use mdk_wire::budget::relay::{PATIENCE, WINDOW_BYTES, WINDOW_EVENTS};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::shared::{Shared, add, backoff, lock};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Page, wants_auth};
-use crate::sync::held_events::Item;
 use crate::sync::relay_sync::{Input, JobEnd, JobId};
 use crate::sync::topics::Span;
 
@@ -45,7 +45,7 @@ impl Outlet {
     }
 
     /// Waits until the engine has it, so that no more of a history is in memory than a window.
-    async fn give(&self, job: JobId, events: Vec<Item>) -> Result<()> {
+    async fn give(&self, job: JobId, events: Vec<Event>) -> Result<()> {
         let (taken, done) = oneshot::channel();
         let input = Input::Part(job, events);
         let said =
@@ -69,15 +69,15 @@ struct Parts<'a> {
     job: JobId,
     /// The others do not wait for this relay, nor is what it has given to wait for the rest of it.
     slow: AtomicBool,
-    events: Mutex<Vec<Item>>,
+    events: Mutex<Vec<Event>>,
 }
 
 impl Parts<'_> {
-    async fn take(&self, events: Vec<Item>) -> Result<()> {
+    async fn take(&self, events: Vec<Event>) -> Result<()> {
         let full = {
             let mut all = lock(&self.events);
             all.extend(events);
-            let bytes = || all.iter().map(String::len).sum::<usize>();
+            let bytes = || all.iter().map(Event::weight).sum::<usize>();
             all.len() >= WINDOW_EVENTS || bytes() >= WINDOW_BYTES
         };
         if full || self.slow.load(Ordering::Relaxed) { self.give().await } else { Ok(()) }
@@ -88,7 +88,7 @@ impl Parts<'_> {
         if events.is_empty() { Ok(()) } else { self.outlet.give(self.job, events).await }
     }
 
-    fn rest(&self) -> Vec<Item> {
+    fn rest(&self) -> Vec<Event> {
         std::mem::take(&mut lock(&self.events))
     }
 
@@ -134,7 +134,7 @@ pub(crate) async fn run(shared: Arc<Shared>, fetch: Fetch, outlet: Outlet) {
         };
         let counters = &shared.counters;
         let gaps = Gaps::of(&span.topics);
-        let feed = |events: Vec<Item>| async {
+        let feed = |events: Vec<Event>| async {
             // Before what is there: once the engine has that, nothing shows any more that something is not.
             gaps.tell(&shared).await?;
             parts.take(events).await

@@ -1,8 +1,8 @@
 //! How `mdk` moves: relays, outbox, catch-up and upkeep of one account. Beside the relay of tests
 //! the only crate with sockets.
 //!
-//! The engine (`mdk-core`) decides; this crate carries. Events cross the border to the relay library as JSON text,
-//! and none of its types is in a signature here.
+//! The engine (`mdk-core`) decides; this crate carries. An event is read and verified once, by `mdk-wire`, where it
+//! arrives; no type of the Nostr library is in a signature here.
 #![forbid(unsafe_code)]
 
 mod blossom;
@@ -16,6 +16,8 @@ mod outbox_worker;
 mod relay_info;
 mod relay_pool;
 mod sync;
+#[cfg(test)]
+mod testing;
 mod upkeep;
 
 pub use blossom::{Blossom, BlossomOptions, LOCATOR_KIND, Server, normal_server};

@@ -122,11 +122,7 @@ async fn ask(shared: &Arc<Shared>, relays: &[String], filter: &Value, patience: 
             silent.remove(&relay);
         }
         let Ok(page) = answer else { continue };
-        for json in page.events {
-            if let Ok(event) = Event::from_json(json.as_bytes()) {
-                found.insert(*event.id().as_bytes(), event);
-            }
-        }
+        found.extend(page.events.into_iter().map(|event| (*event.id().as_bytes(), event)));
         answers += 1;
         deadline = deadline.min(Instant::now() + moment(shared));
     }

@@ -1,6 +1,6 @@
 //! Connections to relays, shared by all accounts of a process.
 //!
-//! Messages, filters and verification are those of `nostr-sdk`; the connections are not its `RelayPool`'s, because that one
+//! Filters are those of `nostr-sdk`, events those of `mdk-wire`; the connections are not its `RelayPool`'s, because that one
 //! cannot give what an engine needs that must not lose an event:
 //!
 //! - Everything it reports goes through a broadcast channel that drops the oldest when a reader is slow (a relay that floods
@@ -19,6 +19,7 @@
 mod accounts;
 mod auth;
 mod command;
+mod filters;
 mod frames;
 pub mod fuzzing;
 mod home;
@@ -37,14 +38,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mdk_wire::PublicKey;
 use mdk_wire::budget::relay::CLOSE_LAST;
-use nostr_sdk::{Event, Filter, JsonUtil};
+use mdk_wire::{Event, PublicKey};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use self::accounts::Accounts;
 use self::command::{Command, Publish, Query};
+use self::filters::Filter;
 pub(crate) use self::frames::wants_auth;
 use self::home::Home;
 use self::meter::Meter;
@@ -207,7 +208,7 @@ impl Pool {
         let Some((commands, info, status)) = found else {
             return unreachable("this relay is not open");
         };
-        let Ok(event) = Event::from_json(event_json) else {
+        let Ok(event) = Event::from_stored_json(event_json.as_bytes()) else {
             return Published::Refused {
                 reason: "invalid: not an event".to_owned(),
                 forever: true,
@@ -218,15 +219,15 @@ impl Pool {
             let _ = tokio::time::timeout(LIMITS_WAIT.min(timeout), info.get()).await;
         }
         if let Some(reason) =
-            info.known().and_then(|info| info.refuses(frame.len(), event.content.chars().count()))
+            info.known().and_then(|info| info.refuses(frame.len(), event.content().chars().count()))
         {
             return Published::Refused { reason, forever: true };
         }
         let (reply, answer) = oneshot::channel();
         let publish = Publish {
             account: *account,
-            event_id: event.id.to_hex(),
-            kind: event.kind.as_u16(),
+            event_id: event.id().to_hex(),
+            kind: event.kind(),
             frame,
             deadline,
             again: false,
@@ -281,7 +282,7 @@ impl Pool {
         filter_json: &str,
         (idle, most): (Duration, Duration),
     ) -> Result<Page> {
-        let filter = parse_filter(filter_json)?;
+        let filter = Filter::from_json(filter_json)?;
         let commands = self.find(url, account, |handle| handle.commands.clone());
         let commands = commands.ok_or(ClientError::NotConnected)?;
         let now = Instant::now();
@@ -321,7 +322,8 @@ impl Pool {
         id: u64,
         filters: Vec<String>,
     ) -> Result<()> {
-        let filters = filters.iter().map(|filter| parse_filter(filter)).collect::<Result<_>>()?;
+        let filters =
+            filters.iter().map(|filter| Filter::from_json(filter)).collect::<Result<_>>()?;
         let found = self.find(url, account, |handle| {
             let status = handle.status.lock().unwrap_or_else(PoisonError::into_inner);
             (status.state == RelayState::Connected).then(|| handle.commands.clone())
@@ -486,8 +488,4 @@ impl Inner {
         let (accounts, full) = (HashSet::new(), false);
         Handle { commands, status, info, troubles, task, accounts, heard, full }
     }
-}
-
-fn parse_filter(json: &str) -> Result<Filter> {
-    Filter::from_json(json).map_err(|_| ClientError::Internal("a filter that is none"))
 }

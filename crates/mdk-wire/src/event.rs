@@ -30,37 +30,7 @@ impl Event {
     /// limit; [`WireError::InvalidEncoding`] for another form; [`WireError::InvalidKey`] for a public key
     /// off the curve; [`WireError::InvalidSignature`] for a wrong id or signature. Each with the rule.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Broken> {
-        // rule: V2-D1-0 the form and its bounds.
-        let form = breaks("D1-0");
-        if bytes.len() > MAX_EVENT_BYTES {
-            return Err(form(WireError::EventTooLarge {
-                limit: MAX_EVENT_BYTES,
-                actual: bytes.len(),
-            }));
-        }
-        let fields = json::read(bytes).map_err(&form)?;
-        let (Some(id), Some(sig)) = (fields.id, fields.sig) else {
-            return Err(form(WireError::InvalidEncoding("event without id or sig")));
-        };
-        // A tag is known by its first string (NIP-01), so there must be one.
-        if fields.tags.iter().any(Vec::is_empty) {
-            return Err(form(WireError::InvalidEncoding("a tag without a name")));
-        }
-        let point = lift(&fields.pubkey).map_err(&form)?;
-        let unsigned = UnsignedEvent {
-            pubkey: PublicKey::from_lifted(fields.pubkey),
-            created_at: fields.created_at,
-            kind: fields.kind,
-            tags: fields.tags,
-            content: fields.content,
-        };
-        // rule: V2-2.4-1 id and signature come first.
-        let verified = breaks("2.4-1");
-        if unsigned.id().as_bytes() != &id {
-            return Err(verified(WireError::InvalidSignature("event id is not its hash")));
-        }
-        verify(&point, &id, &sig).map_err(verified)?;
-        Ok(Self { id: EventId::from_bytes(id), unsigned, sig })
+        UnverifiedEvent::from_json(bytes)?.verify()
     }
 
     /// Reads an event that was verified before it was stored: the form is checked, id and signature are not
@@ -130,10 +100,120 @@ impl Event {
         &self.unsigned.content
     }
 
+    /// The bytes that the event takes in memory, about: its text, and a list entry for each string of a tag.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const MEMBERS: usize = 256;
+        const STRING: usize = 32;
+        let tags = self
+            .unsigned
+            .tags
+            .iter()
+            .map(|tag| STRING + tag.iter().map(|value| STRING + value.len()).sum::<usize>());
+        MEMBERS + self.unsigned.content.len() + tags.sum::<usize>()
+    }
+
     /// The BIP-340 signature over the id.
     #[must_use]
     pub fn sig(&self) -> &[u8; 64] {
         &self.sig
+    }
+}
+
+/// An event as somebody else claims it: its form is right, and nobody has looked at its id and its signature.
+///
+/// For a reader who first asks whether the event is one that was asked for, which costs less than a signature.
+pub struct UnverifiedEvent {
+    fields: json::Fields,
+    id: [u8; 32],
+    sig: [u8; 64],
+}
+
+impl UnverifiedEvent {
+    /// Reads an event as [`Event::from_json`] does, up to the id and the signature.
+    ///
+    /// # Errors
+    ///
+    /// As [`Event::from_json`], except for the key, the id and the signature.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Broken> {
+        // rule: V2-D1-0 the form and its bounds.
+        let form = breaks("D1-0");
+        if bytes.len() > MAX_EVENT_BYTES {
+            return Err(form(WireError::EventTooLarge {
+                limit: MAX_EVENT_BYTES,
+                actual: bytes.len(),
+            }));
+        }
+        let fields = json::read(bytes).map_err(&form)?;
+        let (Some(id), Some(sig)) = (fields.id, fields.sig) else {
+            return Err(form(WireError::InvalidEncoding("event without id or sig")));
+        };
+        // A tag is known by its first string (NIP-01), so there must be one.
+        if fields.tags.iter().any(Vec::is_empty) {
+            return Err(form(WireError::InvalidEncoding("a tag without a name")));
+        }
+        Ok(Self { fields, id, sig })
+    }
+
+    /// Verifies the key, the id and the signature.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::InvalidKey`] for a public key off the curve; [`WireError::InvalidSignature`] for a wrong id or
+    /// signature. Each with the rule.
+    pub fn verify(self) -> Result<Event, Broken> {
+        let Self { fields, id, sig } = self;
+        let point = lift(&fields.pubkey).map_err(breaks("D1-0"))?;
+        let unsigned = UnsignedEvent {
+            pubkey: PublicKey::from_lifted(fields.pubkey),
+            created_at: fields.created_at,
+            kind: fields.kind,
+            tags: fields.tags,
+            content: fields.content,
+        };
+        // rule: V2-2.4-1 id and signature come first.
+        let verified = breaks("2.4-1");
+        if unsigned.id().as_bytes() != &id {
+            return Err(verified(WireError::InvalidSignature("event id is not its hash")));
+        }
+        verify(&point, &id, &sig).map_err(verified)?;
+        Ok(Event { id: EventId::from_bytes(id), unsigned, sig })
+    }
+
+    /// The id that it claims.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        EventId::from_bytes(self.id)
+    }
+
+    /// The bytes of the key that it claims; they may be no key.
+    #[must_use]
+    pub fn pubkey(&self) -> &[u8; 32] {
+        &self.fields.pubkey
+    }
+
+    /// The time that it claims, in Unix seconds.
+    #[must_use]
+    pub fn created_at(&self) -> Timestamp {
+        self.fields.created_at
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> u16 {
+        self.fields.kind
+    }
+
+    /// The tags; each has at least one string.
+    #[must_use]
+    pub fn tags(&self) -> &[Vec<String>] {
+        &self.fields.tags
+    }
+}
+
+impl fmt::Debug for UnverifiedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnverifiedEvent").field("kind", &self.fields.kind).finish_non_exhaustive()
     }
 }
 

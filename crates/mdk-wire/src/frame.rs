@@ -13,6 +13,8 @@ pub struct Look<'t> {
     pub label: &'t str,
     /// The second one, if it follows: a subscription, as it is written; else empty.
     pub second: &'t str,
+    /// The text of what follows the second one in the array, if the text ends with the array; else empty.
+    pub rest: &'t str,
     /// Whether it is within the bounds: only then it may be read.
     pub fits: bool,
 }
@@ -23,9 +25,11 @@ pub fn look(text: &str) -> Look<'_> {
     let rest = text.trim_start().strip_prefix('[').unwrap_or_default();
     let (label, rest) = first_string(rest).unwrap_or_default();
     let second = rest.trim_start().strip_prefix(',').and_then(first_string);
-    let second = second.map_or("", |(second, _)| second);
+    let (second, rest) = second.unwrap_or_default();
+    let rest = rest.trim().strip_prefix(',').and_then(|rest| rest.strip_suffix(']'));
+    let rest = rest.unwrap_or_default().trim();
     let most = if label == "EVENT" { EVENT_FRAME_BYTES } else { OTHER_FRAME_BYTES };
-    Look { label, second, fits: text.len() <= most && is_small(text) }
+    Look { label, second, rest, fits: text.len() <= most && is_small(text) }
 }
 
 /// The string that the text begins with, and the rest.
@@ -98,11 +102,22 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_subscription_is_found() {
+        let rest = |text| look(text).rest;
+        assert_eq!(rest(r#" ["EVENT", "s1" , {"content":"a]\"b"} ] "#), r#"{"content":"a]\"b"}"#);
+        assert_eq!(rest(r#"["OK","x",true,""]"#), r#"true,"""#);
+        for text in ["", r#"["EOSE","a"]"#, r#"["EVENT","a",{}"#, r#"["EVENT","a",{}] x"#] {
+            assert_eq!(rest(text), "", "{text}");
+        }
+    }
+
+    #[test]
     fn as_many_tags_as_an_event_may_have_and_no_more() {
         let tags = |count: usize| vec!["[\"p\"]"; count].join(",");
         assert!(look(&event(&tags(MAX_TAGS), "")).fits);
         let over = event(&tags(MAX_TAGS + 1), "");
-        assert_eq!(look(&over), Look { label: "EVENT", second: "s1", fits: false });
+        let seen = look(&over);
+        assert_eq!((seen.label, seen.second, seen.fits), ("EVENT", "s1", false));
         assert!(!look(&event(&tags(380_000), "")).fits);
         // Text that only looks like tags is content.
         assert!(look(&event("", &"[".repeat(MAX_TAGS + 1))).fits);

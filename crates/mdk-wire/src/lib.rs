@@ -28,7 +28,7 @@ pub mod varint;
 pub mod welcome;
 
 pub use error::{Broken, Category, WireError};
-pub use event::{Event, UnsignedEvent};
+pub use event::{Event, UnsignedEvent, UnverifiedEvent};
 pub use group_message::GroupMessage;
 pub use ids::{ContentId, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey, Timestamp};
 pub use key_package_event::{KeyPackageEvent, KeyPackageTags};

@@ -8,10 +8,11 @@ use mdk_wire::frame::look;
 use mdk_wire::limits::MAX_TAGS;
 use mdk_wire::{Event, EventId};
 
-fn check<'e>(events: impl IntoIterator<Item = &'e String>) {
+fn check<'e>(events: impl IntoIterator<Item = &'e Event>) {
     let mut once: HashSet<EventId> = HashSet::new();
-    for json in events {
-        let event = Event::from_json(json.as_bytes()).expect("what arrives is verified");
+    for event in events {
+        let again = Event::from_json(event.to_json().as_bytes());
+        assert_eq!(again.as_ref().ok(), Some(event), "what arrives is verified");
         assert!(KINDS.contains(&event.kind()) && event.tags().len() <= MAX_TAGS);
         assert!(once.insert(event.id()), "it came twice");
     }

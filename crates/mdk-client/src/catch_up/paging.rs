@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::future::Future;
 
+use mdk_wire::{Event, EventId};
 use serde_json::{Map, Value, json};
 
-use crate::client::recent::{named_id, named_time};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Page;
 use crate::sync::topics::Span;
@@ -45,27 +45,24 @@ pub(super) struct Gap {
     pub(super) first: u64,
     pub(super) last: u64,
     /// What the relay gives of that time, if it is what was given that shows it.
-    pub(super) events: Vec<String>,
+    pub(super) events: Vec<Event>,
 }
-
-/// Events of one page or of many: each with its time and id.
-type Stamped = (u64, [u8; 32], String);
 
 /// What is read back to, and what came of it.
 #[derive(Default)]
 struct Window {
-    events: Vec<Stamped>,
-    ids: HashSet<[u8; 32]>,
+    events: Vec<Event>,
+    ids: HashSet<EventId>,
     bytes: usize,
 }
 
 impl Window {
     /// Takes in what is new of a page; how much that was.
-    fn take(&mut self, page: Vec<Stamped>) -> usize {
+    fn take(&mut self, page: Vec<Event>) -> usize {
         let before = self.events.len();
         for event in page {
-            if self.ids.insert(event.1) {
-                self.bytes += event.2.len();
+            if self.ids.insert(event.id()) {
+                self.bytes += event.weight();
                 self.events.push(event);
             }
         }
@@ -73,10 +70,10 @@ impl Window {
     }
 
     /// Times are whole seconds; within one, relays that keep the order of arrival give the last first.
-    fn oldest_first(mut self) -> Vec<String> {
+    fn oldest_first(mut self) -> Vec<Event> {
         self.events.reverse();
-        self.events.sort_by_key(|event| event.0);
-        self.events.into_iter().map(|(_, _, json)| json).collect()
+        self.events.sort_by_key(Event::created_at);
+        self.events
     }
 }
 
@@ -97,7 +94,7 @@ impl History<'_> {
     where
         A: Fn(String) -> P,
         P: Future<Output = Result<Page>>,
-        E: Fn(Vec<String>) -> F,
+        E: Fn(Vec<Event>) -> F,
         F: Future<Output = Result<()>>,
     {
         // Times at which a window was full, newest first.
@@ -179,9 +176,10 @@ impl History<'_> {
                 Err(error) => return Back::Broken(window, error),
             };
             let (size, complete) = (page.events.len(), page.complete);
-            let stamped = stamped(page.events);
-            let newest_first = stamped.windows(2).all(|pair| pair[0].0 >= pair[1].0);
-            let Some(oldest) = stamped.iter().map(|event| event.0).min() else {
+            let given = page.events;
+            let newest_first =
+                given.windows(2).all(|pair| pair[0].created_at() >= pair[1].created_at());
+            let Some(oldest) = given.iter().map(Event::created_at).min() else {
                 if !complete {
                     return Back::Broken(window, ClientError::NoAnswer);
                 }
@@ -212,13 +210,13 @@ impl History<'_> {
             if !complete && size < limit {
                 limit = limit.min((limit / 4).max(LEAST_ASKED));
             }
-            let again: Vec<String> = match until {
-                Some(until) if stamped.iter().all(|event| event.0 == until) => {
-                    stamped.iter().map(|event| event.2.clone()).collect()
+            let again: Vec<Event> = match until {
+                Some(until) if given.iter().all(|event| event.created_at() == until) => {
+                    given.clone()
                 }
                 _ => Vec::new(),
             };
-            let new = window.take(stamped);
+            let new = window.take(given);
             if count {
                 (self.fetched)(new as u64);
             }
@@ -302,8 +300,8 @@ impl History<'_> {
             filter.insert(GROUPS.to_owned(), json!([group]));
             let page = ask(times(filter, since, Some(second.at), second.limit)).await?;
             let (of_it, older): (Vec<_>, Vec<_>) =
-                stamped(page.events).into_iter().partition(|event| event.0 == second.at);
-            let events: Vec<String> = of_it.iter().map(|event| event.2.clone()).collect();
+                page.events.into_iter().partition(|event| event.created_at() == second.at);
+            let events = of_it.clone();
             window.take(of_it);
             // What is older would not be there, were there more of it; nor is a small part of a page a whole one.
             let short = page.complete && events.len() * 2 < second.events.len();
@@ -330,15 +328,10 @@ fn times(mut filter: Map<String, Value>, since: u64, until: Option<u64>, limit: 
     Value::Object(filter).to_string()
 }
 
-fn stamped(events: Vec<String>) -> Vec<Stamped> {
-    let events = events.into_iter();
-    events.filter_map(|json| Some((named_time(&json)?, named_id(&json)?, json))).collect()
-}
-
 /// What a relay gives of one second, and nothing else.
 struct Second {
     at: u64,
-    events: Vec<String>,
+    events: Vec<Event>,
     limit: usize,
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::paging::Gap;
 use super::unpaged::Gaps;
 use super::*;
-use crate::client::recent::{named_id, named_time};
+use crate::testing::event_with;
 
 /// A relay in memory: answers as relays do, newest first, `page` at a time.
 struct Store {
@@ -56,12 +56,9 @@ impl Store {
         }
     }
 
-    fn json(&self, time: u64, number: u64) -> String {
-        let content = "x".repeat(if self.long.0.contains(&number) { self.long.1 } else { 0 });
-        let tags = format!(r#"[["h","{}"]]"#, group(self.of(number)));
-        format!(
-            r#"{{"id":"{number:064x}","created_at":{time},"tags":{tags},"content":"{content}"}}"#
-        )
+    fn event(&self, time: u64, number: u64) -> Event {
+        let content = if self.long.0.contains(&number) { self.long.1 } else { 0 };
+        event_with(time, number, &format!(r#"[["h","{}"]]"#, group(self.of(number))), content)
     }
 
     fn of(&self, number: u64) -> u64 {
@@ -81,12 +78,12 @@ impl Store {
         let there = there.filter(|(_, number)| wanted(*number));
         let there = there.take(limit).filter(|(_, number)| !self.left_out.contains(number));
         let (mut events, mut bytes) = (Vec::new(), 0);
-        for json in there.map(|(time, number)| self.json(*time, *number)) {
-            bytes += json.len();
+        for event in there.map(|(time, number)| self.event(*time, *number)) {
+            bytes += event.weight();
             if bytes > self.bytes && !events.is_empty() {
                 break;
             }
-            events.push(json);
+            events.push(event);
         }
         let complete = !self.endless && events.len() <= self.carries;
         events.truncate(self.carries);
@@ -126,7 +123,7 @@ async fn read(store: &Store, since: u64, most_events: usize) -> Read {
         gap: &gap,
     };
     let ask = |filter: String| async move { Ok(store.answer(&filter)) };
-    let feed = |events: Vec<String>| {
+    let feed = |events: Vec<Event>| {
         batches.fetch_add(1, Ordering::Relaxed);
         got.lock().unwrap().extend(events);
         async { Ok(()) }
@@ -134,12 +131,12 @@ async fn read(store: &Store, since: u64, most_events: usize) -> Read {
     let end = history.read(ask, feed).await;
     let mut seen = HashSet::new();
     let (mut numbers, mut times) = (Vec::new(), Vec::new());
-    for json in got.into_inner().unwrap() {
-        let id = named_id(&json).unwrap();
+    for event in got.into_inner().unwrap() {
+        let id = *event.id().as_bytes();
         // The engine knows an event that comes twice.
         if seen.insert(id) {
             numbers.push(u64::from_be_bytes(id[24..].try_into().unwrap()));
-            times.push(named_time(&json).unwrap());
+            times.push(event.created_at());
         }
     }
     Read {

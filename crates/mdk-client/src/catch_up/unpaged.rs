@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
 
 use mdk_core::Unpaged;
-use mdk_wire::{EventId, NostrGroupId};
-use serde_json::Value;
+use mdk_wire::{Event, EventId, NostrGroupId};
 
 use super::paging::Gap;
-use crate::client::recent::named_id;
 use crate::client::shared::{Shared, lock};
 use crate::error::Result;
 
@@ -36,10 +34,9 @@ impl Gaps {
     pub(super) fn add(&self, gap: &Gap) -> bool {
         // Those of which something is there have more of it; when nothing says which they are, it may be all.
         let mut groups: BTreeMap<Option<[u8; 32]>, Vec<EventId>> = BTreeMap::new();
-        for json in &gap.events {
-            let route = route(json).map(|route| *route.as_bytes());
-            let events = groups.entry(route).or_default();
-            events.extend(named_id(json).map(EventId::from_bytes));
+        for event in &gap.events {
+            let route = route(event).map(|route| *route.as_bytes());
+            groups.entry(route).or_default().push(event.id());
         }
         if gap.events.is_empty() {
             groups.extend(self.topics.iter().map(|topic| (Some(*topic.as_bytes()), Vec::new())));
@@ -87,9 +84,7 @@ impl Gaps {
 }
 
 /// The group that an event is of.
-fn route(json: &str) -> Option<NostrGroupId> {
-    let event: Value = serde_json::from_str(json).ok()?;
-    let tags = event.get("tags")?.as_array()?;
-    let tag = tags.iter().find(|tag| tag.get(0).and_then(Value::as_str) == Some("h"))?;
-    NostrGroupId::from_hex(tag.get(1)?.as_str()?).ok()
+fn route(event: &Event) -> Option<NostrGroupId> {
+    let tag = event.tags().iter().find(|tag| tag[0] == "h")?;
+    NostrGroupId::from_hex(tag.get(1)?).ok()
 }

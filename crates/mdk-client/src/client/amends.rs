@@ -8,7 +8,6 @@ use mdk_core::KeyPackageInfo;
 use mdk_wire::{Event, kind};
 use serde_json::{Value, json};
 
-use super::recent::named_id;
 use super::shared::{Shared, lock, now};
 use crate::error::Result;
 use crate::relay_pool::{Published, normal_url};
@@ -100,9 +99,8 @@ async fn standing(shared: &Shared, relay: &str, kept: &[Event]) -> Result<Option
     let kinds: Vec<u16> = kept.iter().map(Event::kind).collect();
     let filter = json!({ "kinds": kinds, "authors": [shared.me.to_hex()], "limit": 50 });
     let there = ask(shared, relay, &filter).await?;
-    let read = |json: &String| Event::from_json(json.as_bytes()).ok();
     let ours = |event: &Event| event.pubkey() == shared.me;
-    Ok(there.map(|there| there.iter().filter_map(read).filter(ours).collect()))
+    Ok(there.map(|there| there.into_iter().filter(ours).collect()))
 }
 
 /// Whether something takes the place of an event of ours.
@@ -141,10 +139,10 @@ async fn group_events(shared: &Shared, relay: &str) -> Result<()> {
     for ids in ids.chunks(IDS_AT_ONCE) {
         let filter = json!({ "ids": ids, "limit": ids.len() });
         let Some(there) = ask(shared, relay, &filter).await? else { return Ok(()) };
-        let there: HashSet<[u8; 32]> = there.iter().filter_map(|json| named_id(json)).collect();
-        let lost = ids.iter().filter(|id| {
-            mdk_wire::EventId::from_hex(id).is_ok_and(|id| !there.contains(id.as_bytes()))
-        });
+        let there: HashSet<_> = there.iter().map(Event::id).collect();
+        let lost = ids
+            .iter()
+            .filter(|id| mdk_wire::EventId::from_hex(id).is_ok_and(|id| !there.contains(&id)));
         let events = lock(&shared.sent).events(&lost.collect());
         for (key, event) in events {
             // (its group may have been deleted meanwhile)
@@ -165,7 +163,7 @@ async fn publish(shared: &Shared, relay: &str, event: &str) -> Published {
 }
 
 /// All that matches; `None` when the relay did not come to an end.
-async fn ask(shared: &Shared, relay: &str, filter: &Value) -> Result<Option<Vec<String>>> {
+async fn ask(shared: &Shared, relay: &str, filter: &Value) -> Result<Option<Vec<Event>>> {
     let time = shared.options.request_timeout;
     let page = shared.pool.query(relay, &shared.me, &filter.to_string(), time).await?;
     Ok(page.complete.then_some(page.events))

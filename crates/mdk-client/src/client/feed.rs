@@ -1,4 +1,4 @@
-//! From JSON that a relay sent to the engine.
+//! From an event that a relay sent to the engine.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,14 +6,13 @@ use std::sync::atomic::Ordering;
 use mdk_core::{DeferredReason, Engine, EngineEvent, EventBody, Incoming, Outcome, Verdict};
 use mdk_wire::{Event, EventId};
 
-use super::recent::{closed_of, named_id, named_time, number};
+use super::recent::{closed_of, number};
 use super::shared::{Shared, add, backoff, lock, now};
 use crate::error::{ClientError, Result};
-use crate::options::EngineAccess;
 use crate::sync::wanted::join_key;
 
-/// A relay, and an event that it gave as JSON.
-pub(crate) type Heard = (Arc<str>, String);
+/// A relay, and an event that it gave.
+pub(crate) type Heard = (Arc<str>, Event);
 
 /// What became of events that were fed to the engine.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -57,7 +56,7 @@ pub(crate) fn changes_interests(events: &[EngineEvent]) -> bool {
 }
 
 impl Shared {
-    /// Verifies events and gives them to the engine in this order, in one transaction. A fault of the disk is waited
+    /// Gives events to the engine in this order, in one transaction. A fault of the disk is waited
     /// out: the socket is not read on meanwhile, and nothing is lost.
     pub(crate) async fn feed(self: &Arc<Self>, events: Vec<Heard>) -> Result<IngestReport> {
         let mut fed = IngestReport::default();
@@ -66,20 +65,17 @@ impl Shared {
             let recent = lock(&self.recent);
             let awaited = lock(&self.awaited);
             let mut echoes = lock(&self.echoes);
-            for (relay, json) in events {
-                let known = |id: &[u8; 32]| {
-                    recent.contains(id) || recent.contains(&closed_of(id, number(&relay)))
-                };
-                match named_id(&json).filter(known) {
-                    Some(id) => {
-                        fed.newest = fed.newest.max(named_time(&json).unwrap_or(0));
-                        // The relay knows the id, which nobody can who has not the event, or an accomplice.
-                        if awaited.contains(&id) {
-                            echoes.push((EventId::from_bytes(id), relay));
-                            self.outbox_wake.notify_one();
-                        }
-                    }
-                    None => fresh.push((relay, json)),
+            for (relay, event) in events {
+                let id = event.id();
+                let closed = closed_of(id.as_bytes(), number(&relay));
+                if !recent.contains(id.as_bytes()) && !recent.contains(&closed) {
+                    fresh.push((relay, event));
+                    continue;
+                }
+                fed.newest = fed.newest.max(event.created_at());
+                if awaited.contains(id.as_bytes()) {
+                    echoes.push((id, relay));
+                    self.outbox_wake.notify_one();
                 }
             }
         }
@@ -87,28 +83,15 @@ impl Shared {
         if fresh.is_empty() {
             return Ok(fed);
         }
-        let given = fresh.len();
-        // A signature takes a tenth of a millisecond: never on a thread that others wait for, nor under their lock.
-        let first = move |engine: &dyn EngineAccess| {
-            let events = fresh
-                .into_iter()
-                .filter_map(|(relay, json)| Some((relay, Event::from_json(json.as_bytes()).ok()?)));
-            let (relays, events): (Vec<Arc<str>>, Vec<Event>) = events.unzip();
-            let sources: Vec<i64> = relays.iter().map(|relay| number(relay)).collect();
-            let (sources, events) = (Arc::new(sources), Arc::new(events));
-            let mut outcomes = Ok(Processed::default());
-            if !events.is_empty() {
-                engine.run(Box::new(|engine| outcomes = process(engine, &events, &sources)))?;
-            }
-            Ok((relays, sources, events, outcomes))
-        };
-        let (relays, sources, events, mut result) = self.blocking(first).await?;
-        add(&self.counters.rejected, (given - events.len()) as u64);
+        let (relays, events): (Vec<Arc<str>>, Vec<Event>) = fresh.into_iter().unzip();
+        let sources: Vec<i64> = relays.iter().map(|relay| number(relay)).collect();
+        let (sources, events) = (Arc::new(sources), Arc::new(events));
         let newest = events.iter().map(Event::created_at).max().unwrap_or(0).min(now());
         fed.newest = fed.newest.max(newest);
         let mut failures = 0;
         let (outcomes, awaited) = loop {
-            match result {
+            let (batch, of) = (events.clone(), sources.clone());
+            match self.engine(move |engine| Ok(process(engine, &batch, &of))).await? {
                 Ok(processed) => break processed,
                 Err(error) => tracing::warn!(events = events.len(), "events wait: {error}"),
             }
@@ -117,8 +100,6 @@ impl Shared {
                 return Err(ClientError::Closed);
             }
             failures += 1;
-            let (batch, of) = (events.clone(), sources.clone());
-            result = self.engine(move |engine| Ok(process(engine, &batch, &of))).await?;
         };
         if !awaited.is_empty() {
             let came = events.iter().zip(relays);

@@ -1,4 +1,4 @@
-//! Events that the engine has had lately: a relay that repeats them costs no signature check.
+//! Events that the engine has had lately: a relay that repeats them costs no call of it.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -46,49 +46,9 @@ pub(crate) fn closed_of(id: &[u8; 32], relay: i64) -> [u8; 32] {
     Sha256::new().chain_update(id).chain_update(relay.to_be_bytes()).finalize().into()
 }
 
-/// The id that an event's JSON names, without reading the rest. Quotes inside of strings are escaped, so only a
-/// member's name can look like this.
-pub(crate) fn named_id(json: &str) -> Option<[u8; 32]> {
-    let at = json.find("\"id\":\"")? + 6;
-    let mut id = [0; 32];
-    let hex = json.as_bytes().get(at..at + 64)?;
-    for (byte, pair) in id.iter_mut().zip(hex.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(id)
-}
-
-/// The time that an event's JSON names.
-pub(crate) fn named_time(json: &str) -> Option<u64> {
-    let at = json.find("\"created_at\":")? + 13;
-    let rest = json.get(at..)?;
-    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    rest[..end].parse().ok()
-}
-
-fn digit(hex: u8) -> Option<u8> {
-    match hex {
-        b'0'..=b'9' => Some(hex - b'0'),
-        b'a'..=b'f' => Some(hex - b'a' + 10),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn members_are_found_where_they_are_and_not_in_strings() {
-        let id = "ab".repeat(32);
-        let json = format!(
-            r#"{{"content":"\"id\":\"no\" \"created_at\":1","id":"{id}","created_at":77}}"#
-        );
-        assert_eq!(named_id(&json), Some([0xab; 32]));
-        assert_eq!(named_time(&json), Some(77));
-        assert_eq!(named_id("{}"), None);
-        assert_eq!(named_id(r#"{"id":"ABC"#), None);
-    }
 
     #[test]
     fn the_oldest_are_forgotten() {

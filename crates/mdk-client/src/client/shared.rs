@@ -18,7 +18,7 @@ use super::recent::Recent;
 use super::sent::Sent;
 use crate::error::{ClientError, Result};
 use crate::lists::Cache;
-use crate::options::{ClientOptions, EngineAccess, ended, with_engine};
+use crate::options::{ClientOptions, EngineAccess, with_engine};
 use crate::relay_pool::{Account, Arrived, Origin, Pool, Room};
 
 /// Engine calls of this process that run at one time: each takes a thread, and there may be hundreds of accounts.
@@ -212,19 +212,6 @@ impl Shared {
             Err(ClientError::Internal(what)) => self.fail(what),
             _ => {}
         }
-    }
-
-    /// As [`Shared::engine`], for work that does not need the engine all the time.
-    pub(crate) async fn blocking<T: Send + 'static>(
-        &self,
-        f: impl FnOnce(&dyn EngineAccess) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let _permit = ENGINE_CALLS.acquire().await.map_err(|_| ClientError::Closed)?;
-        let engine = self.engine.clone();
-        let result = tokio::task::spawn_blocking(move || f(&*engine)).await;
-        let result = result.unwrap_or_else(|error| Err(ended(&error)));
-        self.heed(&result);
-        result
     }
 
     /// Runs one of the client's tasks. A panic in it is the end of the client, and not of a part of it in silence.

@@ -263,6 +263,8 @@ impl Accounts {
 }
 
 /// Puts `item` into the sink, if there is room for one more and for its bytes.
+// (the error is the item, which stays with the caller)
+#[allow(clippy::result_large_err)]
 fn offer(account: &Account, item: Arrived) -> Result<(), TrySendError<Arrived>> {
     let held = match account.room.0.clone().try_acquire_many_owned(weight(&item)) {
         Ok(held) => Held(Some(held)),
@@ -296,8 +298,8 @@ fn with(mut item: Arrived, part: Held) -> Arrived {
 /// The share of the room for bytes that an item takes: never more than there is.
 fn weight(item: &Arrived) -> u32 {
     match item {
-        Arrived::Event { json, .. } => {
-            u32::try_from(json.len().min(QUEUED_BYTES)).unwrap_or(u32::MAX)
+        Arrived::Event { event, .. } => {
+            u32::try_from(event.weight().min(QUEUED_BYTES)).unwrap_or(u32::MAX)
         }
         _ => 0,
     }
@@ -305,7 +307,7 @@ fn weight(item: &Arrived) -> u32 {
 
 fn size(item: &Arrived) -> usize {
     match item {
-        Arrived::Event { json, .. } => json.len(),
+        Arrived::Event { event, .. } => event.weight(),
         _ => 64,
     }
 }

@@ -1,10 +1,10 @@
 //! What the pool asks of a connection.
 
 use mdk_wire::PublicKey;
-use nostr_sdk::Filter;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
+use super::filters::Filter;
 use super::{Account, Page, Published};
 use crate::error::{ClientError, Result};
 

@@ -1,11 +1,11 @@
 //! What goes over the socket, NIP-01 and NIP-42.
 
 use mdk_wire::budget::relay::{LARGE_FRAME_BYTES, LARGE_FRAMES_AT_ONCE};
-use mdk_wire::frame;
-use nostr_sdk::filter::MatchEventOptions;
-use nostr_sdk::{Event, Filter, JsonUtil};
+use mdk_wire::{Event, UnverifiedEvent, frame};
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::filters::{Claim, Filter};
 
 /// Longest text of a relay that is passed on, characters.
 const MAX_REASON: usize = 500;
@@ -36,22 +36,53 @@ pub(super) enum Frame {
     Unknown,
 }
 
-/// An event that a relay gave, as long as nobody has looked whether it is one.
-pub(super) struct Offer {
-    pub(super) event: Event,
-    /// Once it was looked: its JSON, if id and signature are right.
-    genuine: Option<Option<String>>,
+/// An event that a relay gave: read, and a large one verified where it was read.
+pub(super) enum Offer {
+    Claimed(UnverifiedEvent),
+    Verified(Event),
+    Forged,
+}
+
+/// Why an event of a relay is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It matches no filter.
+    Unasked,
+    /// It has come before.
+    Repeated,
+    /// Its key, id or signature is wrong.
+    Forged,
 }
 
 impl Offer {
-    fn prove(&mut self) -> &mut Option<String> {
-        let event = &self.event;
-        self.genuine.get_or_insert_with(|| event.verify().is_ok().then(|| event.as_json()))
+    fn verify(self) -> Self {
+        match self {
+            Self::Claimed(event) => event.verify().map_or(Self::Forged, Self::Verified),
+            verified => verified,
+        }
     }
 
-    /// Its JSON, if id and signature are right.
-    pub(super) fn json(&mut self) -> Option<String> {
-        self.prove().take()
+    /// The event, if it was asked for, has not come before, and is genuine, in this order: a signature costs most.
+    pub(super) fn accept(
+        self,
+        filters: &[Filter],
+        has_come: impl Fn(&[u8; 32]) -> bool,
+    ) -> Result<Event, Fault> {
+        let claim = match &self {
+            Self::Claimed(event) => Claim::from(event),
+            Self::Verified(event) => Claim::from(event),
+            Self::Forged => return Err(Fault::Forged),
+        };
+        if !filters.iter().any(|filter| filter.matches(&claim)) {
+            return Err(Fault::Unasked);
+        }
+        if has_come(claim.id.as_bytes()) {
+            return Err(Fault::Repeated);
+        }
+        match self.verify() {
+            Self::Verified(event) => Ok(event),
+            _ => Err(Fault::Forged),
+        }
     }
 }
 
@@ -67,12 +98,11 @@ impl Frame {
             return Self::TooMuch(id_of(look.second));
         }
         let _reads = READERS.acquire().await;
-        let read = tokio::task::spawn_blocking(move || {
-            let mut frame = Self::parse(&text);
-            if let Self::Event { offer, .. } = &mut frame {
-                offer.prove();
+        let read = tokio::task::spawn_blocking(move || match Self::parse(&text) {
+            Self::Event { subscription, offer } => {
+                Self::Event { subscription, offer: offer.verify().into() }
             }
-            frame
+            frame => frame,
         });
         read.await.unwrap_or(Self::Unknown)
     }
@@ -86,12 +116,13 @@ impl Frame {
             return Self::TooMuch(id_of(look.second));
         }
         let parsed = match look.label {
-            "EVENT" => serde_json::from_str::<(String, String, Event)>(text).map(
-                |(_, subscription, event)| {
-                    let offer = Offer { event, genuine: None };
-                    Self::Event { subscription, offer: offer.into() }
-                },
-            ),
+            "EVENT" => {
+                let event = UnverifiedEvent::from_json(look.rest.as_bytes());
+                return event.map_or(Self::Unknown, |event| Self::Event {
+                    subscription: id_of(look.second),
+                    offer: Offer::Claimed(event).into(),
+                });
+            }
             "OK" => serde_json::from_str::<(String, String, bool, String)>(text)
                 .or_else(|_| {
                     let short = serde_json::from_str::<(String, String, bool)>(text);
@@ -144,19 +175,12 @@ pub(super) fn is_final(reason: &str) -> bool {
     ["blocked:", "invalid:", "pow:", "restricted:"].iter().any(|prefix| reason.starts_with(prefix))
 }
 
-/// Whether the event matches one of the filters (NIP-01).
-pub(super) fn matches(filters: &[Filter], event: &Event) -> bool {
-    // What a search term matches is the relay's business.
-    const RULES: MatchEventOptions = MatchEventOptions::new().nip50(false);
-    filters.iter().any(|filter| filter.match_event(event, RULES))
-}
-
 /// A `REQ`.
 pub(super) fn request(subscription: &str, filters: &[Filter]) -> String {
     let mut text = format!("[\"REQ\",\"{subscription}\"");
     for filter in filters {
         text.push(',');
-        text.push_str(&filter.as_json());
+        text.push_str(&filter.to_json());
     }
     text.push(']');
     text
@@ -222,26 +246,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_event_is_proved_where_it_is_read() {
-        let text = |content: &str| {
-            let keys = nostr_sdk::Keys::generate();
-            let note = nostr_sdk::EventBuilder::text_note(content).sign_with_keys(&keys);
-            format!("[\"EVENT\",\"s1\",{}]", note.expect("signed").as_json())
-        };
-        for (content, proved) in
-            [("small".to_owned(), false), ("x".repeat(LARGE_FRAME_BYTES), true)]
+    async fn a_large_event_is_verified_where_it_is_read() {
+        let all = [Filter::from_json("{}").expect("a filter")];
+        for (content, large) in [("small".to_owned(), false), ("x".repeat(LARGE_FRAME_BYTES), true)]
         {
-            let text = text(&content);
-            let Frame::Event { mut offer, .. } = Frame::read(text.clone().into()).await else {
+            let keys = mdk_wire::Keys::generate();
+            let event = mdk_wire::UnsignedEvent {
+                pubkey: keys.public_key(),
+                created_at: 1,
+                kind: 1,
+                tags: Vec::new(),
+                content: content.clone(),
+            };
+            let event = event.sign(&keys);
+            let text = format!("[\"EVENT\",\"s1\",{}]", event.to_json());
+            let Frame::Event { offer, subscription } = Frame::read(text.clone().into()).await
+            else {
                 panic!("EVENT")
             };
-            assert_eq!(offer.genuine.is_some(), proved);
-            assert!(text.contains(&offer.json().expect("genuine")));
+            assert_eq!((matches!(*offer, Offer::Verified(_)), &*subscription), (large, "s1"));
+            assert_eq!(offer.accept(&all, |_| false), Ok(event.clone()));
+            let read = || Frame::parse(&text);
+            let Frame::Event { offer, .. } = read() else { panic!("EVENT") };
+            assert_eq!(offer.accept(&all, |id| id == event.id().as_bytes()), Err(Fault::Repeated));
+            let Frame::Event { offer, .. } = read() else { panic!("EVENT") };
+            assert_eq!(offer.accept(&[], |_| false), Err(Fault::Unasked));
             let forged = text.replace(&content, &format!("{content}!"));
-            let Frame::Event { mut offer, .. } = Frame::read(forged.into()).await else {
+            let Frame::Event { offer, .. } = Frame::read(forged.into()).await else {
                 panic!("EVENT")
             };
-            assert_eq!(offer.json(), None);
+            assert_eq!(offer.accept(&all, |_| false), Err(Fault::Forged));
         }
     }
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_wire::{Keys, Secret};
-use nostr_sdk::{Filter, JsonUtil as _};
+use mdk_wire::{Event, Keys, Secret};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
@@ -13,6 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::accounts::Accounts;
 use super::command::{Publish, Query};
+use super::filters::Filter;
 use super::meter::Meter;
 use super::session::{Incoming, Session};
 use super::socket::Socket;
@@ -26,7 +26,7 @@ use crate::options::PoolOptions;
 #[derive(Debug)]
 pub struct Taken {
     /// Events that were given to the account, those of its live subscription.
-    pub live: Vec<String>,
+    pub live: Vec<Event>,
     /// The page that it had asked for, if that ended.
     pub page: Option<Result<Page>>,
     /// The relay's word on the event that it had published, if there was one.
@@ -73,7 +73,7 @@ async fn taken<'m>(messages: impl Iterator<Item = &'m str>) -> Taken {
     });
     let filter = || {
         let filter = format!("{{\"kinds\":{KINDS:?}}}");
-        Filter::from_json(filter).expect("it is one")
+        Filter::from_json(&filter).expect("it is one")
     };
     let done = session.subscribe((public_key, 1), vec![filter()], None, true);
     done.expect("there is room");
@@ -81,7 +81,7 @@ async fn taken<'m>(messages: impl Iterator<Item = &'m str>) -> Taken {
     let now = Instant::now();
     let query = Query {
         account: public_key,
-        filter: filter().limit(PAGE),
+        filter: filter().with_limit(PAGE),
         deadline: now + NEVER,
         idle: NEVER,
         latest: now + NEVER,
@@ -112,8 +112,8 @@ async fn taken<'m>(messages: impl Iterator<Item = &'m str>) -> Taken {
     }
     let mut live = Vec::new();
     while let Ok(one) = arrived.try_recv() {
-        if let Arrived::Event { json, .. } = one {
-            live.push(json);
+        if let Arrived::Event { event, .. } = one {
+            live.push(event);
         }
     }
     let (mut page, mut published) = (page, published);

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use mdk_wire::PublicKey;
 use mdk_wire::budget::relay::LIVE_IDS;
-use nostr_sdk::Filter;
 use tokio::time::Instant;
 
 use super::accounts::Accounts;
 use super::auth::Auth;
 use super::command::{Command, Publish, Query};
+use super::filters::Filter;
 use super::frames;
 use super::meter::Meter;
 use super::socket::Socket;
@@ -396,12 +396,13 @@ fn fits(frame: &str, info: Option<&RelayInfo>) -> Result<()> {
 fn clamp(filter: Filter, info: Option<&RelayInfo>, most: Option<usize>) -> Filter {
     let announced = info.and_then(|info| info.max_limit).filter(|limit| *limit > 0);
     let announced = announced.and_then(|limit| usize::try_from(limit).ok());
-    match [filter.limit, announced.filter(|_| most.is_some() || filter.limit.is_some()), most]
+    let asked = filter.limit();
+    match [asked, announced.filter(|_| most.is_some() || asked.is_some()), most]
         .into_iter()
         .flatten()
         .min()
     {
-        Some(limit) => filter.limit(limit),
+        Some(limit) => filter.with_limit(limit),
         None => filter,
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
-use mdk_wire::PublicKey;
 use mdk_wire::budget::relay::QUEUED_BYTES;
+use mdk_wire::{Event, PublicKey};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Who named a relay URL.
@@ -72,14 +72,14 @@ pub struct Account {
 /// What reaches an account's sink. Relays are named in the form of [`normal_url`](super::normal_url).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrived {
-    /// An event that matches the subscription; id and signature are right.
+    /// An event that matches the subscription.
     Event {
         /// Where it came from.
         relay: Arc<str>,
         /// Subscription of the account.
         subscription: u64,
-        /// The event, NIP-01, exactly its seven members.
-        json: String,
+        /// The event.
+        event: Event,
         /// Its part of the account's room.
         held: Held,
     },
@@ -138,8 +138,8 @@ pub enum Published {
 /// Events of one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Events as NIP-01 JSON in the relay's order; each matches the filter, id and signature are right.
-    pub events: Vec<String>,
+    /// Events in the relay's order; each matches the filter.
+    pub events: Vec<Event>,
     /// Whether the relay said that this is all (EOSE). Not after a timeout, CLOSED, or one of our bounds.
     pub complete: bool,
 }

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use mdk_wire::Event;
+
 use super::gate::Gift;
 use super::relay_sync::JobId;
 use crate::client::feed::{Heard, IngestReport};
-use crate::client::recent::{named_id, named_time};
 use crate::client::shared::{Shared, add, now};
 use crate::error::Result;
 
@@ -23,7 +24,7 @@ pub(crate) async fn feed(shared: Arc<Shared>, gifts: Vec<Gift>) -> Result<Vec<Gi
     let mut given = Vec::new();
     let mut relays = Vec::new();
     for gift in gifts {
-        let newest = gift.events.iter().filter_map(|json| named_time(json)).max();
+        let newest = gift.events.iter().map(Event::created_at).max();
         given.push((gift.relay.clone(), gift.job, gift.last, newest.unwrap_or(0).min(now())));
         relays.push((Arc::<str>::from(gift.relay), gift.events));
     }
@@ -51,16 +52,16 @@ async fn feed_all(shared: &Arc<Shared>, mut events: Vec<Heard>) -> Result<Ingest
 
 /// The events of all, by time; of one time those of one relay in its order. What another relay has as well comes at the
 /// end once more: it is known by then, and costs nothing, unless it waits and counts for the one with less noise.
-pub(super) fn by_time(relays: Vec<(Arc<str>, Vec<String>)>) -> Vec<Heard> {
+pub(super) fn by_time(relays: Vec<(Arc<str>, Vec<Event>)>) -> Vec<Heard> {
     let (mut first, mut again, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     let several = relays.len() > 1;
     for (relay, events) in relays {
-        for json in events {
-            let known = several && named_id(&json).is_some_and(|id| !seen.insert(id));
-            if known { &mut again } else { &mut first }.push((relay.clone(), json));
+        for event in events {
+            let known = several && !seen.insert(event.id());
+            if known { &mut again } else { &mut first }.push((relay.clone(), event));
         }
     }
-    first.sort_by_cached_key(|(_, json)| named_time(json));
+    first.sort_by_key(|(_, event)| event.created_at());
     first.append(&mut again);
     first
 }
@@ -73,28 +74,24 @@ fn batch_end(events: &[Heard], batch: usize) -> usize {
     if events.len() <= batch {
         return events.len();
     }
-    let time = named_time(&events[batch - 1].1);
+    let time = events[batch - 1].1.created_at();
     let more = events[batch..].iter().take(batch * (MOST_BATCHES - 1));
-    batch + more.take_while(|(_, json)| named_time(json) == time).count()
+    batch + more.take_while(|(_, event)| event.created_at() == time).count()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn json(time: u64, number: u64) -> String {
-        format!(r#"{{"id":"{number:064x}","created_at":{time}}}"#)
-    }
+    use crate::testing::event;
 
     #[test]
     fn what_two_relays_have_is_in_the_order_of_time_and_first_of_all_once() {
         let (a, b): (Arc<str>, Arc<str>) = (Arc::from("a"), Arc::from("b"));
-        let of_a = vec![json(1, 1), json(3, 3), json(5, 5)];
-        let of_b = vec![json(1, 1), json(2, 2), json(4, 4), json(5, 5)];
+        let of_a = vec![event(1, 1), event(3, 3), event(5, 5)];
+        let of_b = vec![event(1, 1), event(2, 2), event(4, 4), event(5, 5)];
         let all = by_time(vec![(a, of_a), (b, of_b)]);
-        let all: Vec<_> =
-            all.iter().map(|(relay, json)| (&**relay, named_time(json).unwrap())).collect();
+        let all: Vec<_> = all.iter().map(|(relay, event)| (&**relay, event.created_at())).collect();
         let once = [("a", 1), ("b", 2), ("a", 3), ("b", 4), ("a", 5)];
         assert_eq!(all, [&once[..], &[("b", 1), ("b", 5)]].concat());
     }
@@ -103,7 +100,7 @@ mod tests {
     fn a_second_is_not_torn_apart() {
         let relay: Arc<str> = Arc::from("a");
         let heard = |times: &[u64]| -> Vec<Heard> {
-            times.iter().map(|time| (relay.clone(), json(*time, *time))).collect()
+            times.iter().map(|time| (relay.clone(), event(*time, *time))).collect()
         };
         assert_eq!(batch_end(&heard(&[1, 2, 2, 2, 3]), 2), 4);
         assert_eq!(batch_end(&heard(&[1, 2, 3]), 2), 2);

@@ -4,8 +4,8 @@
 
 use tokio::time::{Duration, Instant};
 
-use super::held_events::Item;
 use super::relay_sync::JobId;
+use mdk_wire::Event;
 
 /// How long a relay is waited for that is being dialled again: it may be gone for good.
 const DIALLED_AGAIN: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(1);
 pub(crate) struct Gift {
     pub(crate) relay: String,
     pub(crate) job: JobId,
-    pub(crate) events: Vec<Item>,
+    pub(crate) events: Vec<Event>,
     /// All of the history is there with it.
     pub(crate) last: bool,
 }

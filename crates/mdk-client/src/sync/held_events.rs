@@ -1,20 +1,16 @@
 //! Events that one relay's subscriptions brought while its history is not there: after something younger, what is older may not
 //! be readable any more (protocol/waiting.md F1-3).
 
+use mdk_wire::Event;
 use mdk_wire::budget::relay::{HELD_BYTES, HELD_EVENTS};
-
-use crate::client::recent::named_time;
-
-/// One event as a relay gave it.
-pub(crate) type Item = String;
 
 /// What is held of one relay.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeldEvents {
     /// What was stored when its subscription was opened, the newest first as relays do. The history has it as well: without
     /// that it is not given on.
-    stored: Vec<Item>,
-    live: Vec<Item>,
+    stored: Vec<Event>,
+    live: Vec<Event>,
     bytes: usize,
     /// Something live was thrown away, because it was too much.
     overflowed: bool,
@@ -22,13 +18,13 @@ pub(crate) struct HeldEvents {
 
 impl HeldEvents {
     /// Keeps an event while there is room.
-    pub(crate) fn hold(&mut self, event: Item, is_stored: bool) {
+    pub(crate) fn hold(&mut self, event: Event, is_stored: bool) {
         let count = self.stored.len() + self.live.len();
-        if count >= HELD_EVENTS || self.bytes + event.len() > HELD_BYTES {
+        if count >= HELD_EVENTS || self.bytes + event.weight() > HELD_BYTES {
             self.overflowed |= !is_stored;
             return;
         }
-        self.bytes += event.len();
+        self.bytes += event.weight();
         if is_stored { &mut self.stored } else { &mut self.live }.push(event);
     }
 
@@ -37,19 +33,19 @@ impl HeldEvents {
     }
 
     /// All of it, oldest first, now that all that is older is there.
-    pub(crate) fn all(self) -> Vec<Item> {
+    pub(crate) fn all(self) -> Vec<Event> {
         // Times are whole seconds; within one, relays that keep the order of arrival give the last stored one first.
         oldest_first(self.stored.into_iter().rev().chain(self.live).collect())
     }
 
     /// What is live of it, oldest first, though something older is missing.
-    pub(crate) fn live(self) -> Vec<Item> {
+    pub(crate) fn live(self) -> Vec<Event> {
         oldest_first(self.live)
     }
 }
 
-fn oldest_first(mut events: Vec<Item>) -> Vec<Item> {
-    events.sort_by_cached_key(|json| named_time(json).unwrap_or(0));
+fn oldest_first(mut events: Vec<Event>) -> Vec<Event> {
+    events.sort_by_key(Event::created_at);
     events
 }
 
@@ -57,8 +53,9 @@ fn oldest_first(mut events: Vec<Item>) -> Vec<Item> {
 mod tests {
     use super::*;
 
-    fn event(at: u64, name: &str) -> Item {
-        format!(r#"{{"id":"{name}","created_at":{at},"kind":445}}"#)
+    fn event(at: u64, name: &str) -> Event {
+        let number = name.bytes().fold(0, |number, byte| number << 8 | u64::from(byte));
+        crate::testing::event(at, number)
     }
 
     #[test]
@@ -94,7 +91,8 @@ mod tests {
         assert!(held.has_overflowed());
         assert_eq!(held.all().len(), HELD_EVENTS);
         let mut held = HeldEvents::default();
-        (0..9).for_each(|_| held.hold("x".repeat(1 << 20), false));
+        let large = crate::testing::event_with(0, 1, "[]", (1 << 20) - event(0, "x").weight());
+        (0..9).for_each(|_| held.hold(large.clone(), false));
         assert!(held.has_overflowed());
         assert_eq!(held.live().len(), 8);
     }

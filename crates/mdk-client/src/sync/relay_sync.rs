@@ -15,11 +15,12 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use mdk_wire::Event;
 use mdk_wire::budget::relay::ROTATE_AFTER;
 use tokio::time::{Duration, Instant};
 
 use super::cursor::Cursor;
-use super::held_events::{HeldEvents, Item};
+use super::held_events::HeldEvents;
 use super::subscriptions::{Opening, Subscriptions};
 use super::topics::{Rules, Scope, Span};
 use crate::client::feed::IngestReport;
@@ -50,13 +51,13 @@ pub(crate) enum Input {
     Scope(Scope),
     /// Subscriptions up to this one were opened.
     Opened(u64, Opened),
-    Event(u64, Item),
+    Event(u64, Event),
     EndOfStored(u64),
     Closed(u64),
     /// A page takes its time, or came without its end.
     Slow(JobId),
     /// A part of a history, oldest first.
-    Part(JobId, Vec<Item>),
+    Part(JobId, Vec<Event>),
     /// The engine has such a part.
     Taken(JobId, IngestReport),
     /// The history has come, or has failed.
@@ -85,7 +86,7 @@ pub(crate) enum Opened {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct JobEnd {
     /// The rest of it, if all of it came. What came of one that failed is with the engine.
-    pub(crate) rest: Option<Vec<Item>>,
+    pub(crate) rest: Option<Vec<Event>>,
     /// Topics whose history is complete.
     pub(crate) complete: Vec<String>,
     /// How many messages of the relay have come by then.
@@ -109,12 +110,12 @@ pub(crate) enum Action {
     /// For the gate, oldest first; `last`: all of the history is there then.
     Give {
         job: JobId,
-        events: Vec<Item>,
+        events: Vec<Event>,
         last: bool,
     },
     /// For the engine, now; `held`: they waited for the history.
     Deliver {
-        events: Vec<Item>,
+        events: Vec<Event>,
         held: bool,
     },
     SaveCursor,
@@ -409,7 +410,7 @@ impl RelaySync {
     }
 
     /// S6, S21, S30.
-    fn event(&mut self, subscription: u64, event: Item, to: &mut Vec<Action>) {
+    fn event(&mut self, subscription: u64, event: Event, to: &mut Vec<Action>) {
         let is_stored = self.subs.is_stored(subscription);
         match &mut self.state {
             State::Offline { held, .. }

@@ -22,7 +22,6 @@ use super::wanted::Wanted;
 use crate::catch_up::{Fetch, Outlet, Said};
 use crate::client::amends::{self, Place};
 use crate::client::feed::{Heard, IngestReport};
-use crate::client::recent::named_time;
 use crate::client::shared::{Command, Inlets, Shared, chance, now};
 use crate::error::Result;
 use crate::relay_pool::Arrived;
@@ -269,11 +268,11 @@ impl Turn {
     fn arrived(&mut self, arrived: Arrived) {
         let shared = self.shared.clone();
         match arrived {
-            Arrived::Event { relay, subscription, json, .. } => {
+            Arrived::Event { relay, subscription, event, .. } => {
                 if self.relays.contains_key(&*relay) {
-                    self.tell(&relay, Input::Event(subscription, json));
+                    self.tell(&relay, Input::Event(subscription, event));
                 } else {
-                    self.deliveries.push((relay, json));
+                    self.deliveries.push((relay, event));
                 }
             }
             Arrived::EndOfStored { relay, subscription } => {
@@ -312,9 +311,9 @@ impl Turn {
         }
         // (what is newest of one relay says nothing of what another has)
         let mut sources = BTreeMap::<Arc<str>, u64>::new();
-        for (relay, json) in &events {
+        for (relay, event) in &events {
             let newest = sources.entry(relay.clone()).or_default();
-            *newest = named_time(json).unwrap_or(0).max(*newest);
+            *newest = event.created_at().max(*newest);
         }
         let report = self.shared.feed(events).await?;
         if held && report.new > 0 {

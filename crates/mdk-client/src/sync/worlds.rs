@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use mdk_wire::Event;
 use mdk_wire::budget::relay::HELD_BYTES;
 use tokio::time::{Duration, Instant};
 
@@ -17,8 +18,8 @@ use super::gate::{CatchUpGate, GateAction, GateInput, Gift, View};
 use super::relay_sync::{Action, Input, JobEnd, JobId, Now, Opened, RelaySync};
 use super::topics::{Rules, Scope, Span};
 use crate::client::feed::IngestReport;
-use crate::client::recent::named_time;
 use crate::options::ClientOptions;
+use crate::testing::event_with;
 
 #[path = "../../../../tests/sampling.rs"]
 #[allow(dead_code)]
@@ -51,18 +52,17 @@ impl Chance {
     }
 }
 
-/// An event: no two are of one time, so that it names them.
+/// An event before it is written: no two are of one time, so that it names them.
 #[derive(Clone)]
-struct Event {
+struct Draft {
     at: u64,
     topic: &'static str,
     big: bool,
 }
 
-impl Event {
-    fn json(&self) -> String {
-        let content = "x".repeat(if self.big { BIG } else { 0 });
-        format!(r#"{{"created_at":{0},"id":"{0:064x}","content":"{content}"}}"#, self.at)
+impl Draft {
+    fn event(&self) -> Event {
+        event_with(self.at, self.at, "[]", if self.big { BIG } else { 0 })
     }
 }
 
@@ -70,7 +70,7 @@ struct Job {
     id: JobId,
     spans: Vec<Span>,
     /// What is still to be given, once it was read.
-    rest: Option<VecDeque<Event>>,
+    rest: Option<VecDeque<Draft>>,
     /// The engine has not what was given last.
     waits: bool,
 }
@@ -81,7 +81,7 @@ struct Relay {
     /// The cursor as it is written down.
     saved: Cursor,
     scope: Scope,
-    store: Vec<Event>,
+    store: Vec<Draft>,
     connected: bool,
     /// It does not know us yet, and gives nothing.
     hides: bool,
@@ -233,13 +233,13 @@ impl World {
     }
 
     /// What passes a relay that has given everything does not come before something older of it.
-    fn in_order(&self, relay: usize, events: &[String]) {
+    fn in_order(&self, relay: usize, events: &[Event]) {
         let relay = &self.relays[relay];
         if !relay.sync.is_live() || relay.suspect || relay.hides {
             return;
         }
-        let wanted = |event: &&Event| relay.scope.groups.contains_key(event.topic);
-        let there: BTreeSet<u64> = events.iter().filter_map(|json| named_time(json)).collect();
+        let wanted = |event: &&Draft| relay.scope.groups.contains_key(event.topic);
+        let there: BTreeSet<u64> = events.iter().map(Event::created_at).collect();
         let known =
             |at: &u64| self.read.contains(at) || self.refused.contains(at) || there.contains(at);
         for event in relay.store.iter().filter(wanted).filter(|event| there.contains(&event.at)) {
@@ -249,9 +249,9 @@ impl World {
         }
     }
 
-    fn ingest(&mut self, events: &[String]) -> IngestReport {
+    fn ingest(&mut self, events: &[Event]) -> IngestReport {
         let mut report = IngestReport::default();
-        for at in events.iter().filter_map(|json| named_time(json)) {
+        for at in events.iter().map(Event::created_at) {
             if self.read.contains(&at) {
             } else if !self.calm && self.chance.percent(1) {
                 self.refused.insert(at);
@@ -288,7 +288,7 @@ impl World {
                         let topics = topics(&filters);
                         let stored = relay.store.iter().rfind(|one| topics.contains(one.topic));
                         if let Some(stored) = stored.filter(|_| !relay.hides) {
-                            relay.arrived.push_back(Input::Event(id, stored.json()));
+                            relay.arrived.push_back(Input::Event(id, stored.event()));
                         }
                         relay.arrived.push_back(Input::EndOfStored(id));
                         relay.open.insert(id, topics);
@@ -330,7 +330,7 @@ impl World {
             relay.said.push_back(Input::Slow(job.id));
         }
         let Some(rest) = &mut job.rest else {
-            let is_wanted = |event: &&Event| {
+            let is_wanted = |event: &&Draft| {
                 let covers = |span: &Span| {
                     event.at >= span.since && span.topics.iter().any(|topic| topic == event.topic)
                 };
@@ -342,12 +342,12 @@ impl World {
             return;
         };
         if ends {
-            let rest = rest.iter().map(Event::json).collect();
+            let rest = rest.iter().map(Draft::event).collect();
             let complete = job.spans.iter().flat_map(|span| span.topics.clone()).collect();
             relay.said.push_back(Input::Ended(job.id, end(Some(rest), complete)));
             relay.job = None;
         } else if part.min(rest.len()) > 0 {
-            let part = rest.drain(..part.min(rest.len())).map(|event| event.json()).collect();
+            let part = rest.drain(..part.min(rest.len())).map(|event| event.event()).collect();
             relay.said.push_back(Input::Part(job.id, part));
             job.waits = true;
         }
@@ -358,11 +358,11 @@ impl World {
         let Some(gifts) = self.feeding.take() else { return };
         let of = |gift: &Gift| (Arc::from(gift.relay.as_str()), gift.events.clone());
         let all = by_time(gifts.iter().map(of).collect());
-        let all: Vec<String> = all.into_iter().map(|(_, event)| event).collect();
+        let all: Vec<Event> = all.into_iter().map(|(_, event)| event).collect();
         let report = self.ingest(&all);
         self.gate.on(GateInput::Fed, self.at);
         for gift in gifts {
-            let newest = gift.events.iter().filter_map(|json| named_time(json)).max();
+            let newest = gift.events.iter().map(Event::created_at).max();
             let newest = newest.unwrap_or(0).min(report.newest);
             let report = IngestReport { newest, ..report.clone() };
             let name = |relay: &Relay| relay.name == gift.relay;
@@ -398,7 +398,7 @@ impl World {
     fn publish(&mut self, big: bool) {
         let most = 1 + self.chance.below(5) as u64;
         self.passes(most);
-        let event = Event { at: self.time, topic: TOPICS[self.chance.below(3)], big };
+        let event = Draft { at: self.time, topic: TOPICS[self.chance.below(3)], big };
         let sure = self.chance.below(self.relays.len());
         for (number, relay) in self.relays.iter_mut().enumerate() {
             if number != sure && !self.chance.percent(50) {
@@ -408,7 +408,7 @@ impl World {
             let hears = relay.open.iter().find(|(_, topics)| topics.contains(event.topic));
             if let Some((id, _)) = hears.filter(|_| !relay.hides) {
                 for _ in 0..=usize::from(self.chance.percent(10)) {
-                    relay.arrived.push_back(Input::Event(*id, event.json()));
+                    relay.arrived.push_back(Input::Event(*id, event.event()));
                 }
             }
         }
@@ -546,7 +546,7 @@ impl World {
         }
         for relay in &self.relays {
             assert!(relay.sync.is_live(), "{} stays {:?}", relay.name, relay.sync);
-            let wanted = |event: &&Event| relay.scope.groups.contains_key(event.topic);
+            let wanted = |event: &&Draft| relay.scope.groups.contains_key(event.topic);
             let kept = relay.store.iter().filter(wanted).map(|event| event.at);
             let missing: Vec<u64> = kept.filter(|at| !self.read.contains(at)).collect();
             assert!(missing.is_empty(), "{} kept {missing:?}", relay.name);

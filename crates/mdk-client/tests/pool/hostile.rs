@@ -77,7 +77,7 @@ async fn unasked_and_forged_events_do_not_arrive() {
         let filter = r#"{"kinds":[1],"since":50,"until":150}"#;
         let page = pool.query(&relay.url, &key, filter, PATIENT).await.unwrap();
         assert!(page.complete);
-        assert_eq!(page.events.iter().map(|e| text(e)).collect::<Vec<_>>(), ["good"]);
+        assert_eq!(page.events.iter().map(|e| e.content()).collect::<Vec<_>>(), ["good"]);
         pool.subscribe(&relay.url, &key, 1, vec![filter.into()]).await.unwrap();
         assert_eq!(content(&user.next().await), "good");
         assert!(matches!(user.next().await, Arrived::EndOfStored { .. }));
@@ -281,7 +281,7 @@ async fn a_page_is_cut_at_its_bytes_and_the_same_event_counts_once() {
         let key = user.account.public_key;
         let page = pool.query(&relay.url, &key, ALL, PATIENT).await.unwrap();
         assert!(!page.complete);
-        let first = page.events.iter().map(|event| text(event)[..1].to_owned());
+        let first = page.events.iter().map(|event| event.content()[..1].to_owned());
         assert_eq!(first.collect::<String>(), "01234");
     })
     .await;

@@ -339,12 +339,8 @@ pub fn note(keys: &Keys, content: &str, created_at: u64) -> Event {
 
 /// The content of an event that arrived.
 pub fn content(arrived: &Arrived) -> String {
-    let Arrived::Event { json, .. } = arrived else { panic!("an event, not {arrived:?}") };
-    text(json)
-}
-
-pub fn text(json: &str) -> String {
-    Event::from_json(json.as_bytes()).expect("events arrive verified").content().to_owned()
+    let Arrived::Event { event, .. } = arrived else { panic!("an event, not {arrived:?}") };
+    event.content().to_owned()
 }
 
 /// Waits until the only relay of the pool is as `is` says.

@@ -14,7 +14,7 @@ fn event(n: u64, bytes: usize) -> Arrived {
     Arrived::Event {
         relay: "r".into(),
         subscription: n,
-        json: "x".repeat(bytes),
+        event: crate::testing::event_with(1, n, "[]", bytes),
         held: Held::default(),
     }
 }
@@ -37,7 +37,7 @@ async fn order_is_kept_and_the_backlog_is_counted() {
     for n in 0..100 {
         accounts.deliver(&of.public_key, event(n, 10));
     }
-    assert_eq!((accounts.backlog, accounts.backlog_bytes), (98, 980));
+    assert_eq!((accounts.backlog, accounts.backlog_bytes), (98, 98 * size(&event(0, 10))));
     for n in 0..98 {
         assert_eq!(number(sink.recv().await), n);
         resume(&mut accounts).await;

@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use super::super::accounts::Accounts;
 use super::super::auth::{Answer, End, Parked, Verdict};
 use super::super::command::Command;
-use super::super::frames::{self, Frame, Offer};
+use super::super::frames::{self, Fault, Frame, Offer};
 use super::super::trouble::Matter;
 use super::super::{Arrived, Held, Origin, Published};
 use super::{Apart, Session, Subscription, earlier};
@@ -106,53 +106,54 @@ impl Session {
         self.start_pages(info);
     }
 
-    fn event(&mut self, wire: &str, mut offer: Offer, accounts: &mut Accounts) {
+    fn event(&mut self, wire: &str, offer: Offer, accounts: &mut Accounts) {
         match self.subscriptions.get_mut(wire) {
             None => {
                 self.meter.stray();
                 self.busy();
             }
             Some(Subscription::Live { account, id, filters, seen, .. }) => {
-                if !frames::matches(filters, &offer.event) {
-                    accounts.lied_to(account);
-                    return self.meter.unasked();
+                let (account, subscription) = (*account, *id);
+                match offer.accept(filters, |id| seen.contains(id)) {
+                    Ok(event) => {
+                        seen.add(*event.id().as_bytes());
+                        let (relay, held) = (accounts.relay(), Held::default());
+                        let arrived = Arrived::Event { relay, subscription, event, held };
+                        accounts.deliver(&account, arrived);
+                    }
+                    Err(fault) => self.not_taken(fault, &account, accounts),
                 }
-                if seen.contains(offer.event.id.as_bytes()) {
-                    return self.meter.stray();
-                }
-                let Some(json) = offer.json() else {
-                    accounts.lied_to(account);
-                    return self.meter.forged();
-                };
-                seen.add(*offer.event.id.as_bytes());
-                let (relay, subscription) = (accounts.relay(), *id);
-                accounts.deliver(
-                    account,
-                    Arrived::Event { relay, subscription, json, held: Held::default() },
-                );
             }
             Some(Subscription::Page(page)) => {
-                if !frames::matches(std::slice::from_ref(&page.filter), &offer.event) {
-                    accounts.lied_to(&page.account);
-                    return self.meter.unasked();
-                }
-                if page.seen.contains(offer.event.id.as_bytes()) {
-                    return self.meter.stray();
-                }
-                let Some(json) = offer.json() else {
-                    accounts.lied_to(&page.account);
-                    return self.meter.forged();
+                let account = page.account;
+                let filter = std::slice::from_ref(&page.filter);
+                let event = match offer.accept(filter, |id| page.seen.contains(id)) {
+                    Ok(event) => event,
+                    Err(fault) => return self.not_taken(fault, &account, accounts),
                 };
-                let full = page.page.events.len() >= page.filter.limit.unwrap_or(usize::MAX)
-                    || page.bytes + json.len() > self.max_page_bytes;
+                let weight = event.weight();
+                let full = page.page.events.len() >= page.filter.limit().unwrap_or(usize::MAX)
+                    || page.bytes + weight > self.max_page_bytes;
                 if full || page.reply.is_closed() {
                     return self.end_page(wire, Some(ClientError::NoAnswer));
                 }
                 page.deadline = (Instant::now() + page.idle).min(page.latest);
-                page.bytes += json.len();
-                page.seen.insert(*offer.event.id.as_bytes());
-                page.page.events.push(json);
+                page.bytes += weight;
+                page.seen.insert(*event.id().as_bytes());
+                page.page.events.push(event);
             }
+        }
+    }
+
+    /// Counts an event that is not taken against the relay.
+    fn not_taken(&mut self, fault: Fault, account: &PublicKey, accounts: &Accounts) {
+        if fault != Fault::Repeated {
+            accounts.lied_to(account);
+        }
+        match fault {
+            Fault::Unasked => self.meter.unasked(),
+            Fault::Repeated => self.meter.stray(),
+            Fault::Forged => self.meter.forged(),
         }
     }
 

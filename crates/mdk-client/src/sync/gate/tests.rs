@@ -3,7 +3,7 @@
 use super::*;
 
 fn gift(relay: &str, last: bool) -> Gift {
-    Gift { relay: relay.to_owned(), job: 1, events: vec![relay.to_owned()], last }
+    Gift { relay: relay.to_owned(), job: 1, events: vec![crate::testing::event(1, 1)], last }
 }
 
 struct Play {

@@ -372,7 +372,7 @@ impl RelaySync {
     }
 }
 
-fn deliver(events: Vec<String>, to: &mut Vec<Action>) {
+fn deliver(events: Vec<mdk_wire::Event>, to: &mut Vec<Action>) {
     if !events.is_empty() {
         to.push(Action::Deliver { events, held: true });
     }

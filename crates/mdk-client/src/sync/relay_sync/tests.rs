@@ -10,8 +10,8 @@ use crate::options::ClientOptions;
 const A: &str = "aa";
 const B: &str = "bb";
 
-fn event(at: u64) -> Item {
-    format!(r#"{{"id":"{at:064x}","created_at":{at}}}"#)
+fn event(at: u64) -> Event {
+    crate::testing::event(at, at)
 }
 
 fn scope(groups: &[&str]) -> Scope {
@@ -97,7 +97,7 @@ impl Play {
         actions
     }
 
-    fn end(&mut self, rest: Option<Vec<Item>>) -> JobEnd {
+    fn end(&mut self, rest: Option<Vec<Event>>) -> JobEnd {
         self.heard += 1;
         let complete = match rest {
             Some(_) => self.spans.iter().flat_map(|span| span.topics.clone()).collect(),
@@ -155,7 +155,7 @@ fn subscribes(actions: &[Action]) -> Option<&Opening> {
     })
 }
 
-fn delivered(actions: &[Action]) -> Vec<Item> {
+fn delivered(actions: &[Action]) -> Vec<Event> {
     let events = actions.iter().filter_map(|action| match action {
         Action::Deliver { events, .. } => Some(events.clone()),
         _ => None,
