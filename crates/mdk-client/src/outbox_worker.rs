@@ -181,7 +181,7 @@ impl Worker {
         let rows = self.rows;
         self.reading.clone_from(&lock(&self.shared.reading));
         let read =
-            move |engine: &mut mdk_core::Engine| Ok((engine.outbox(rows)?, engine.now_millis()));
+            move |engine: &mut mdk_core::Engine| Ok((engine.outbox(rows)?, engine.time_millis()));
         (self.items, self.read_at) = self.shared.engine(read).await?;
         self.look_at_ages();
         self.hurry();

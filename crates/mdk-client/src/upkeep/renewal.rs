@@ -143,7 +143,7 @@ fn still_busy(
 ) -> mdk_core::Result<Option<Duration>> {
     let since = engine.quiet_since(group)?;
     // A clock that was set back holds it up no longer.
-    let age = engine.now_millis().checked_sub(since).map_or(quiet, Duration::from_millis);
+    let age = engine.time_millis().checked_sub(since).map_or(quiet, Duration::from_millis);
     Ok(quiet.checked_sub(age).filter(|left| !left.is_zero()))
 }
 

@@ -183,7 +183,7 @@ impl Engine {
 
     /// As [`Engine::now`], Unix milliseconds.
     #[must_use]
-    pub fn now_millis(&self) -> u64 {
+    pub fn time_millis(&self) -> u64 {
         self.clock.now_millis()
     }
 

@@ -13,7 +13,7 @@ use openmls_traits::OpenMlsProvider as _;
 
 use crate::kit::foreign::update;
 use crate::kit::foreign_commits::{
-    Handmade, Who, World, base64, by_value, reenveloped, self_update,
+    Handmade, Who, World, base64, by_value, reenveloped, rename, self_update,
 };
 use crate::kit::{WAITS, received};
 
@@ -188,6 +188,26 @@ fn payloads_at_the_limit() {
     w.us.waits(u64::from(u32::MAX));
     assert!(matches!(w.us.engine.message(&group, &target), Err(Error::MessageNotFound)));
     w.goes_on();
+}
+
+/// shows: E5-5: nor does such a tag keep its sender from being counted where branches are compared.
+#[test]
+fn what_is_said_with_a_nameless_tag_is_a_witness() {
+    for tags in [vec![vec![]], vec![vec!["e".into()]]] {
+        let mut w = World::new();
+        let named = w.ann.commit_event(by_value(vec![rename("by an admin")]));
+        let other = w.max.commit_event(self_update());
+        w.max.merges();
+        w.us.applies(&named);
+        w.us.takes(&other);
+        w.us.waits(1);
+        assert_eq!(w.us.info(&w.id).name, "by an admin");
+        let said = w.max.sends_payload(|p| p.tags = tags);
+        w.us.takes(&said);
+        w.us.waits(1);
+        assert_ne!(w.us.info(&w.id).name, "by an admin", "somebody speaks on the other branch");
+        w.still_follows(Who::Max);
+    }
 }
 
 /// The MLS bytes inside: exactly one PublicMessage handshake or PrivateMessage application message of this group.
