@@ -201,11 +201,15 @@ fn what_is_said_with_a_nameless_tag_is_a_witness() {
         w.us.applies(&named);
         w.us.takes(&other);
         w.us.waits(1);
-        assert_eq!(w.us.info(&w.id).name, "by an admin");
+        assert_eq!(w.us.info(&w.id).profile.name, "by an admin");
         let said = w.max.sends_payload(|p| p.tags = tags);
         w.us.takes(&said);
         w.us.waits(1);
-        assert_ne!(w.us.info(&w.id).name, "by an admin", "somebody speaks on the other branch");
+        assert_ne!(
+            w.us.info(&w.id).profile.name,
+            "by an admin",
+            "somebody speaks on the other branch"
+        );
         w.still_follows(Who::Max);
     }
 }
