@@ -246,7 +246,8 @@ class HistoryGap(Event):
 
     Or messages never came that were encrypted before others of their senders, and their epoch is no longer among the
     last five: `count` of them, with the times at which the epoch began and ended. A message that its sender gave up
-    after it was encrypted is counted as well.
+    after it was encrypted is counted as well. One of them that comes after that is counted again as come too late:
+    no key is left that could say which it is.
     """
 
     __match_args__ = ("count",)

@@ -476,7 +476,8 @@ pub enum EventBody {
     ///
     /// The fourth case: later messages of their senders show that messages of an epoch never came, and the epoch has
     /// left those that can still be read. The times are those of the epoch. A sender may have given up a message after
-    /// it was encrypted; it is counted as well.
+    /// it was encrypted; it is counted as well. A message that comes after that cannot be told from any other that comes
+    /// too late, so it is counted in both: the sum of all counts may be more than what is missing.
     HistoryGap {
         /// The number of events; 0 when that is not known.
         count: u64,

@@ -181,6 +181,7 @@ impl World {
         if let Some(sent) = self.wish(who, "a message", |e| f(e, &group))? {
             self.send(who, &sent.event, salt);
             let (id, event, at) = (sent.message.id, sent.event.id(), sent.event.created_at());
+            self.spoken.push((who, state, id));
             if sent.message.kind == kind::CHAT {
                 self.said.push(Said { id, event, at, by: who, state });
             }

@@ -191,8 +191,11 @@ fn members_agree_whatever_happens() {
 /// Each of these ended wrong once.
 #[test]
 fn worlds_that_have_failed_hold() {
-    let seeds = sampling::failed_seeds("simulated_worlds").into_iter();
-    worlds(&seeds.map(|seed| Plan::from_seed(seed, 500)).collect::<Vec<_>>());
+    let long = sampling::failed_seeds("simulated_worlds").into_iter().map(|seed| (seed, 500));
+    let short = sampling::failed_seeds("short_worlds").into_iter().map(|seed| (seed, 60));
+    worlds(
+        &long.chain(short).map(|(seed, steps)| Plan::from_seed(seed, steps)).collect::<Vec<_>>(),
+    );
 }
 
 /// Races of commits and messages, once with what members publish coming back to them and once without. Of those who stay

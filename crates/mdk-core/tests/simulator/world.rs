@@ -109,6 +109,8 @@ pub struct World {
     pub group: GroupId,
     pub tree: Tree,
     pub said: Vec<Said>,
+    /// Everything that was said, reactions too, in its order: by whom, in which state, and what.
+    pub spoken: Vec<(usize, Auth, EventId)>,
     /// Commits that were published, by what they carry.
     pub contents: BTreeMap<EventId, ContentId>,
     pub broken: Broken,
@@ -168,6 +170,7 @@ impl World {
             group: GroupId::from_bytes(&[1; 16]).expect("16 bytes"),
             tree: Tree::default(),
             said: Vec::new(),
+            spoken: Vec::new(),
             contents: BTreeMap::new(),
             broken,
             commits: 0,
