@@ -25,7 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = ROOT / "tests/house/limits.toml"
-CRATES = ("mdk-wire", "mdk-store", "mdk-core", "mdk-relay")
+CRATES = ("mdk-wire", "mdk-store", "mdk-core", "mdk-relay", "mdk-client")
 MOST_FIELDS = 12
 MOST_LINES = 80
 SIDEWAYS = "operations"

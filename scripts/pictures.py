@@ -30,7 +30,7 @@ OUTSIDE = {
     "nostr": "Nostr events",
     "rusqlite": "SQLCipher",
     "openmls": "OpenMLS",
-    "nostr-sdk": "sockets, relays",
+    "tokio-tungstenite": "sockets, relays",
     "pyo3": "CPython",
 }
 # Names of the measured operations in words of the table, and the size of group that is drawn.

@@ -1,7 +1,7 @@
 //! Filters of NIP-01.
 
 use mdk_wire::{Event, EventId, UnverifiedEvent};
-use nostr_sdk::JsonUtil as _;
+use nostr::filter;
 
 use crate::error::{ClientError, Result};
 
@@ -31,7 +31,7 @@ impl<'e> From<&'e Event> for Claim<'e> {
 
 /// A filter, and whether an event matches it.
 #[derive(Debug, Clone)]
-pub(super) struct Filter(nostr_sdk::Filter);
+pub(super) struct Filter(filter::Filter);
 
 impl Filter {
     /// Reads one.
@@ -39,12 +39,12 @@ impl Filter {
     /// # Errors
     /// [`ClientError::Internal`] when it is none.
     pub(super) fn from_json(json: &str) -> Result<Self> {
-        let filter = nostr_sdk::Filter::from_json(json);
+        let filter = serde_json::from_str(json);
         filter.map(Self).map_err(|_| ClientError::Internal("a filter that is none"))
     }
 
     pub(super) fn to_json(&self) -> String {
-        self.0.as_json()
+        serde_json::to_string(&self.0).expect("a filter has only texts and numbers")
     }
 
     /// The number of events that it asks for at most.
