@@ -21,7 +21,7 @@ mod unpaged;
 use self::paging::History;
 use self::unpaged::Gaps;
 
-/// What a relay's machine is told of what was ordered, and who waits until the engine has it.
+/// An answer to an order, for the relay's machine; `taken` is told when the engine has the events in it.
 pub(crate) struct Said {
     pub(crate) relay: Arc<str>,
     pub(crate) serial: u32,
@@ -40,7 +40,7 @@ pub(crate) struct Outlet {
 impl Outlet {
     pub(crate) async fn say(&self, input: Input) {
         let said = Said { relay: self.relay.clone(), serial: self.serial, input, taken: None };
-        // Who is not there any more need not know.
+        // (the turn ends before its lines do)
         let _ = self.to.send(said).await;
     }
 
@@ -55,7 +55,7 @@ impl Outlet {
     }
 }
 
-/// What a machine wants to have fetched, see [`Action::Fetch`](crate::sync::relay_sync::Action::Fetch).
+/// A history that a machine wants, see [`Action::Fetch`](crate::sync::relay_sync::Action::Fetch).
 pub(crate) struct Fetch {
     pub(crate) job: JobId,
     pub(crate) spans: Vec<Span>,
@@ -63,7 +63,7 @@ pub(crate) struct Fetch {
     pub(crate) slow: bool,
 }
 
-/// What has come and is not given on: all of it until its end, or as much as memory is for.
+/// Events that have come and are not given on: the whole history until its end, or a window of it.
 struct Parts<'a> {
     outlet: &'a Outlet,
     job: JobId,

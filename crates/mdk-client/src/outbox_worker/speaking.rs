@@ -16,8 +16,8 @@ use super::{Lane, PATIENT, Worker, lane};
 /// A message waits no longer than this for an epoch and for invites, however many commits follow each other.
 const AT_LATEST: Duration = Duration::from_secs(10);
 
-/// What messages wait for, by the time of this process: that of the account, by which the engine dates things, may be
-/// another one than the machine's, and be set at any moment. Each age is asked for once.
+/// The waits of messages, by the time of this process. The account's clock, by which the engine dates things, may differ
+/// from the machine's and be set at any moment, so each age is asked for once.
 #[derive(Default)]
 pub(super) struct Speaking {
     /// Since when each group has been in its epoch, as the engine has it, and when that is old enough.
@@ -42,7 +42,7 @@ struct Said<'a> {
 impl Speaking {
     /// Looks at a message when the engine's clock is at `engine_now`, Unix milliseconds, and this process at `now`.
     fn look(&mut self, said: Said<'_>, engine_now: u64, now: Instant, after: Duration) {
-        // What is dated ahead was when that clock was: it counts from now on.
+        // A date ahead of the clock comes from a clock that was ahead: its time counts from now on.
         let left = |time: Duration, since: u64| {
             time.saturating_sub(Duration::from_millis(engine_now.saturating_sub(since)))
         };

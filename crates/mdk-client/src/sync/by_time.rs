@@ -1,4 +1,4 @@
-//! What relays give of their histories goes to the engine by time.
+//! Histories that relays give go to the engine by time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::client::feed::{Heard, IngestReport};
 use crate::client::shared::{Shared, add, now};
 use crate::error::Result;
 
-/// What became of a gift.
+/// The outcome of a gift.
 pub(crate) struct Given {
     pub(crate) relay: String,
     pub(crate) job: JobId,
@@ -31,7 +31,7 @@ pub(crate) async fn feed(shared: Arc<Shared>, gifts: Vec<Gift>) -> Result<Vec<Gi
     let mut fed = feed_all(&shared, by_time(relays)).await?;
     let report = |(relay, job, last, newest): (String, JobId, bool, u64)| {
         let report = IngestReport { newest: fed.newest.min(newest), ..fed.clone() };
-        // What was new is counted once.
+        // New events are counted once.
         fed.new = 0;
         Given { relay, job, last, report }
     };

@@ -2,10 +2,10 @@
 //! all that is about to come is there; not late for one that takes its time. A message that only one of them has is read
 //! before the commits that all of them have lead away from its epoch (protocol/waiting.md F1-1 and F1-3).
 
+use mdk_wire::Event;
 use tokio::time::{Duration, Instant};
 
 use super::relay_sync::JobId;
-use mdk_wire::Event;
 
 /// How long a relay is waited for that is being dialled again: it may be gone for good.
 const DIALLED_AGAIN: Duration = Duration::from_secs(1);
@@ -15,7 +15,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 const TELL_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a relay has given of its history, oldest first.
+/// A part of a relay's history, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Gift {
     pub(crate) relay: String,
@@ -43,7 +43,7 @@ pub(crate) enum GateInput {
         alone: bool,
     },
     Give(Gift),
-    /// What was to be fed is with the engine.
+    /// The engine has what it was to be fed.
     Fed,
     /// A history is over, with so many new events; or it has failed.
     Ended {
@@ -71,7 +71,7 @@ pub(crate) enum GateAction {
     ExpectNothing,
     /// Nothing more is, and what came is to be decided on.
     Settle,
-    /// What was settled is told to those who wait: new events, and whether a relay has given everything.
+    /// Those who wait are told what was settled: new events, and whether a relay has given everything.
     Answer { new: u64, whole: bool },
 }
 
@@ -80,7 +80,7 @@ enum State {
     /// Nothing is kept.
     #[default]
     Idle,
-    /// What was given waits for the rest, since then.
+    /// Gifts wait for the rest, since then.
     Gathering { since: Instant, gifts: Vec<Gift> },
     /// The engine is being given something; what comes meanwhile waits for that.
     Feeding { next: Vec<(Instant, Gift)> },
@@ -112,7 +112,7 @@ impl CatchUpGate {
         }
     }
 
-    /// What is to be done now that this has happened.
+    /// Takes an input; gives what is to be done.
     pub(crate) fn on(&mut self, input: GateInput, now: Instant) -> Vec<GateAction> {
         let mut actions = Vec::new();
         match input {

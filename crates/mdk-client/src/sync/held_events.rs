@@ -4,11 +4,11 @@
 use mdk_wire::Event;
 use mdk_wire::budget::relay::{HELD_BYTES, HELD_EVENTS};
 
-/// What is held of one relay.
+/// The events of one relay that wait.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct HeldEvents {
-    /// What was stored when its subscription was opened, the newest first as relays do. The history has it as well: without
-    /// that it is not given on.
+    /// Events that were stored when their subscription was opened, the newest first as relays do. The history has them as
+    /// well: without it they are not given on.
     stored: Vec<Event>,
     live: Vec<Event>,
     bytes: usize,
@@ -38,7 +38,7 @@ impl HeldEvents {
         oldest_first(self.stored.into_iter().rev().chain(self.live).collect())
     }
 
-    /// What is live of it, oldest first, though something older is missing.
+    /// The live events, oldest first, though something older is missing.
     pub(crate) fn live(self) -> Vec<Event> {
         oldest_first(self.live)
     }

@@ -30,7 +30,7 @@ use crate::client::feed::IngestReport;
 const TRIES: u32 = 4;
 const TRIES_WITHOUT_END: u32 = 2;
 
-/// What time it is, and a number by chance for the length of pauses, from 0 to 1.
+/// The time, and a number by chance for the length of pauses, from 0 to 1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     pub(crate) at: Instant,
@@ -47,7 +47,7 @@ pub(crate) enum Input {
     /// Connected, or known to the relay only now (a late NIP-42): until now it may have hidden something.
     Connected,
     Disconnected,
-    /// What is wanted of it by now. Nothing at all: it is given up.
+    /// The topics that are wanted of it by now. A relay of which nothing is wanted is given up.
     Scope(Scope),
     /// Subscriptions up to this one were opened.
     Opened(u64, Opened),
@@ -180,11 +180,11 @@ enum State {
     Gated { job: Job, held: HeldEvents },
     /// Everything is there, and all passes. A history that was asked for on top of that shuts nothing.
     Live { extra: Option<Task> },
-    /// What is live passes, though something older is missing.
+    /// Live events pass, though something older is missing.
     Degraded { cause: Cause, task: Task },
 }
 
-/// What a relay has shown.
+/// Traits that a relay has shown.
 #[derive(Debug, Default)]
 struct Traits {
     /// It has said of an answer that it is all.
@@ -250,7 +250,7 @@ impl RelaySync {
         }
     }
 
-    /// What is to be done now that this has happened.
+    /// Takes an input; gives what is to be done.
     pub(crate) fn on(&mut self, input: Input, now: Now) -> Vec<Action> {
         let mut actions = Vec::new();
         let to = &mut actions;
@@ -355,7 +355,7 @@ impl RelaySync {
         }
     }
 
-    /// What is not read any more is not written down, either: a group that is over may be deleted.
+    /// A topic that is not read any more is not written down, either: a group that is over may be deleted.
     fn keep_topics(&mut self, topics: &BTreeSet<String>, to: &mut Vec<Action>) {
         let before = self.cursor.topics.len();
         self.cursor.topics.retain(|topic| topics.contains(topic));

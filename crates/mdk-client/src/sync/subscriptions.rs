@@ -65,7 +65,7 @@ impl Subscriptions {
         !self.filters.is_empty()
     }
 
-    /// What is to be opened in place of what there is, when other things are wanted.
+    /// The subscriptions to be opened in place of the present ones, when other things are wanted.
     pub(crate) fn change(
         &mut self,
         filters: Vec<String>,

@@ -1,4 +1,4 @@
-//! What is read on one relay, and the filters that ask for it.
+//! The topics that are read on one relay, and the filters that ask for them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,7 +14,7 @@ const IDS_IN_A_FILTER: usize = 100;
 /// line would be full of them. (None at all means all to some relays.)
 const STORED: usize = 1;
 
-/// What is wanted of one relay.
+/// The topics that are wanted of one relay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Scope {
     /// It is one of the account's own.
@@ -32,7 +32,7 @@ impl Scope {
     }
 }
 
-/// What the machines have to know of the account and of its options.
+/// Facts about the account and its options that the machines go by.
 #[derive(Debug)]
 pub(crate) struct Rules {
     /// The account's key, hex.
@@ -71,11 +71,11 @@ impl Rules {
         filters.map(live).collect()
     }
 
-    /// What is to be fetched, of each topic since when. Groups with the same beginning go together.
+    /// The histories to be fetched, each with its beginning. Groups with the same beginning go together.
     pub(crate) fn spans(&self, scope: &Scope, read: &Read<'_>) -> Vec<Span> {
         let overlap = if read.before { self.group_overlap } else { self.group_overlap_at_start };
         let (mut inbox, mut groups) = (Vec::new(), HashMap::<u64, Vec<&String>>::new());
-        // What was dated by a clock that was ahead says nothing of what came since.
+        // A cursor of a clock that was ahead says nothing of what came since.
         let at = read.cursor.at.min(read.wall);
         let known = |topic: &str| read.cursor.topics.contains(topic);
         if scope.inbox && !(read.only_new && known(INBOX)) {
@@ -109,14 +109,14 @@ impl Rules {
     }
 }
 
-/// What of a relay is there when more is to be fetched.
+/// How far a relay has been read when more is to be fetched.
 pub(crate) struct Read<'a> {
     pub(crate) cursor: &'a Cursor,
     /// A history of this process came to its end before.
     pub(crate) before: bool,
     /// Groups that stand still, to be asked for further back than others.
     pub(crate) deeper: &'a BTreeSet<String>,
-    /// What was fetched before is not wanted again.
+    /// Topics that were fetched before are not wanted again.
     pub(crate) only_new: bool,
     /// Our clock, Unix seconds.
     pub(crate) wall: u64,
@@ -151,7 +151,7 @@ fn live(mut filter: Map<String, Value>) -> String {
 mod tests {
     use super::*;
 
-    /// What is published now may name the time of last week.
+    /// An event that is published now may name the time of last week.
     #[test]
     fn what_is_still_to_come_has_no_beginning() {
         let rules = Rules::of("ab".repeat(32), &ClientOptions::default());

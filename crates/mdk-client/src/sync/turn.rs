@@ -47,10 +47,10 @@ pub(crate) struct Turn {
     lines: JoinSet<()>,
     /// Where lines say what comes of their orders.
     said: mpsc::Sender<Said>,
-    /// Who waits until the engine has a part of a history.
+    /// Histories that wait until the engine has a part of theirs.
     parts: HashMap<JobId, oneshot::Sender<()>>,
     feeding: JoinSet<Result<Vec<Given>>>,
-    /// What goes to the engine next, and whether something of it was held.
+    /// The events that go to the engine next, and whether one of them was held.
     deliveries: Vec<Heard>,
     held: bool,
     amends: JoinSet<()>,
@@ -252,7 +252,7 @@ impl Turn {
                 self.tell(&relay, Input::Taken(job, report));
             }
             if let Some(taken) = self.parts.remove(&job) {
-                // Who waited may have been stopped.
+                // (the history may have been stopped)
                 let _ = taken.send(());
             }
         }
@@ -291,7 +291,7 @@ impl Turn {
             Arrived::Disconnected { relay, .. } => {
                 shared.connected.send_if_modified(|all| all.remove(&*relay));
                 self.tell(&relay, Input::Disconnected);
-                // Whoever waits until the account is up to date waits for a relay that can say what has come since.
+                // Callers that wait until the account is up to date wait for a relay that can say what has come since.
                 let is_own = |one: &Reader| one.sync.scope().own && one.sync.is_connected();
                 if !self.relays.values().any(is_own) {
                     shared

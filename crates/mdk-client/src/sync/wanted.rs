@@ -1,4 +1,4 @@
-//! What the engine wants to hear of, and on which relays.
+//! The topics that the engine wants to hear of, and on which relays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub(crate) fn join_key(group: &mdk_wire::GroupId) -> String {
     format!("joined/{}", group.to_hex())
 }
 
-/// What is to be read, and where.
+/// The topics to be read, and where.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wanted {
     /// Routing ids by relay, in the pool's form.
@@ -28,7 +28,7 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// What the engine wants to hear of.
+    /// Asks the engine what it wants to hear of.
     pub(crate) fn of(engine: &mut Engine) -> mdk_core::Result<Self> {
         let mut wanted = Self::default();
         let interests = engine.interests()?;

@@ -69,7 +69,7 @@ impl Draft {
 struct Job {
     id: JobId,
     spans: Vec<Span>,
-    /// What is still to be given, once it was read.
+    /// The events that are still to be given, once they were read.
     rest: Option<VecDeque<Draft>>,
     /// The engine has not what was given last.
     waits: bool,
@@ -115,7 +115,7 @@ struct World {
     wall: u64,
     serial: u32,
     calm: bool,
-    /// Of what the engine has, what came first.
+    /// The times of the events that the engine has, in the order in which it got them.
     order: Vec<u64>,
     read: BTreeSet<u64>,
     refused: BTreeSet<u64>,
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    /// What passes a relay that has given everything does not come before something older of it.
+    /// A relay that has given everything lets nothing pass before something older of it.
     fn in_order(&self, relay: usize, events: &[Event]) {
         let relay = &self.relays[relay];
         if !relay.sync.is_live() || relay.suspect || relay.hides {

@@ -54,7 +54,7 @@ pub(crate) fn of_the_put_out(
     Ok(signs.iter().filter(stronger).map(|((_, rival), _)| *rival).collect())
 }
 
-/// What speaks against a branch beside one that has put makers of it out, the weaker sign first.
+/// A sign against a branch beside one that has put makers of it out, the weaker sign first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Sign {
     /// Others were heard on it, who may still leave it.

@@ -24,11 +24,11 @@ pub struct Config {
     pub strip_image_metadata: bool,
     /// Undecryptable events held per group. Their bytes are limited too ([`mdk_wire::budget::group::MAX_HELD_BYTES`]).
     pub max_held_events: u32,
-    /// What is kept of the messages of a group.
+    /// How much of a group's messages is kept.
     pub history: HistoryLimits,
     /// Loaded groups kept in memory.
     pub cached_groups: u32,
-    /// What is done while branches compete.
+    /// How long branches compete, and whether messages wait for the end of it.
     pub settling: SettlingConfig,
 }
 
@@ -41,7 +41,7 @@ pub struct RatchetLimits {
     pub maximum_forward_distance: u32,
 }
 
-/// What is kept of the messages of a group.
+/// How much of a group's messages is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryLimits {
     /// Messages of every kind that are kept of one member of a group. The account's own messages are not counted. If a
@@ -56,7 +56,7 @@ pub struct HistoryLimits {
     pub max_group_bytes: u64,
 }
 
-/// What is done while branches compete.
+/// How long branches compete, and whether messages wait for the end of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettlingConfig {
     /// Milliseconds without relevant input after which a choice between branches is made. The protocol fixes 1000.

@@ -51,7 +51,7 @@ pub struct Member {
     pub leaf_indexes: Vec<u32>,
 }
 
-/// What a group says of itself.
+/// The name, description and picture of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupProfile {
     /// Name.
@@ -80,7 +80,7 @@ pub struct GroupInfo {
     pub id: GroupId,
     /// Routing id of the current epoch: the `h` tag.
     pub nostr_group_id: NostrGroupId,
-    /// What it says of itself.
+    /// Its name, description and picture.
     pub profile: GroupProfile,
     /// Relays that carry the group, sorted.
     pub relays: Vec<String>,
@@ -124,7 +124,7 @@ pub struct MessageTimes {
     pub epoch: u64,
 }
 
-/// What became of a message.
+/// The outcome of a message: edited, deleted, invalidated, delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageFate {
     /// Whether an edit was applied.
@@ -158,7 +158,7 @@ pub struct Message {
     pub attachments: Vec<Attachment>,
     /// Reactions, oldest first.
     pub reactions: Vec<Reaction>,
-    /// What became of it.
+    /// Its outcome.
     pub fate: MessageFate,
     /// Whether we sent it.
     pub is_mine: bool,

@@ -200,7 +200,7 @@ impl RelaySync {
                 self.go_on(now, to);
             }
             _ if job.generation == self.subs.generation() => self.complete(&job, held, now, to),
-            // What was said meanwhile has to be asked for.
+            // Events of that time have to be asked for.
             _ => {
                 self.hold(held);
                 if self.again {
@@ -218,7 +218,7 @@ impl RelaySync {
         let overflowed = held.has_overflowed();
         self.tries = if overflowed { self.tries + 1 } else { 0 };
         if overflowed {
-            // What was thrown away is younger than what was kept, and older than what comes then.
+            // The events thrown away are younger than those kept, and older than those that come then.
             let degraded = self.tries >= self.limit();
             deliver(if degraded { held.live() } else { held.all() }, to);
             self.attempt(now, to);
@@ -243,7 +243,7 @@ impl RelaySync {
         self.go_on(now, to);
     }
 
-    /// What was asked for while another history was fetched.
+    /// Begins the history that was asked for while another was fetched.
     fn go_on(&mut self, now: Now, to: &mut Vec<Action>) {
         if self.again {
             self.fetch_again(now, to);
@@ -326,7 +326,7 @@ impl RelaySync {
         }
     }
 
-    /// What was complete of a history counts as read.
+    /// The complete topics of a history count as read.
     fn note_read(&mut self, job: &Job, to: &mut Vec<Action>) {
         let complete = job.given.as_deref().filter(|_| !job.hidden).unwrap_or_default();
         let (found, left): (Vec<_>, Vec<_>) =

@@ -90,7 +90,7 @@ impl Play {
         actions
     }
 
-    /// What is asked for last is open, and its stored part is over.
+    /// The last subscriptions are open, and their stored part is over.
     fn opens(&mut self) -> Vec<Action> {
         let mut actions = self.on(Input::Opened(self.subscription, Opened::Well));
         actions.extend(self.on(Input::EndOfStored(self.subscription)));
@@ -208,7 +208,7 @@ fn a_history_goes_on_when_there_is_a_connection_again() {
     play.ends();
     play.gate_opens(newest(70));
     play.is("Live");
-    // What the gate has of it stays there.
+    // The gate keeps the part that it has.
     let mut play = Play::gated();
     play.on(Input::Disconnected);
     play.on(Input::Connected);
@@ -236,12 +236,12 @@ fn who_knows_us_only_now_is_asked_again() {
     assert!(fetches(&play.gate_opens(newest(1))), "S3");
     play.is("Backfilling");
     assert!(play.sync.cursor.topics.is_empty(), "S3: it may have hidden something");
-    // What was read on this connection is asked for from its beginning.
+    // Everything since the beginning of this connection is asked for.
     let mut play = Play::live();
     assert!(play.on(Input::Connected).contains(&Action::SaveCursor), "S3");
     assert_eq!(play.sync.cursor, Cursor::default(), "S3");
     assert_eq!(play.spans[0].since, 0);
-    // What was read on the one before is not.
+    // Nothing older is.
     let mut play = Play::live();
     play.on(Input::Disconnected);
     play.on(Input::Connected);
@@ -344,7 +344,7 @@ fn a_history_that_fails_is_tried_again_and_then_given_up() {
         play.is("Backfilling, waits");
         play.later();
     }
-    // Who never says that something is all is given up sooner.
+    // A relay that never says that something is all is given up sooner.
     let mut play = Play::backfilling();
     play.sync.traits.sends_eose = false;
     for _ in 0..TRIES_WITHOUT_END {
@@ -574,7 +574,7 @@ fn a_group_that_stands_still_is_searched_deeper() {
     assert!(play.on(groups()).is_empty(), "S39");
     assert!(fetches(&play.gate_opens(newest(1))), "S39");
     play.is("Live, extra");
-    // What failed is done by the next.
+    // The next history does what failed.
     play.fails();
     play.later();
     play.ends();
@@ -660,7 +660,7 @@ fn others_do_not_wait_for_ever() {
     }
 }
 
-/// What no row of the table names changes nothing.
+/// An input that no row of the table names changes nothing.
 #[test]
 fn all_states_and_inputs() {
     type Make = fn() -> Play;

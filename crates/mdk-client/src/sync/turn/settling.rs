@@ -1,4 +1,4 @@
-//! What the gate decides: when the engine is given histories, told of more, and when all of it is settled.
+//! The gate's decisions: when the engine is given histories, told of more, and when all of it is settled.
 
 use mdk_core::Engine;
 use mdk_wire::NostrGroupId;
@@ -79,7 +79,7 @@ impl Turn {
         any.then_some(self.shared.options.waited_for)
     }
 
-    /// What waits for a group is published when the group is where its relays have it.
+    /// Messages that wait for a group are published when the group is where its relays have it.
     pub(super) fn tell_reading(&self) {
         let awaited = self.awaited();
         let mut reading = lock(&self.shared.reading);
@@ -136,7 +136,7 @@ impl Turn {
         }
         self.keep_cursors().await?;
         if !std::mem::replace(&mut self.has_settled, true) {
-            // What was left from the last time.
+            // (groups may have stood still before the start)
             self.may_stand_still();
         }
         self.shared.progress.send_if_modified(|p| !std::mem::replace(&mut p.settled, true));
