@@ -415,7 +415,7 @@ pub(crate) fn may_be_old(buffered: &BufferedMemory, now: u64, id: &GroupId) -> b
 /// Whether a held event is a Welcome that waits, and not an event of the group.
 pub(crate) fn is_gift_wrap(json: &str) -> bool {
     // Most are none, which is seen without reading them.
-    json.contains("\"kind\":1059")
+    memchr::memmem::find(json.as_bytes(), b"\"kind\":1059").is_some()
         && Event::from_stored_json(json.as_bytes())
             .is_ok_and(|event| event.kind() == kind::GIFT_WRAP)
 }

@@ -85,10 +85,13 @@ pub fn watch(engine: &mut Engine, id: &GroupId) -> Result<Watch> {
             nodes.into_iter().map(place).collect()
         };
         let held = ctx.work.records.tx.held(id)?;
-        let welcomes = held.iter().filter(|held| is_gift_wrap(&held.event_json)).count();
-        let mut given = BTreeMap::new();
-        for held in held.iter().filter(|held| !is_gift_wrap(&held.event_json)) {
-            *given.entry(held.source).or_default() += 1;
+        let (mut welcomes, mut given) = (0, BTreeMap::new());
+        for held in &held {
+            if is_gift_wrap(&held.event_json) {
+                welcomes += 1;
+            } else {
+                *given.entry(held.source).or_default() += 1;
+            }
         }
         Ok(Watch {
             raw: held.len() - welcomes,

@@ -106,6 +106,9 @@ impl World {
         let mut published = std::mem::take(&mut self.members[who].published);
         let ready: Vec<Published> = published.extract_if(.., |p| due(p)).collect();
         self.members[who].published = published;
+        if ready.is_empty() {
+            return Ok(());
+        }
         for commit in ready {
             // (by its echo it is known again)
             let lost = !all && self.plan.echo && happens(6, &[commit.fate]);
