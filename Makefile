@@ -27,7 +27,7 @@ export RUSTC_WORKSPACE_WRAPPER := $(shell command -v clippy-driver)
 MDK_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1))
 export MDK_SEED
 
-RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml rust-toolchain.toml $(shell find crates -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
+RUST_SOURCES = Cargo.toml Cargo.lock .cargo/config.toml .cargo/openssl/parts.conf rust-toolchain.toml $(shell find crates -name '*.rs' -o -name '*.sql' -o -name Cargo.toml)
 
 .PHONY: help venv build demo quick test test-build test-client test-rust test-recorded test-vault test-python phones lint check check-rust check-python check-documents slowest nightly mutants bench accounts fuzz coverage architecture torture vault-proof memory simulate wheel wheel-tests docs clean
 

@@ -105,7 +105,14 @@ def unpack(sdist: Path, folder: Path) -> Path:
         archive.extractall(folder, filter="data")
     (root,) = folder.iterdir()
     missing = {name for name in crates() if not (root / "crates" / name / "Cargo.toml").exists()}
-    for name in ("Cargo.lock", ".cargo/config.toml", "pyproject.toml", "README.md", "LICENSE-MIT"):
+    for name in (
+        "Cargo.lock",
+        ".cargo/config.toml",
+        ".cargo/openssl/parts.conf",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE-MIT",
+    ):
         if not (root / name).exists():
             missing.add(name)
     if missing:
