@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use mdk_core::{Engine, OutboxItem};
-use mdk_wire::GroupId;
+use mdk_wire::{Event, GroupId};
 use serde_json::{Value, json};
 
 use super::shared::now;
@@ -52,6 +52,14 @@ fn key(seq: i64, group: Option<&GroupId>) -> String {
     format!("{STATE}{seq:016x}/{group}")
 }
 
+/// Whether an event of the outbox has the tag that lets relays forget it (NIP-40).
+fn expires(event: &str) -> bool {
+    let parsed = Event::from_stored_json(event.as_bytes());
+    parsed.is_ok_and(|event| {
+        event.tags().iter().any(|tag| tag.first().is_some_and(|t| t == "expiration"))
+    })
+}
+
 /// What is to be written to the engine's state, and taken out of it.
 pub(crate) type Changes = Vec<(String, Option<Vec<u8>>)>;
 
@@ -81,12 +89,15 @@ impl Sent {
 
     /// Notes that a relay has accepted an event. What is to disappear is not kept.
     pub(crate) fn keep(&mut self, item: &OutboxItem, relay: String) -> Changes {
+        if expires(&item.event) {
+            return Vec::new();
+        }
         let key = key(item.seq, item.group.as_ref());
         self.note(item.seq, key, &item.event_id.to_hex(), &item.event, relay)
     }
 
     fn note(&mut self, seq: i64, key: String, id: &str, event: &str, relay: String) -> Changes {
-        if event.contains("[\"expiration\",") || event.len() > MOST_BYTES / 4 {
+        if event.len() > MOST_BYTES / 4 {
             return Vec::new();
         }
         let mut changes = Vec::new();
@@ -131,6 +142,8 @@ impl Sent {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use mdk_wire::{Keys, UnsignedEvent};
+
     use super::*;
 
     fn group() -> GroupId {
@@ -148,6 +161,18 @@ mod tests {
             let kept = Kept::read(key, kept).unwrap();
             assert_eq!((kept.seq, kept.key.as_str()), (seq, key));
         }
+    }
+
+    #[test]
+    fn only_the_tag_itself_makes_an_event_expire() {
+        let keys = Keys::generate();
+        let event = |name: &str, content: &str| {
+            let tags = vec![vec![name.to_owned(), "1".to_owned()]];
+            let (pubkey, content) = (keys.public_key(), content.to_owned());
+            UnsignedEvent { pubkey, created_at: 1, kind: 445, tags, content }.sign(&keys).to_json()
+        };
+        assert!(expires(&event("expiration", "")));
+        assert!(!expires(&event("h", r#"["expiration","1"]"#)));
     }
 
     #[test]
@@ -173,8 +198,6 @@ mod tests {
         let [(of, event)] = sent.events(&HashSet::from([&count.to_string()])).try_into().unwrap();
         assert_eq!(event, "event");
         assert!(of.ends_with(&group().to_hex()));
-        let gone = r#"{"tags":[["expiration","1"]]}"#;
-        assert_eq!(store(note(&mut sent, count + 20, gone, "a")), MOST_EVENTS);
         for seq in 2_000..2_010 {
             let big = "x".repeat(MOST_BYTES / 5);
             store(note(&mut sent, seq, &big, "a"));

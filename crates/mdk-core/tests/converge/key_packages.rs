@@ -74,7 +74,6 @@ fn one_that_ends_is_replaced_before() {
     }
 }
 
-// shows: A4-6: a clock that went back makes nothing that relays would take for older.
 /// A program that never says what relays have, or relays that refuse for months: there is always one to be invited by.
 // shows: A4-7
 #[test]
@@ -101,6 +100,7 @@ fn one_that_is_never_confirmed_is_replaced_too() {
     assert!((5..=8).contains(&made), "{made}");
 }
 
+// shows: A4-6: a clock that went back makes nothing that relays would take for older.
 #[test]
 fn a_clock_that_went_back_waits() {
     let mut us = member();

@@ -101,7 +101,6 @@ fn a_refused_invite_ends_with_its_membership() {
     assert!(alice.outbox().is_empty());
 }
 
-/// Alice's commit that adds carol loses to two of bob's, and then wins with two that dave makes on it.
 /// breaks: an invite waits when its group ends. Nobody is invited any more, and that is told. (rule: C5-5)
 #[test]
 fn an_invite_ends_with_its_group() {
@@ -130,6 +129,7 @@ fn an_invite_ends_with_its_group() {
     }
 }
 
+/// Alice's commit that adds carol loses to two of bob's, and then wins with two that dave makes on it.
 fn loses_and_wins(sent: bool) -> (Member, GroupId, OutboxItem) {
     let (mut alice, mut bob, mut dave) =
         (sending("alice"), Member::new("bob"), Member::new("dave"));
