@@ -4,7 +4,7 @@
 //! is what a list is for: whoever has not looked for that long looks again.
 
 use mdk_core::Engine;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 /// Where they stand in the engine's state.
 const STATE: &str = "relays/former";
@@ -14,7 +14,7 @@ const LISTENED_FOR: u64 = 14 * 86_400;
 const MOST: usize = 8;
 
 /// Addresses in the pool's form.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Former {
     /// The account's own relays when it went to work last.
     own: Vec<String>,
@@ -26,7 +26,8 @@ impl Former {
     /// What was written down, now that `own` are the account's relays; what changes is written down.
     pub(super) fn load(engine: &mut Engine, own: &[String], now: u64) -> mdk_core::Result<Self> {
         let stored = engine.state(STATE)?;
-        let mut former = stored.as_deref().and_then(parse).unwrap_or_default();
+        let former = stored.as_deref().and_then(|bytes| serde_json::from_slice::<Self>(bytes).ok());
+        let mut former = former.unwrap_or_default();
         former.move_to(own, now);
         let text = former.text();
         if stored.as_deref() != Some(text.as_bytes()) {
@@ -36,7 +37,7 @@ impl Former {
     }
 
     fn text(&self) -> String {
-        json!({ "own": self.own, "left": self.left }).to_string()
+        serde_json::to_string(self).expect("only texts and numbers")
     }
 
     fn move_to(&mut self, own: &[String], now: u64) {
@@ -64,17 +65,6 @@ impl Former {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Former> {
-    let value: Value = serde_json::from_slice(bytes).ok()?;
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let left = |entry: &Value| Some((text(entry.get(0)?)?, entry.get(1)?.as_u64()?));
-    let list = |name: &str| value.get(name)?.as_array();
-    Some(Former {
-        own: list("own")?.iter().filter_map(text).collect(),
-        left: list("left")?.iter().filter_map(left).collect(),
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -93,7 +83,7 @@ mod tests {
         assert_eq!(former.relays(), [relay(1)]);
         former.move_to(&[relay(1)], 2_000);
         assert_eq!(former.relays(), [relay(2), relay(3)]);
-        assert_eq!(parse(former.text().as_bytes()).unwrap(), former);
+        assert_eq!(serde_json::from_str::<Former>(&former.text()).unwrap(), former);
         former.move_to(&[relay(1)], 3_000);
         assert!(!former.expire(2_000 + LISTENED_FOR - 1));
         assert!(former.expire(2_000 + LISTENED_FOR));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use mdk_core::Engine;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::client::shared::now;
 
@@ -12,7 +12,7 @@ pub(crate) const INBOX: &str = "inbox";
 
 /// Everything of `topics` that the relay had up to `at` was given to the engine. What is not in `topics` was never
 /// fetched completely.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cursor {
     /// `created_at` of the newest event that was seen, never later than our own clock.
     pub(crate) at: u64,
@@ -37,16 +37,7 @@ pub(crate) fn key(relay: &str) -> String {
 
 impl Cursor {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        json!({ "at": self.at, "topics": self.topics }).to_string().into_bytes()
-    }
-
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(bytes).ok()?;
-        let topics = value.get("topics")?.as_array()?;
-        Some(Self {
-            at: value.get("at")?.as_u64()?,
-            topics: topics.iter().filter_map(|t| t.as_str().map(str::to_owned)).collect(),
-        })
+        serde_json::to_vec(self).expect("only texts and numbers")
     }
 
     /// Reads a relay's cursor. One that does not read is none: everything is fetched again. So is one of the future: our
@@ -54,7 +45,8 @@ impl Cursor {
     pub(crate) fn load(engine: &mut Engine, relay: &str) -> mdk_core::Result<Self> {
         /// A clock that is set right by less costs nothing: what is asked for goes back further than that.
         const AHEAD: u64 = 3600;
-        let stored = engine.state(&key(relay))?.as_deref().and_then(Self::from_bytes);
+        let stored = engine.state(&key(relay))?;
+        let stored = stored.and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
         let past = stored.filter(|cursor| cursor.at <= now().saturating_add(AHEAD));
         Ok(past.unwrap_or_default())
     }
@@ -65,22 +57,29 @@ impl Cursor {
 mod tests {
     use super::*;
 
+    fn engine() -> Engine {
+        let keys = mdk_wire::Keys::generate();
+        let clock = std::sync::Arc::new(mdk_core::SystemClock);
+        Engine::in_memory(keys, mdk_core::Config::default(), clock).unwrap()
+    }
+
     #[test]
     fn a_cursor_survives_and_damage_is_no_cursor() {
         let cursor = Cursor { at: 7, topics: BTreeSet::from([INBOX.to_owned(), "ab".to_owned()]) };
-        assert_eq!(Cursor::from_bytes(&cursor.to_bytes()).unwrap(), cursor);
-        assert_eq!(Cursor::from_bytes(b"{}"), None);
-        assert_eq!(Cursor::from_bytes(b"\xff"), None);
+        let mut engine = engine();
+        for (bytes, read) in [
+            (&cursor.to_bytes()[..], cursor.clone()),
+            (b"{}", Cursor::default()),
+            (b"\xff", Cursor::default()),
+        ] {
+            engine.set_state(&key("wss://relay"), Some(bytes)).unwrap();
+            assert_eq!(Cursor::load(&mut engine, "wss://relay").unwrap(), read);
+        }
     }
 
     #[test]
     fn a_cursor_from_a_clock_that_was_ahead_is_none() {
-        use std::sync::Arc;
-
-        use mdk_core::{Config, SystemClock};
-
-        let keys = mdk_wire::Keys::generate();
-        let mut engine = Engine::in_memory(keys, Config::default(), Arc::new(SystemClock)).unwrap();
+        let mut engine = engine();
         for (ahead, kept) in [(0, true), (60, true), (86_400, false), (u64::MAX / 2, false)] {
             let cursor = Cursor { at: now() + ahead, topics: BTreeSet::from([INBOX.to_owned()]) };
             engine.set_state(&key("wss://relay"), Some(&cursor.to_bytes())).unwrap();
