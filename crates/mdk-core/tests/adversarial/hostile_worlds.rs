@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mdk_core::{EventBody, GroupState, Outcome};
+use mdk_core::{Clock, EventBody, GroupState, Outcome};
 use mdk_wire::{Event, GroupId, PublicKey};
 
 use crate::kit::dice::Dice;
@@ -22,6 +22,10 @@ struct Honest {
     /// Who was out when it had settled where it is, and the epochs in which that was seen first and last.
     out: BTreeMap<PublicKey, (u64, u64)>,
     was_out: BTreeSet<PublicKey>,
+    /// Those of them whose removal was followed for so long that a rival of it is no race of the moment.
+    settled: BTreeSet<PublicKey>,
+    /// When the removal of an account was followed here, Unix milliseconds.
+    followed_at: BTreeMap<PublicKey, u64>,
     /// Of whom it was told that they are back.
     told: BTreeSet<PublicKey>,
 }
@@ -43,6 +47,8 @@ struct World {
 }
 
 const HONEST: [&str; 4] = ["alice", "bob", "carol", "dave"];
+/// As `Config::settling.quiet_millis`.
+const SETTLED_MILLIS: u64 = 1_000;
 const HOSTILE: [&str; 3] = ["mallory", "trudy", "oscar"];
 
 impl World {
@@ -74,6 +80,8 @@ impl World {
             away: false,
             out: BTreeMap::new(),
             was_out: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            followed_at: BTreeMap::new(),
             told: BTreeSet::new(),
         };
         Self {
@@ -100,9 +108,15 @@ impl World {
     }
 
     fn heeds(&mut self, who: usize, outcome: Outcome) {
+        let honest = &mut self.honest[who];
+        let now = honest.member.clock.now_millis();
         for event in outcome.events {
-            if let EventBody::RemovalUndone { account, .. } = event.body {
-                self.honest[who].told.insert(account);
+            match event.body {
+                EventBody::RemovalUndone { account, .. } => drop(honest.told.insert(account)),
+                EventBody::MembersChanged { removed, .. } => {
+                    honest.followed_at.extend(removed.into_iter().map(|account| (account, now)));
+                }
+                _ => {}
             }
         }
         outcome.reply.into_iter().for_each(|event| self.publishes(event));
@@ -126,6 +140,8 @@ impl World {
         alice.confirms(&pending);
         let left: BTreeSet<PublicKey> = accounts(alice, &group);
         self.put_out = whom.into_iter().filter(|who| !left.contains(who)).collect();
+        let now = alice.clock.now_millis();
+        self.honest[0].followed_at.extend(self.put_out.iter().map(|who| (*who, now)));
         self.publishes(pending.event.unwrap());
     }
 
@@ -198,16 +214,22 @@ impl World {
             return;
         }
         let there = accounts(&mut honest.member, &group);
+        let now = honest.member.clock.now_millis();
         for account in &self.put_out {
             if there.contains(account) {
                 let name = honest.member.name;
                 let Some((since, last)) = honest.out.remove(account) else { continue };
                 assert!(last < since + 5, "seed {seed}: {name} has him back, who was out of reach");
-                assert!(honest.told.contains(account), "seed {seed}: {name} was told nothing");
+                let raced = !honest.settled.remove(account);
+                let told = honest.told.contains(account);
+                assert!(raced || told, "seed {seed}: {name} was told nothing");
             } else {
                 honest.out.entry(*account).or_insert((info.epoch, 0)).1 = info.epoch;
                 honest.was_out.insert(*account);
                 honest.told.remove(account);
+                if now >= honest.followed_at[account] + SETTLED_MILLIS {
+                    honest.settled.insert(*account);
+                }
             }
         }
     }
