@@ -34,7 +34,7 @@ BORDERS: dict[str, set[str]] = {
     # (the fuzz targets have the member on plain OpenMLS of mdk-core's tests)
     "openmls": {"mdk-core", "mdk-fuzz"},
     "openmls_rust_crypto": {"mdk-core", "mdk-fuzz"},
-    "negentropy": {"mdk-relay"},
+    "negentropy": {"mdk-relay", "mdk-client"},
     "tokio": {"mdk-client", "mdk-relay", "mdk-python"},
     "pyo3": {"mdk-python"},
     "nostr": {"mdk-wire", "mdk-client", "mdk-fuzz"},

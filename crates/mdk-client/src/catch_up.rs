@@ -15,6 +15,7 @@ use crate::sync::relay_sync::{Input, JobEnd, JobId};
 use crate::sync::topics::Span;
 
 mod paging;
+mod reconciled;
 mod requests;
 mod unpaged;
 
@@ -92,6 +93,19 @@ impl Parts<'_> {
         std::mem::take(&mut lock(&self.events))
     }
 
+    /// Waits for `asking`; the others do not wait for as long.
+    async fn while_slow<T>(&self, asking: impl Future<Output = T>) -> T {
+        tokio::pin!(asking);
+        tokio::select! {
+            answer = &mut asking => answer,
+            () = tokio::time::sleep(PATIENCE) => {
+                self.be_slow().await;
+                // Nor is what it has given so far. (what becomes of it is seen at the end)
+                tokio::join!(asking, self.give()).0
+            }
+        }
+    }
+
     async fn be_slow(&self) {
         if !self.slow.swap(true, Ordering::Relaxed) {
             self.outlet.say(Input::Slow(self.job)).await;
@@ -113,17 +127,8 @@ pub(crate) async fn run(shared: Arc<Shared>, fetch: Fetch, outlet: Outlet) {
         let ask = |filter: String| {
             let (shared, parts, ends) = (&shared, &parts, &ends);
             async move {
-                let asking = ask(shared, relay, &filter);
-                tokio::pin!(asking);
-                let page = tokio::select! {
-                    page = &mut asking => page,
-                    // It may be asked again for a long time, and what the others have is not to wait for that.
-                    () = tokio::time::sleep(PATIENCE) => {
-                        parts.be_slow().await;
-                        // Nor is what it has given so far. (what becomes of it is seen at the end)
-                        tokio::join!(asking, parts.give()).0
-                    }
-                };
+                // (it may be asked again for a long time)
+                let page = parts.while_slow(ask(shared, relay, &filter)).await;
                 if page.as_ref().is_ok_and(|page| page.complete) {
                     ends.store(true, Ordering::Relaxed);
                 } else {
@@ -139,6 +144,21 @@ pub(crate) async fn run(shared: Arc<Shared>, fetch: Fetch, outlet: Outlet) {
             gaps.tell(&shared).await?;
             parts.take(events).await
         };
+        if span.known
+            && let Some(ids) = parts.while_slow(reconciled::missing(&shared, relay, &span)).await
+        {
+            let most = limit.min(shared.pool.page_of(relay).unwrap_or(limit));
+            if let Some(events) = reconciled::fetch(&span, &ids, most, ask).await {
+                add(&counters.fetched, events.len() as u64);
+                if parts.take(events).await.is_ok() {
+                    complete.extend(span.topics);
+                    continue;
+                }
+                all = false;
+                break;
+            }
+            shared.pool.distrust_ids(relay, &shared.me);
+        }
         let history = History {
             work: &span,
             limit,

@@ -24,6 +24,7 @@ mod frames;
 pub mod fuzzing;
 mod home;
 mod meter;
+mod reconciling;
 mod registry;
 mod room;
 mod session;

@@ -78,9 +78,11 @@ fn document(options: &LocalRelayOptions) -> Value {
             limits.insert("default_limit".into(), json!(options.default_page()));
         }
     }
+    let mut nips = vec![1, 9, 11, 40, 42, 45, 70];
+    nips.extend(options.reconciles.then_some(77));
     json!({
         "name": "local relay for tests",
-        "supported_nips": [1, 9, 11, 40, 42, 45, 70, 77],
+        "supported_nips": nips,
         "software": "mdk",
         "version": env!("CARGO_PKG_VERSION"),
         "limitation": limits,

@@ -14,6 +14,9 @@ pub struct LocalRelayOptions {
     pub page_limit: Option<usize>,
     /// Whether the NIP-11 document names the limits above. Without it the document is empty of them.
     pub announce: bool,
+    /// NIP-77: whether it says which events it has. Without it the document does not name it, and a message of it is answered
+    /// with a notice.
+    pub reconciles: bool,
     /// Most events that are kept; the oldest go first.
     pub max_events: usize,
     /// Whether it can be made faulty. Without it [`LocalRelay::faults`](crate::LocalRelay::faults) and
@@ -29,6 +32,7 @@ impl Default for LocalRelayOptions {
             require_auth: false,
             page_limit: None,
             announce: true,
+            reconciles: true,
             max_events: 200_000,
             faults: true,
         }

@@ -69,7 +69,7 @@ impl Session {
             "REQ" => self.request(subscription, rest),
             "COUNT" => self.count(subscription, rest),
             "CLOSE" => self.hub.close(self.number, subscription),
-            "NEG-OPEN" => self.answer(subscription, |session| {
+            "NEG-OPEN" if self.hub.options.reconciles => self.answer(subscription, |session| {
                 let [filter, message, ..] = rest else { return Err("invalid: too short".into()) };
                 let message = message.as_str().ok_or("invalid: the message is not hex")?;
                 let filter = Filter::read(filter).map_err(|why| format!("invalid: {why}"))?;

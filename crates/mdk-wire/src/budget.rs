@@ -11,6 +11,10 @@ pub mod relay {
     pub const EVENT_FRAME_BYTES: usize = MAX_EVENT_BYTES + 128;
     /// Largest other message that is read, bytes.
     pub const OTHER_FRAME_BYTES: usize = 64 * 1024;
+    /// Largest `NEG-MSG` that is read, bytes: the largest of relays in use carry half a million bytes as hex.
+    pub const RECONCILE_FRAME_BYTES: usize = 1024 * 1024;
+    /// Events that a relay may name in one reconciliation; a longer history is paged through.
+    pub const RECONCILED_IDS: usize = 100_000;
     /// Most strings in a message that is read, those of all tags together.
     pub const FRAME_STRINGS: usize = 16 * 1024;
     /// From this size on, bytes, a message is read on a thread that may block, so that other relays go on.

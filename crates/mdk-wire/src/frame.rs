@@ -1,6 +1,8 @@
 //! A first look at a message of a relay (NIP-01): its kind, and whether it is small enough to be read.
 
-use crate::budget::relay::{EVENT_FRAME_BYTES, FRAME_STRINGS, OTHER_FRAME_BYTES};
+use crate::budget::relay::{
+    EVENT_FRAME_BYTES, FRAME_STRINGS, OTHER_FRAME_BYTES, RECONCILE_FRAME_BYTES,
+};
 use crate::limits::MAX_TAGS;
 
 /// The depth of the arrays that are an event's tags: message, event, list of tags, tag.
@@ -28,7 +30,11 @@ pub fn look(text: &str) -> Look<'_> {
     let (second, rest) = second.unwrap_or_default();
     let rest = rest.trim().strip_prefix(',').and_then(|rest| rest.strip_suffix(']'));
     let rest = rest.unwrap_or_default().trim();
-    let most = if label == "EVENT" { EVENT_FRAME_BYTES } else { OTHER_FRAME_BYTES };
+    let most = match label {
+        "EVENT" => EVENT_FRAME_BYTES,
+        "NEG-MSG" => RECONCILE_FRAME_BYTES,
+        _ => OTHER_FRAME_BYTES,
+    };
     Look { label, second, rest, fits: text.len() <= most && is_small(text) }
 }
 

@@ -106,7 +106,7 @@ async fn read(store: &Store, since: u64, most_events: usize) -> Read {
     if topics.len() > 1 {
         filter.insert("#h".to_owned(), serde_json::json!(topics));
     }
-    let work = Span { filter, since, topics };
+    let work = Span { filter, since, topics, known: false };
     let (gaps, count_gaps, fetched) = (Gaps::of(&[]), AtomicU64::new(0), AtomicU64::new(0));
     let got = Mutex::new(Vec::new());
     let batches = AtomicUsize::new(0);

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
 use super::filters::Filter;
+use super::reconciling::Round;
 use super::{Account, Page, Published};
 use crate::error::{ClientError, Result};
 
@@ -13,6 +14,7 @@ pub(super) enum Command {
     Release(PublicKey),
     Publish(Publish),
     Query(Box<Query>),
+    Reconcile(Box<Round>),
     Subscribe {
         account: PublicKey,
         id: u64,

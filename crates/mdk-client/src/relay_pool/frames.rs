@@ -1,4 +1,4 @@
-//! What goes over the socket, NIP-01 and NIP-42.
+//! What goes over the socket, NIP-01, NIP-42 and NIP-77.
 
 use mdk_wire::budget::relay::{LARGE_FRAME_BYTES, LARGE_FRAMES_AT_ONCE};
 use mdk_wire::{Event, UnverifiedEvent, frame};
@@ -29,6 +29,11 @@ pub(super) enum Frame {
         reason: String,
     },
     Challenge(String),
+    /// The next message of a reconciliation (hex), or why there is none.
+    Reconciled {
+        name: String,
+        message: Result<String, String>,
+    },
     Notice,
     /// Larger than it may be, or with more in it; not read. With the subscription, if it is for one.
     TooMuch(String),
@@ -146,6 +151,10 @@ impl Frame {
                     _ => Self::Unknown,
                 })
             }
+            "NEG-MSG" => serde_json::from_str::<(String, String, String)>(text)
+                .map(|(_, name, message)| Self::Reconciled { name, message: Ok(message) }),
+            "NEG-ERR" => serde_json::from_str::<(String, String, String)>(text)
+                .map(|(_, name, reason)| Self::Reconciled { name, message: Err(cut(&reason)) }),
             "NOTICE" => Ok(Self::Notice),
             _ => Ok(Self::Unknown),
         };
@@ -191,6 +200,21 @@ pub(super) fn close(subscription: &str) -> String {
     format!("[\"CLOSE\",\"{subscription}\"]")
 }
 
+/// A `NEG-OPEN`.
+pub(super) fn reconcile_open(name: &str, filter: &Filter, message: &str) -> String {
+    format!("[\"NEG-OPEN\",\"{name}\",{},\"{message}\"]", filter.to_json())
+}
+
+/// A `NEG-MSG`.
+pub(super) fn reconcile(name: &str, message: &str) -> String {
+    format!("[\"NEG-MSG\",\"{name}\",\"{message}\"]")
+}
+
+/// A `NEG-CLOSE`.
+pub(super) fn reconcile_close(name: &str) -> String {
+    format!("[\"NEG-CLOSE\",\"{name}\"]")
+}
+
 /// An `EVENT`; the event's bytes stay as they are.
 pub(super) fn publish(event_json: &str) -> String {
     format!("[\"EVENT\",{event_json}]")
@@ -214,6 +238,10 @@ mod tests {
         assert!(matches!(Frame::parse(r#"["CLOSED","a"]"#), Frame::Closed { .. }));
         assert!(matches!(Frame::parse(r#"["AUTH","c"]"#), Frame::Challenge(c) if c == "c"));
         assert!(matches!(Frame::parse(r#"["NOTICE",7]"#), Frame::Notice));
+        assert!(matches!(Frame::parse(r#"["NEG-MSG","n1","61"]"#),
+            Frame::Reconciled { name, message: Ok(message) } if name == "n1" && message == "61"));
+        assert!(matches!(Frame::parse(r#"["NEG-ERR","n1","blocked: no"]"#),
+            Frame::Reconciled { message: Err(reason), .. } if reason == "blocked: no"));
         let long = "x".repeat(MAX_CHALLENGE + 1);
         for bad in [
             "",
@@ -229,6 +257,8 @@ mod tests {
             "[\"EOSE\"]",
             "[\"AUTH\",\"\"]",
             "[\"COUNT\",\"a\",{}]",
+            "[\"NEG-MSG\",\"n1\"]",
+            "[\"NEG-ERR\",\"n1\",7]",
             &"[".repeat(1_000),
             &format!("[\"AUTH\",\"{long}\"]"),
         ] {

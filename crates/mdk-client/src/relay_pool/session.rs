@@ -19,6 +19,7 @@ use super::command::{Command, Publish, Query};
 use super::filters::Filter;
 use super::frames;
 use super::meter::Meter;
+use super::reconciling::{NIP, Reconciling, Round};
 use super::socket::Socket;
 use super::trouble::{Matter, Troubles};
 use super::{Arrived, Origin, Published};
@@ -111,8 +112,8 @@ enum Asked {
 /// One connection.
 pub(super) struct Session {
     origin: Origin,
-    max_page_events: usize,
-    max_page_bytes: usize,
+    /// Events and bytes.
+    max_page: (usize, usize),
     keepalive: Duration,
     write_timeout: Duration,
     pub(super) socket: Socket,
@@ -122,6 +123,7 @@ pub(super) struct Session {
     live: HashMap<(PublicKey, u64), String>,
     pages: usize,
     queued: VecDeque<Query>,
+    reconciling: Reconciling,
     publishes: HashMap<String, VecDeque<Publish>>,
     next_id: u64,
     heard: Instant,
@@ -157,8 +159,7 @@ impl Session {
     ) -> Self {
         let mut session = Self {
             origin,
-            max_page_events: options.max_page_events,
-            max_page_bytes: options.max_page_bytes,
+            max_page: (options.max_page_events, options.max_page_bytes),
             keepalive: options.keepalive,
             write_timeout: options.connect_timeout,
             socket,
@@ -168,6 +169,7 @@ impl Session {
             live: HashMap::new(),
             pages: 0,
             queued: VecDeque::new(),
+            reconciling: Reconciling::default(),
             publishes: HashMap::new(),
             next_id: 0,
             heard: Instant::now(),
@@ -232,6 +234,7 @@ impl Session {
         self.ungreeted.remove(key);
         let parked = self.auth.remove(key);
         self.refuse_parked(parked);
+        self.reconciling.remove(key);
         self.drop_subscriptions(key);
         let (gone, kept): (VecDeque<_>, _) =
             self.queued.drain(..).partition(|query| query.account == *key);
@@ -280,6 +283,13 @@ impl Session {
         self.start_pages(info);
     }
 
+    pub(super) fn reconcile(&mut self, turn: Round, info: Option<&RelayInfo>) {
+        let offered = info.is_some_and(|info| info.supported_nips.contains(&NIP));
+        if let Some(frame) = self.reconciling.take(turn, offered) {
+            self.socket.send(frame);
+        }
+    }
+
     /// Starts pages as far as our own bound and the relay's `max_subscriptions` go.
     pub(super) fn start_pages(&mut self, info: Option<&RelayInfo>) {
         let allowed = max_subscriptions(info);
@@ -290,7 +300,7 @@ impl Session {
             if query.reply.is_closed() {
                 continue;
             }
-            query.filter = clamp(query.filter, info, Some(self.max_page_events));
+            query.filter = clamp(query.filter, info, Some(self.max_page.0));
             let wire = self.wire_id('q');
             let frame = frames::request(&wire, std::slice::from_ref(&query.filter));
             if let Err(error) = fits(&frame, info) {

@@ -341,6 +341,7 @@ impl Worker {
             Command::Publish(publish) => session.publish(publish),
             Command::Wake | Command::Hurry => {}
             Command::Query(query) => session.query(*query, info.as_deref()),
+            Command::Reconcile(turn) => session.reconcile(*turn, info.as_deref()),
             Command::Subscribe { account, id, filters, reply } => {
                 let alone = self.accounts.is_alone();
                 let done = session.subscribe((account, id), filters, info.as_deref(), alone);
@@ -372,6 +373,7 @@ fn refuse(command: Command) {
         | Command::Release(_)
         | Command::Wake
         | Command::Hurry
+        | Command::Reconcile(_)
         | Command::Unsubscribe { .. } => {}
     }
 }

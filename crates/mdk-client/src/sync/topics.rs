@@ -74,14 +74,15 @@ impl Rules {
     /// The histories to be fetched, each with its beginning. Groups with the same beginning go together.
     pub(crate) fn spans(&self, scope: &Scope, read: &Read<'_>) -> Vec<Span> {
         let overlap = if read.before { self.group_overlap } else { self.group_overlap_at_start };
-        let (mut inbox, mut groups) = (Vec::new(), HashMap::<u64, Vec<&String>>::new());
+        let (mut inbox, mut groups) = (Vec::new(), HashMap::<(u64, bool), Vec<&String>>::new());
         // A cursor of a clock that was ahead says nothing of what came since.
         let at = read.cursor.at.min(read.wall);
         let known = |topic: &str| read.cursor.topics.contains(topic);
         if scope.inbox && !(read.only_new && known(INBOX)) {
             let since = if known(INBOX) { at.saturating_sub(self.inbox_overlap) } else { 0 };
             let topics = vec![INBOX.to_owned()];
-            inbox.push(Span { filter: self.inbox_filter(), since, topics });
+            let known = known(INBOX);
+            inbox.push(Span { filter: self.inbox_filter(), since, topics, known });
         }
         for (id, joined) in &scope.groups {
             let deeper = read.deeper.contains(id);
@@ -91,13 +92,14 @@ impl Rules {
             let overlap = if deeper { overlap.max(self.group_overlap_deep) } else { overlap };
             let joined = joined.saturating_sub(overlap);
             let since = if known(id) { at.saturating_sub(overlap).max(joined) } else { joined };
-            groups.entry(since).or_default().push(id);
+            groups.entry((since, known(id))).or_default().push(id);
         }
-        let groups = groups.into_iter().flat_map(|(since, ids)| {
+        let groups = groups.into_iter().flat_map(|((since, known), ids)| {
             let parts = ids.chunks(IDS_IN_A_FILTER).map(move |ids| Span {
                 filter: group_filter(ids),
                 since,
                 topics: ids.iter().map(|id| (*id).clone()).collect(),
+                known,
             });
             parts.collect::<Vec<_>>()
         });
@@ -128,6 +130,8 @@ pub(crate) struct Span {
     pub(crate) filter: Map<String, Value>,
     pub(crate) since: u64,
     pub(crate) topics: Vec<String>,
+    /// They were read before: some of it is here.
+    pub(crate) known: bool,
 }
 
 fn group_filter(ids: &[&String]) -> Map<String, Value> {

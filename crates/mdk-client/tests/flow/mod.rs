@@ -19,6 +19,7 @@ mod noise;
 mod outages;
 mod outcome;
 mod reachable;
+mod reconciled;
 mod rotation;
 mod speed;
 mod talk;

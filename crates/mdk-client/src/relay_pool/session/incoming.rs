@@ -94,7 +94,15 @@ impl Session {
                 self.closed(&subscription, reason, accounts);
             }
             Frame::Challenge(challenge) => self.challenge(challenge, accounts),
-            Frame::Notice => self.meter.chatter(),
+            Frame::Reconciled { name, message } => {
+                if !self.reconciling.answered(&name, message) {
+                    self.meter.stray();
+                }
+            }
+            Frame::Notice => {
+                self.reconciling.noticed();
+                self.meter.chatter();
+            }
             Frame::TooMuch(wire) => {
                 if let Some(account) = self.subscriptions.get(&wire).map(Subscription::account) {
                     accounts.lied_to(&account);
@@ -133,7 +141,7 @@ impl Session {
                 };
                 let weight = event.weight();
                 let full = page.page.events.len() >= page.filter.limit().unwrap_or(usize::MAX)
-                    || page.bytes + weight > self.max_page_bytes;
+                    || page.bytes + weight > self.max_page.1;
                 if full || page.reply.is_closed() {
                     return self.end_page(wire, Some(ClientError::NoAnswer));
                 }

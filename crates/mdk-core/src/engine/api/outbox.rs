@@ -1,5 +1,7 @@
 //! The outbox and the small durable values, for the caller that moves the events.
 
+use std::collections::HashSet;
+
 use mdk_wire::{Event, EventId, PublicKey};
 
 use crate::engine::Engine;
@@ -103,6 +105,24 @@ impl Engine {
             return Ok(Vec::new());
         }
         self.look(|ctx| echo::outbox_awaits(ctx.work.records.tx, events))
+    }
+
+    /// Those of `events` that would change something if a relay gave them: they have no final result yet, or
+    /// [`Engine::outbox_awaits`] them.
+    ///
+    /// # Errors
+    /// As [`Engine::outbox_result`].
+    pub fn missing(&mut self, events: &[EventId]) -> Result<Vec<EventId>> {
+        let mut missing = self.outbox_awaits(events)?;
+        let awaited: HashSet<EventId> = missing.iter().copied().collect();
+        self.look(|ctx| {
+            for event in events.iter().filter(|event| !awaited.contains(event)) {
+                if ctx.work.records.tx.seen(event.as_bytes())?.is_none() {
+                    missing.push(*event);
+                }
+            }
+            Ok(missing)
+        })
     }
 
     /// An event of ours came back from `relay`, which therefore has it: the same as an answer that accepts, also for a

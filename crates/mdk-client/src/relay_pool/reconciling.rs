@@ -1,0 +1,315 @@
+//! Which events a relay has, by id (NIP-77). We begin with an empty set: an account keeps the ids of events without their
+//! times, so the relay names all of its own, and those that are known are left out afterwards.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use mdk_wire::budget::relay::RECONCILED_IDS;
+use mdk_wire::{EventId, PublicKey};
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::command::Command;
+use super::filters::Filter;
+use super::{Pool, frames};
+use crate::error::{ClientError, Result};
+
+/// Its number among `supported_nips`.
+pub(super) const NIP: u16 = 77;
+
+/// How long a history waits for the relay's document, which says whether it offers this.
+const OFFER: Duration = Duration::from_secs(1);
+
+/// One round of a reconciliation.
+pub(super) struct Round {
+    pub(super) account: PublicKey,
+    pub(super) name: String,
+    pub(super) step: Step,
+}
+
+type Reply = oneshot::Sender<std::result::Result<String, String>>;
+
+pub(super) enum Step {
+    Open(Filter, String, Reply),
+    GoOn(String, Reply),
+    /// It is over; `failed`: the relay is not to be asked again on this connection.
+    Close {
+        failed: bool,
+    },
+}
+
+/// Those of a connection that wait for an answer.
+#[derive(Default)]
+pub(super) struct Reconciling {
+    waiting: HashMap<String, (PublicKey, Reply)>,
+    /// The relay has failed at one.
+    failed: bool,
+}
+
+impl Reconciling {
+    /// What is to be sent for this round. Without it the caller knows at once, because its reply is dropped.
+    pub(super) fn take(&mut self, round: Round, offered: bool) -> Option<String> {
+        let Round { account, name, step } = round;
+        if let Step::Close { failed } = step {
+            self.failed |= failed;
+            self.waiting.remove(&name);
+            return Some(frames::reconcile_close(&name));
+        }
+        if self.failed || !offered {
+            return None;
+        }
+        let (frame, reply) = match step {
+            Step::Open(filter, message, reply) => {
+                (frames::reconcile_open(&name, &filter, &message), reply)
+            }
+            Step::GoOn(message, reply) => (frames::reconcile(&name, &message), reply),
+            Step::Close { .. } => return None,
+        };
+        self.waiting.insert(name, (account, reply));
+        Some(frame)
+    }
+
+    /// Passes on an answer; false if nobody waits for it.
+    pub(super) fn answered(
+        &mut self,
+        name: &str,
+        message: std::result::Result<String, String>,
+    ) -> bool {
+        let Some((_, reply)) = self.waiting.remove(name) else { return false };
+        // (the caller may have given up)
+        let _ = reply.send(message);
+        true
+    }
+
+    /// A relay that does not know the message says so in a notice, without its name.
+    pub(super) fn noticed(&mut self) {
+        for (_, (_, reply)) in self.waiting.drain() {
+            let _ = reply.send(Err("a notice".to_owned()));
+        }
+    }
+
+    pub(super) fn remove(&mut self, account: &PublicKey) {
+        self.waiting.retain(|_, (of, _)| of != account);
+    }
+}
+
+impl Pool {
+    /// The ids of all events of a filter that the relay has. Each of its messages may take `patience`.
+    ///
+    /// # Errors
+    /// [`ClientError::NotConnected`]: no connection, or the relay does not offer it, or it failed before on this connection.
+    /// [`ClientError::NoAnswer`]: it did not answer in time, or not as it has to; it is not asked again on this connection.
+    /// [`ClientError::Refused`]: it refused, likewise.
+    pub(crate) async fn ids_of(
+        &self,
+        url: &str,
+        account: &PublicKey,
+        filter_json: &str,
+        patience: Duration,
+    ) -> Result<Vec<EventId>> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let filter = Filter::from_json(filter_json)?;
+        let found =
+            self.find(url, account, |handle| (handle.commands.clone(), handle.info.clone()));
+        let (commands, info) = found.ok_or(ClientError::NotConnected)?;
+        // A first connection asks for the document at the same time.
+        let _ = timeout(OFFER, info.get()).await;
+        let name = format!("n{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let send = |step| {
+            let round = Round { account: *account, name: name.clone(), step };
+            commands.send(Command::Reconcile(round.into())).map_err(|_| ClientError::NotConnected)
+        };
+        let mut set = nothing()?;
+        let first = hex::encode(set.initiate().map_err(no_answer)?);
+        let (reply, mut answer) = oneshot::channel();
+        send(Step::Open(filter, first, reply))?;
+        let mut ids = Vec::new();
+        let read = loop {
+            let message = match timeout(patience, answer).await {
+                Ok(Ok(Ok(message))) => message,
+                Ok(Ok(Err(reason))) => break Err(ClientError::Refused { reason }),
+                Ok(Err(_)) => return Err(ClientError::NotConnected),
+                Err(_) => break Err(ClientError::NoAnswer),
+            };
+            match more(&mut set, &message, &mut ids) {
+                Ok(None) => break Ok(ids),
+                Ok(Some(next)) => {
+                    let reply;
+                    (reply, answer) = oneshot::channel();
+                    send(Step::GoOn(next, reply))?;
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        send(Step::Close { failed: read.is_err() })?;
+        Ok(read?.iter().map(|id| EventId::from_bytes(*id.as_bytes())).collect())
+    }
+
+    /// The relay named what it does not give: it is not reconciled with again on this connection.
+    pub(crate) fn distrust_ids(&self, url: &str, account: &PublicKey) {
+        if let Some(commands) = self.find(url, account, |handle| handle.commands.clone()) {
+            let step = Step::Close { failed: true };
+            let round = Round { account: *account, name: "n".to_owned(), step };
+            let _ = commands.send(Command::Reconcile(round.into()));
+        }
+    }
+}
+
+fn nothing() -> Result<Negentropy<'static, NegentropyStorageVector>> {
+    let mut storage = NegentropyStorageVector::new();
+    storage.seal().map_err(no_answer)?;
+    Negentropy::owned(storage, 0).map_err(no_answer)
+}
+
+/// Reads a message of the relay; gives the next one of ours, `None` at the end.
+fn more(
+    set: &mut Negentropy<'static, NegentropyStorageVector>,
+    message: &str,
+    ids: &mut Vec<Id>,
+) -> Result<Option<String>> {
+    let bytes = hex::decode(message).map_err(|_| ClientError::NoAnswer)?;
+    let before = ids.len();
+    let next = set.reconcile_with_ids(&bytes, &mut Vec::new(), ids).map_err(no_answer)?;
+    // Without an id in each message it could go on for ever.
+    if ids.len() > RECONCILED_IDS || next.is_some() && ids.len() == before {
+        return Err(ClientError::NoAnswer);
+    }
+    Ok(next.map(hex::encode))
+}
+
+fn no_answer(_: negentropy::Error) -> ClientError {
+    ClientError::NoAnswer
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use mdk_relay::{Faults, LocalRelay, LocalRelayOptions};
+    use mdk_wire::{Event, Keys, UnsignedEvent};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::options::PoolOptions;
+    use crate::relay_pool::{Account, Arrived, Origin, Published};
+
+    const SOON: Duration = Duration::from_secs(30);
+    const ALL: &str = r#"{"kinds":[9]}"#;
+
+    struct Reader {
+        pool: Pool,
+        keys: Keys,
+        relay: LocalRelay,
+        _arrived: mpsc::Receiver<Arrived>,
+    }
+
+    impl Reader {
+        async fn of(options: LocalRelayOptions) -> Self {
+            let (relay, keys) = (LocalRelay::start(options).await.unwrap(), Keys::generate());
+            let options = PoolOptions { allow_loopback: true, ..PoolOptions::default() };
+            let (pool, (sink, mut arrived)) = (Pool::new(options), mpsc::channel(16));
+            let account = Account {
+                public_key: keys.public_key(),
+                sink,
+                room: super::super::Room::default(),
+                sign: Arc::new(|_| None),
+                false_events: Arc::default(),
+            };
+            pool.open(relay.url(), Origin::User, &account).await.unwrap();
+            assert!(matches!(arrived.recv().await, Some(Arrived::Connected { .. })));
+            Self { pool, keys, relay, _arrived: arrived }
+        }
+
+        async fn publishes(&self, events: u64) -> Vec<EventId> {
+            let (me, mut ids) = (self.keys.public_key(), Vec::new());
+            for created_at in 0..events {
+                let (tags, content) = (Vec::new(), String::new());
+                let event = UnsignedEvent { pubkey: me, created_at, kind: 9, tags, content };
+                let event: Event = event.sign(&self.keys);
+                let said = self.pool.publish(self.relay.url(), &me, &event.to_json(), SOON).await;
+                assert_eq!(said, Published::Accepted);
+                ids.push(event.id());
+            }
+            ids.sort();
+            ids
+        }
+
+        async fn ids(&self, patience: Duration) -> Result<Vec<EventId>> {
+            let (url, me) = (self.relay.url(), self.keys.public_key());
+            let mut ids = self.pool.ids_of(url, &me, ALL, patience).await?;
+            ids.sort();
+            Ok(ids)
+        }
+    }
+
+    /// More than the relay names in one message.
+    #[tokio::test]
+    async fn a_relay_names_all_that_it_has() {
+        let reader = Reader::of(LocalRelayOptions::default()).await;
+        assert_eq!(reader.ids(SOON).await.unwrap(), []);
+        let published = reader.publishes(1_100).await;
+        assert_eq!(reader.ids(SOON).await.unwrap(), published);
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_does_not_offer_it_is_not_asked() {
+        let without = LocalRelayOptions { reconciles: false, ..LocalRelayOptions::default() };
+        let reader = Reader::of(without).await;
+        assert!(matches!(reader.ids(SOON).await, Err(ClientError::NotConnected)));
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_is_silent_is_not_asked_again_on_this_connection() {
+        let reader = Reader::of(LocalRelayOptions::default()).await;
+        // (so the document is there)
+        reader.ids(SOON).await.unwrap();
+        let delay = Some(Duration::from_secs(2));
+        reader.relay.faults(Faults { delay, ..Faults::default() });
+        let silent = reader.ids(Duration::from_millis(10)).await;
+        assert!(matches!(silent, Err(ClientError::NoAnswer)), "{silent:?}");
+        reader.relay.faults(Faults::default());
+        assert!(matches!(reader.ids(SOON).await, Err(ClientError::NotConnected)));
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_refuses_is_not_asked_again_on_this_connection() {
+        let knows = LocalRelayOptions { require_auth: true, ..LocalRelayOptions::default() };
+        let reader = Reader::of(knows).await;
+        let refused = reader.ids(SOON).await;
+        assert!(matches!(refused, Err(ClientError::Refused { .. })), "{refused:?}");
+        assert!(matches!(reader.ids(SOON).await, Err(ClientError::NotConnected)));
+    }
+
+    #[test]
+    fn a_notice_is_an_answer() {
+        let mut open = Reconciling::default();
+        let (reply, mut answer) = oneshot::channel();
+        let account = Keys::generate().public_key();
+        let step = Step::GoOn("61".to_owned(), reply);
+        let frame = open.take(Round { account, name: "n1".to_owned(), step }, true);
+        assert_eq!(frame.as_deref(), Some(r#"["NEG-MSG","n1","61"]"#));
+        assert!(!open.answered("n2", Ok(String::new())));
+        open.noticed();
+        assert!(answer.try_recv().unwrap().is_err());
+        assert!(!open.answered("n1", Ok(String::new())), "once");
+    }
+
+    #[test]
+    fn a_relay_that_goes_on_for_ever_or_names_too_much_has_not_answered() {
+        // Up to the end of time, something else than nothing; without an id.
+        let differs = format!("610001{}", "ab".repeat(16)).replacen("6100", "610000", 1);
+        let mut set = nothing().unwrap();
+        set.initiate().unwrap();
+        assert!(more(&mut set, &differs, &mut Vec::new()).is_err());
+        let mut many = vec![Id::from_byte_array([1; 32]); RECONCILED_IDS];
+        let one = format!("6100000201{}", "cd".repeat(32));
+        assert_eq!(more(&mut set, &one, &mut Vec::new()).unwrap(), None);
+        assert!(more(&mut set, &one, &mut many).is_err());
+        for garbage in ["", "6", "zz", "60", "61", "6100", "610000", "6100000209"] {
+            let _ = more(&mut set, garbage, &mut Vec::new());
+        }
+    }
+}
