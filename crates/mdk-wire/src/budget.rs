@@ -15,6 +15,8 @@ pub mod relay {
     pub const RECONCILE_FRAME_BYTES: usize = 1024 * 1024;
     /// Events that a relay may name in one reconciliation; a longer history is paged through.
     pub const RECONCILED_IDS: usize = 100_000;
+    /// Messages in which it may do so.
+    pub const RECONCILE_ROUNDS: usize = 200;
     /// Most strings in a message that is read, those of all tags together.
     pub const FRAME_STRINGS: usize = 16 * 1024;
     /// From this size on, bytes, a message is read on a thread that may block, so that other relays go on.

@@ -149,6 +149,9 @@ mod tests {
         let notice = |bytes: usize| format!("[\"NOTICE\",\"{}\"]", "x".repeat(bytes));
         let full = room(OTHER_FRAME_BYTES, notice(0));
         assert!(look(&notice(full)).fits && !look(&notice(full + 1)).fits);
+        let named = |bytes: usize| format!("[\"NEG-MSG\",\"n1\",\"{}\"]", "6".repeat(bytes));
+        let full = room(RECONCILE_FRAME_BYTES, named(0));
+        assert!(look(&named(full)).fits && !look(&named(full + 1)).fits);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use mdk_wire::budget::relay::RECONCILED_IDS;
+use mdk_wire::budget::relay::{RECONCILE_ROUNDS, RECONCILED_IDS};
 use mdk_wire::{EventId, PublicKey};
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use tokio::sync::oneshot;
@@ -121,11 +121,9 @@ impl Pool {
             let round = Round { account: *account, name: name.clone(), step };
             commands.send(Command::Reconcile(round.into())).map_err(|_| ClientError::NotConnected)
         };
-        let mut set = nothing()?;
-        let first = hex::encode(set.initiate().map_err(no_answer)?);
+        let (mut named, first) = Named::nothing()?;
         let (reply, mut answer) = oneshot::channel();
         send(Step::Open(filter, first, reply))?;
-        let mut ids = Vec::new();
         let read = loop {
             let message = match timeout(patience, answer).await {
                 Ok(Ok(Ok(message))) => message,
@@ -133,8 +131,8 @@ impl Pool {
                 Ok(Err(_)) => return Err(ClientError::NotConnected),
                 Err(_) => break Err(ClientError::NoAnswer),
             };
-            match more(&mut set, &message, &mut ids) {
-                Ok(None) => break Ok(ids),
+            match named.read(&message) {
+                Ok(None) => break Ok(named.ids),
                 Ok(Some(next)) => {
                     let reply;
                     (reply, answer) = oneshot::channel();
@@ -157,26 +155,36 @@ impl Pool {
     }
 }
 
-fn nothing() -> Result<Negentropy<'static, NegentropyStorageVector>> {
-    let mut storage = NegentropyStorageVector::new();
-    storage.seal().map_err(no_answer)?;
-    Negentropy::owned(storage, 0).map_err(no_answer)
+/// The ids that a relay has named so far.
+struct Named {
+    set: Negentropy<'static, NegentropyStorageVector>,
+    ids: Vec<Id>,
+    rounds: usize,
 }
 
-/// Reads a message of the relay; gives the next one of ours, `None` at the end.
-fn more(
-    set: &mut Negentropy<'static, NegentropyStorageVector>,
-    message: &str,
-    ids: &mut Vec<Id>,
-) -> Result<Option<String>> {
-    let bytes = hex::decode(message).map_err(|_| ClientError::NoAnswer)?;
-    let before = ids.len();
-    let next = set.reconcile_with_ids(&bytes, &mut Vec::new(), ids).map_err(no_answer)?;
-    // Without an id in each message it could go on for ever.
-    if ids.len() > RECONCILED_IDS || next.is_some() && ids.len() == before {
-        return Err(ClientError::NoAnswer);
+impl Named {
+    /// None so far; with the first message to the relay.
+    fn nothing() -> Result<(Self, String)> {
+        let mut storage = NegentropyStorageVector::new();
+        storage.seal().map_err(no_answer)?;
+        let mut set = Negentropy::owned(storage, 0).map_err(no_answer)?;
+        let first = hex::encode(set.initiate().map_err(no_answer)?);
+        Ok((Self { set, ids: Vec::new(), rounds: 0 }, first))
     }
-    Ok(next.map(hex::encode))
+
+    /// Reads a message of the relay; gives the next one to it, `None` at the end.
+    fn read(&mut self, message: &str) -> Result<Option<String>> {
+        let bytes = hex::decode(message).map_err(|_| ClientError::NoAnswer)?;
+        let next = self
+            .set
+            .reconcile_with_ids(&bytes, &mut Vec::new(), &mut self.ids)
+            .map_err(no_answer)?;
+        self.rounds += 1;
+        if self.ids.len() > RECONCILED_IDS || self.rounds > RECONCILE_ROUNDS {
+            return Err(ClientError::NoAnswer);
+        }
+        Ok(next.map(hex::encode))
+    }
 }
 
 fn no_answer(_: negentropy::Error) -> ClientError {
@@ -300,16 +308,19 @@ mod tests {
     #[test]
     fn a_relay_that_goes_on_for_ever_or_names_too_much_has_not_answered() {
         // Up to the end of time, something else than nothing; without an id.
-        let differs = format!("610001{}", "ab".repeat(16)).replacen("6100", "610000", 1);
-        let mut set = nothing().unwrap();
-        set.initiate().unwrap();
-        assert!(more(&mut set, &differs, &mut Vec::new()).is_err());
-        let mut many = vec![Id::from_byte_array([1; 32]); RECONCILED_IDS];
+        let differs = format!("61000001{}", "ab".repeat(16));
+        let (mut named, _) = Named::nothing().unwrap();
+        for _ in 0..RECONCILE_ROUNDS {
+            assert!(named.read(&differs).unwrap().is_some());
+        }
+        assert!(named.read(&differs).is_err());
+        let (mut named, _) = Named::nothing().unwrap();
+        named.ids = vec![Id::from_byte_array([1; 32]); RECONCILED_IDS - 1];
         let one = format!("6100000201{}", "cd".repeat(32));
-        assert_eq!(more(&mut set, &one, &mut Vec::new()).unwrap(), None);
-        assert!(more(&mut set, &one, &mut many).is_err());
+        assert_eq!(named.read(&one).unwrap(), None);
+        assert!(named.read(&one).is_err());
         for garbage in ["", "6", "zz", "60", "61", "6100", "610000", "6100000209"] {
-            let _ = more(&mut set, garbage, &mut Vec::new());
+            let _ = named.read(garbage);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_relay::{LocalRelay, LocalRelayOptions};
+use mdk_relay::{Faults, LocalRelay, LocalRelayOptions};
 
 use super::kit::*;
 
@@ -11,8 +11,8 @@ use super::kit::*;
 const BEFORE: usize = 60;
 const AWAY: usize = 5;
 
-/// How many events somebody fetches who comes back.
-async fn fetches(reconciles: bool) -> u64 {
+/// How many events somebody fetches who comes back to a relay that has become like this.
+async fn fetches(reconciles: bool, faults: Faults) -> u64 {
     let options_of = LocalRelayOptions { reconciles, ..LocalRelayOptions::default() };
     let relay = LocalRelay::start(options_of).await.unwrap();
     let account = Account::new();
@@ -35,6 +35,7 @@ async fn fetches(reconciles: bool) -> u64 {
         clock.pass(Duration::from_secs(1));
     }
     alice.sent().await;
+    relay.faults(faults);
     let bob = ready(account.opens_at(clock.clone(), options(&[relay.url()]))).await;
     bob.reads(&group, &said).await;
     assert_eq!(bob.told(), said);
@@ -46,12 +47,20 @@ async fn fetches(reconciles: bool) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_says_what_it_has_gives_only_what_is_missing() {
-    let fetched = fetches(true).await;
+    let fetched = fetches(true, Faults::default()).await;
     assert!((AWAY as u64..2 * AWAY as u64).contains(&fetched), "{fetched}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_one_is_paged_through() {
-    let fetched = fetches(false).await;
+    let fetched = fetches(false, Faults::default()).await;
+    assert!(fetched >= (BEFORE + AWAY) as u64, "{fetched}");
+}
+
+/// It gives fewer at a time than it was asked for, and does not announce that.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_does_not_give_what_it_names_is_paged_through() {
+    let fewer = Faults { page_limit: Some(AWAY - 1), ..Faults::default() };
+    let fetched = fetches(true, fewer).await;
     assert!(fetched >= (BEFORE + AWAY) as u64, "{fetched}");
 }
