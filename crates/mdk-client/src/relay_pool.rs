@@ -27,6 +27,7 @@ mod meter;
 mod reconciling;
 mod registry;
 mod room;
+mod rounds;
 mod session;
 mod socket;
 mod supervise;

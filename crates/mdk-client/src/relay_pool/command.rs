@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
 use super::filters::Filter;
-use super::reconciling::Round;
+use super::rounds::Round;
 use super::{Account, Page, Published};
 use crate::error::{ClientError, Result};
 

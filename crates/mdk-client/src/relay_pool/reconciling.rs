@@ -1,7 +1,6 @@
 //! Which events a relay has, by id (NIP-77). We begin with an empty set: an account keeps the ids of events without their
 //! times, so the relay names all of its own, and those that are known are left out afterwards.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,89 +10,14 @@ use negentropy::{Id, Negentropy, NegentropyStorageVector};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::Pool;
 use super::command::Command;
 use super::filters::Filter;
-use super::{Pool, frames};
+use super::rounds::{Round, Step};
 use crate::error::{ClientError, Result};
-
-/// Its number among `supported_nips`.
-pub(super) const NIP: u16 = 77;
 
 /// How long a history waits for the relay's document, which says whether it offers this.
 const OFFER: Duration = Duration::from_secs(1);
-
-/// One round of a reconciliation.
-pub(super) struct Round {
-    pub(super) account: PublicKey,
-    pub(super) name: String,
-    pub(super) step: Step,
-}
-
-type Reply = oneshot::Sender<std::result::Result<String, String>>;
-
-pub(super) enum Step {
-    Open(Filter, String, Reply),
-    GoOn(String, Reply),
-    /// It is over; `failed`: the relay is not to be asked again on this connection.
-    Close {
-        failed: bool,
-    },
-}
-
-/// Those of a connection that wait for an answer.
-#[derive(Default)]
-pub(super) struct Reconciling {
-    waiting: HashMap<String, (PublicKey, Reply)>,
-    /// The relay has failed at one.
-    failed: bool,
-}
-
-impl Reconciling {
-    /// What is to be sent for this round. Without it the caller knows at once, because its reply is dropped.
-    pub(super) fn take(&mut self, round: Round, offered: bool) -> Option<String> {
-        let Round { account, name, step } = round;
-        if let Step::Close { failed } = step {
-            self.failed |= failed;
-            self.waiting.remove(&name);
-            return Some(frames::reconcile_close(&name));
-        }
-        if self.failed || !offered {
-            return None;
-        }
-        let (frame, reply) = match step {
-            Step::Open(filter, message, reply) => {
-                (frames::reconcile_open(&name, &filter, &message), reply)
-            }
-            Step::GoOn(message, reply) => (frames::reconcile(&name, &message), reply),
-            Step::Close { .. } => return None,
-        };
-        self.waiting.insert(name, (account, reply));
-        Some(frame)
-    }
-
-    /// Passes on an answer; false if nobody waits for it.
-    pub(super) fn answered(
-        &mut self,
-        name: &str,
-        message: std::result::Result<String, String>,
-    ) -> bool {
-        let Some((_, reply)) = self.waiting.remove(name) else { return false };
-        // (the caller may have given up)
-        let _ = reply.send(message);
-        true
-    }
-
-    /// A relay that does not know the message says so in a notice, without its name.
-    pub(super) fn noticed(&mut self) {
-        for (_, (_, reply)) in self.waiting.drain() {
-            let _ = reply.send(Err("a notice".to_owned()));
-        }
-    }
-
-    pub(super) fn remove(&mut self, account: &PublicKey) {
-        self.waiting.retain(|_, (of, _)| of != account);
-    }
-}
 
 impl Pool {
     /// The ids of all events of a filter that the relay has. Each of its messages may take `patience`.
@@ -121,7 +45,7 @@ impl Pool {
             let round = Round { account: *account, name: name.clone(), step };
             commands.send(Command::Reconcile(round.into())).map_err(|_| ClientError::NotConnected)
         };
-        let (mut named, first) = Named::nothing()?;
+        let (mut named, first) = ReconciledIds::nothing()?;
         let (reply, mut answer) = oneshot::channel();
         send(Step::Open(filter, first, reply))?;
         let read = loop {
@@ -156,13 +80,13 @@ impl Pool {
 }
 
 /// The ids that a relay has named so far.
-struct Named {
+struct ReconciledIds {
     set: Negentropy<'static, NegentropyStorageVector>,
     ids: Vec<Id>,
     rounds: usize,
 }
 
-impl Named {
+impl ReconciledIds {
     /// None so far; with the first message to the relay.
     fn nothing() -> Result<(Self, String)> {
         let mut storage = NegentropyStorageVector::new();
@@ -292,29 +216,15 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_an_answer() {
-        let mut open = Reconciling::default();
-        let (reply, mut answer) = oneshot::channel();
-        let account = Keys::generate().public_key();
-        let step = Step::GoOn("61".to_owned(), reply);
-        let frame = open.take(Round { account, name: "n1".to_owned(), step }, true);
-        assert_eq!(frame.as_deref(), Some(r#"["NEG-MSG","n1","61"]"#));
-        assert!(!open.answered("n2", Ok(String::new())));
-        open.noticed();
-        assert!(answer.try_recv().unwrap().is_err());
-        assert!(!open.answered("n1", Ok(String::new())), "once");
-    }
-
-    #[test]
     fn a_relay_that_goes_on_for_ever_or_names_too_much_has_not_answered() {
         // Up to the end of time, something else than nothing; without an id.
         let differs = format!("61000001{}", "ab".repeat(16));
-        let (mut named, _) = Named::nothing().unwrap();
+        let (mut named, _) = ReconciledIds::nothing().unwrap();
         for _ in 0..RECONCILE_ROUNDS {
             assert!(named.read(&differs).unwrap().is_some());
         }
         assert!(named.read(&differs).is_err());
-        let (mut named, _) = Named::nothing().unwrap();
+        let (mut named, _) = ReconciledIds::nothing().unwrap();
         named.ids = vec![Id::from_byte_array([1; 32]); RECONCILED_IDS - 1];
         let one = format!("6100000201{}", "cd".repeat(32));
         assert_eq!(named.read(&one).unwrap(), None);

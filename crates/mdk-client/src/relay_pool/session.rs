@@ -19,7 +19,7 @@ use super::command::{Command, Publish, Query};
 use super::filters::Filter;
 use super::frames;
 use super::meter::Meter;
-use super::reconciling::{NIP, Reconciling, Round};
+use super::rounds::{NIP, Reconciling, Round};
 use super::socket::Socket;
 use super::trouble::{Matter, Troubles};
 use super::{Arrived, Origin, Published};
