@@ -354,6 +354,10 @@ class RelayStatus:
     """Events of ours that it had acknowledged and did not have any more when it was asked for them, after a reconnect.
     They were given to it again. Both count from when this process has the relay open, over all accounts that share it.
     """
+    complete_as_of: datetime | None = None
+    """Everything is here that this relay had for the account then, UTC: it named all of its events (NIP-77), or gave
+    all of their pages. What came since comes by subscription. None where that cannot be said yet, or where a place of
+    its history could not be paged through."""
 
 
 _MAX_NAME = 255

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -140,9 +141,15 @@ def test_the_record_is_complete_and_says_so(home: Home) -> None:
     said = [f"message {number}" for number in range(3)]
     for text in said:
         home.done("send", "-a", "alice", "Lunch", text)
+    began = datetime.now(UTC).replace(microsecond=0)
     done = home.done("export", "-a", "bob", "--sync")
     kinds = [line["type"] for line in done.lines]
-    assert kinds == ["account", "group", "member", "member", *["message"] * 3, "end"]
+    record = ["account", "group", "member", "member", *["message"] * 3]
+    assert kinds == [*record, "complete", "end"]
+    # As of when this command asked.
+    complete = done.lines[-2]
+    assert complete["relay"] == home.relay
+    assert began <= datetime.fromisoformat(complete["as_of"]) <= datetime.now(UTC)
     assert sorted(texts([line for line in done.lines if line["type"] == "message"])) == said
     assert done.lines[0]["npub"] == bob
     assert (done.lines[-1]["messages"], done.lines[-1]["gaps"]) == (3, 0)
@@ -151,7 +158,7 @@ def test_the_record_is_complete_and_says_so(home: Home) -> None:
     assert (written.code, written.out) == (0, "")
     file = home.folder / "lunch.ndjson"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert [json.loads(line)["type"] for line in file.read_text().splitlines()] == kinds
+    assert [json.loads(line)["type"] for line in file.read_text().splitlines()] == [*record, "end"]
     before = file.read_bytes()
     assert home.mdk("export", "-a", "bob", "Lunch", "-o", "lunch.ndjson").code == 73
     assert file.read_bytes() == before

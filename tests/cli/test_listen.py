@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.kit import NOWHERE, Home
@@ -40,6 +43,25 @@ def test_it_goes_on_where_it_ended_also_behind_what_other_commands_fetched(home:
     assert listen(home, "--from-start", count=4) == ["one", "two", "three", "four"]
     assert listen(home, "--after", "0", count=4) == ["one", "two", "three", "four"]
     assert listen(home, count=1) == ["four"]
+
+
+def test_programs_are_told_as_of_when_a_relay_is_complete(home: Home) -> None:
+    home.pair()
+    say(home, "one")
+    say(home, "two")
+    began = datetime.now(UTC).replace(microsecond=0)
+    process = home.start("listen", "-a", "bob", "--json")
+    lines: list[dict[str, Any]] = []
+    with process:
+        assert process.stdout is not None
+        while not lines or lines[-1]["event"] != "relay_complete":
+            lines.append(json.loads(process.stdout.readline()))
+        process.send_signal(signal.SIGINT)
+    *before, complete = lines
+    texts = [line["message"]["text"] for line in before if line["event"] == "message_received"]
+    assert sorted(texts) == ["one", "two"]
+    assert (complete["relay"], complete["cursor"]) == (home.relay, before[-1]["cursor"])
+    assert began <= datetime.fromisoformat(complete["as_of"]) <= datetime.now(UTC)
 
 
 def test_what_is_no_chat_is_shown_and_not_counted(home: Home) -> None:

@@ -107,7 +107,8 @@ async def test_a_relay_that_goes_away_while_one_listens_was_reached(tmp_path: Pa
             tries += 1
             assert tries < 5, done.err
             await relay.resume()
-        assert (done.code, done.out) == (0, ""), done.err
+        assert done.code == 0, done.err
+        assert [line["event"] for line in done.lines] == ["relay_complete"], done.out
 
 
 def test_what_relays_say_while_a_message_waits_is_shown(own: Home, local: LocalRelay) -> None:

@@ -123,6 +123,7 @@ pub(crate) async fn run(shared: Arc<Shared>, fetch: Fetch, outlet: Outlet) {
     // The pool knows what the relay announced.
     let limit = shared.options.page_limit.max(2);
     let (mut complete, mut all) = (Vec::new(), true);
+    let skipped = AtomicBool::new(false);
     for span in fetch.spans {
         let ask = |filter: String| {
             let (shared, parts, ends) = (&shared, &parts, &ends);
@@ -167,7 +168,10 @@ pub(crate) async fn run(shared: Arc<Shared>, fetch: Fetch, outlet: Outlet) {
             never_ends: fetch.never_ends,
             announced: &|| shared.pool.page_of(relay),
             fetched: &|count| add(&counters.fetched, count),
-            gap: &|gap| add(&counters.gaps, u64::from(gaps.add(&gap))),
+            gap: &|gap| {
+                skipped.store(true, Ordering::Relaxed);
+                add(&counters.gaps, u64::from(gaps.add(&gap)));
+            },
         };
         match history.read(ask, feed).await {
             Ok(()) => complete.extend(span.topics),
@@ -187,8 +191,9 @@ pub(crate) async fn run(shared: Arc<Shared>, fetch: Fetch, outlet: Outlet) {
     let heard = shared.pool.heard(relay, &shared.me);
     let counted = shared.counters.processed.load(Ordering::Relaxed);
     tracing::debug!(complete = all, counted, "a catch-up ended");
-    let sends_eose = ends.load(Ordering::Relaxed);
-    outlet.say(Input::Ended(job, JobEnd { rest, complete, heard, sends_eose })).await;
+    let (sends_eose, skipped) = (ends.into_inner(), skipped.into_inner());
+    let end = JobEnd { rest, complete, heard, sends_eose, skipped };
+    outlet.say(Input::Ended(job, end)).await;
 }
 
 /// One page. A request that the relay refused, as those do that limit them, or that a lost connection took away, is made

@@ -12,7 +12,6 @@ pub(crate) mod recent;
 pub(crate) mod sent;
 pub(crate) mod shared;
 
-use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -365,9 +364,7 @@ impl Client {
     /// Relays of the pool that this account uses, as they stand.
     #[must_use]
     pub fn status(&self) -> Vec<RelayStatus> {
-        let shared = &self.0.shared;
-        let ours: HashSet<String> = shared.links.names();
-        shared.pool.status().into_iter().filter(|relay| ours.contains(&relay.url)).collect()
+        self.0.shared.links.status()
     }
 
     /// Counters.

@@ -466,6 +466,7 @@ impl Inner {
             next_attempt: None,
             unanswered: 0,
             lost: 0,
+            complete_as_of: None,
         }));
         let heard = Arc::new(AtomicU64::new(0));
         let mut accounts = Accounts::new(home.at.0.as_str().into());

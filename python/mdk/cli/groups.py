@@ -42,7 +42,7 @@ def groups(account: Account, sync: bool, everything: bool, timeout: float, as_js
     async def body() -> int:
         deadline = running.Deadline(timeout)
         opening = session.reading(account, deadline, sync=sync, silent=as_json)
-        async with opening as engine:
+        async with opening as (engine, _):
             found = [info for info in engine.groups() if everything or info.state not in _OVER]
             found.sort(key=_newest, reverse=True)
             document = {
@@ -76,7 +76,7 @@ def members(group: str, account: Account, sync: bool, timeout: float, as_json: b
     async def body() -> int:
         deadline = running.Deadline(timeout)
         opening = session.reading(account, deadline, sync=sync, silent=as_json)
-        async with opening as engine:
+        async with opening as (engine, _):
             info = session.pick(engine.groups(), group)
             found = sorted(engine.members(info.id), key=records.rank)
             document = {
@@ -370,7 +370,7 @@ def delete(
     async def body() -> int:
         deadline = running.Deadline(timeout)
         opening = session.reading(account, deadline, sync=sync, silent=as_json)
-        async with opening as engine:
+        async with opening as (engine, _):
             known = engine.groups()
             # One that goes on does not stand in the way of one of the same name that is over.
             over = [info for info in known if info.state in _GONE]

@@ -71,7 +71,8 @@ def listen(
 
     With --json each event is one line (NDJSON) with its "event", its "cursor" and its fields, and each line is written
     at once. A line may come twice after a crash, none is left out. Programs that listen at the same time, or one after
-    the other, need a --cursor-file each.
+    the other, need a --cursor-file each. When everything was fetched, a line "relay_complete" says of each relay as of
+    when ("as_of") all is shown that it had.
 
     A network that is away is waited for; only with --count or --for it is an error when no relay was reached.
     """
@@ -101,12 +102,12 @@ def listen(
             # What another command fetches before the next run is then not left out.
             kept.write(begin)
             await kept.settle()
-            shown = _Shown(client, group, count, kept, as_json)
+            shown = _Shown(client, group, count, kept, as_json, int(begin))
             heard = True
 
             async def work() -> None:
                 nonlocal heard
-                waiting = asyncio.create_task(_wait(client, deadline, silent=as_json))
+                waiting = asyncio.create_task(_wait(shown, deadline))
                 try:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(duration):
@@ -133,13 +134,14 @@ def listen(
     return running.run(body())
 
 
-async def _wait(client: Client, deadline: running.Deadline, *, silent: bool) -> bool:
+async def _wait(shown: "_Shown", deadline: running.Deadline) -> bool:
     """The bar of the catch-up; if it does not come to its end in time, a word on stderr, and it goes on: False."""
     try:
-        await session.catch_up(client, deadline, silent=silent)
+        await session.catch_up(shown.client, deadline, silent=shown.as_json)
     except NotConnected as error:
         click.echo(f"mdk: {error}; still trying", err=True)
         return False
+    await shown.caught_up()
     return True
 
 
@@ -152,7 +154,12 @@ class _Shown:
     count: int | None
     cursor: Cursor
     as_json: bool
+    position: int = 0
+    """How far it is in the log."""
     messages: int = 0
+    _complete: list[dict[str, records.Json]] = field(default_factory=list)
+    """Statements about relays that are to be shown behind `_fetched`, a place in the log."""
+    _fetched: int = 0
     _unmarked: dict[GroupId, EventId] = field(default_factory=dict)
     _marked_at: float = 0.0
 
@@ -168,10 +175,27 @@ class _Shown:
             # Behind the line: what was not written is shown again.
             self.cursor.write(happened.cursor)
             await self.cursor.settle()
+            self.position = int(happened.cursor)
             if time.monotonic() - self._marked_at >= _MARK_EVERY:
                 await self.mark_read()
             if self.count is not None and self.messages >= self.count:
                 return
+            self._tell_complete()
+
+    async def caught_up(self) -> None:
+        """Everything was fetched: say for programs of which relays, behind what came of them."""
+        if self.as_json:
+            self._complete = session.complete(self.client)
+            await self.client._session.feed.current()
+            self._fetched = self.client._session.feed.position
+            self._tell_complete()
+
+    def _tell_complete(self) -> None:
+        if self.position >= self._fetched:
+            for relay in self._complete:
+                at = {"cursor": str(self.position), "group_id": None}
+                output.record({"event": "relay_complete", **at, **relay})
+            self._complete = []
 
     async def mark_read(self) -> None:
         """Mark as read what was shown."""

@@ -175,7 +175,7 @@ def history(
     async def body() -> int:
         deadline = running.Deadline(timeout)
         opening = session.reading(account, deadline, sync=sync, silent=as_json)
-        async with opening as engine:
+        async with opening as (engine, _):
             info = session.pick(engine.groups(), group)
             start = None if before is None else _find(engine, info.id, before).id
             page = engine.messages(info.id, limit=limit, before=start)
@@ -217,14 +217,15 @@ def export(
 
     Each line has a "type": "account" first, then for every group "group", "member", "message" in the order of arrival,
     and "gap" for what is known to be missing; "end" last, with the counts. A record without its end is not complete.
-    It is not encrypted.
+    With --sync a line "complete" before it says of each relay as of when everything is here that it had. It is not
+    encrypted.
     """
 
     async def body() -> int:
         deadline = running.Deadline(timeout)
         opening = session.reading(account, deadline, sync=sync, silent=as_json)
-        async with opening as engine:
-            lines = _record(engine, group)
+        async with opening as (engine, complete):
+            lines = _record(engine, group, complete)
             if target is None:
                 for line in lines:
                     output.record(line)
@@ -262,7 +263,9 @@ def _private(target: Path) -> TextIO:
     return os.fdopen(number, "w", encoding="utf-8", newline="\n")
 
 
-def _record(engine: Mdk, wanted: str | None) -> Iterator[dict[str, records.Json]]:
+def _record(
+    engine: Mdk, wanted: str | None, complete: list[dict[str, records.Json]]
+) -> Iterator[dict[str, records.Json]]:
     every = engine.groups()
     chosen = every if wanted is None else [session.pick(every, wanted)]
     gaps: dict[str, list[HistoryGap]] = {}
@@ -281,4 +284,6 @@ def _record(engine: Mdk, wanted: str | None) -> Iterator[dict[str, records.Json]
         for gap in gaps.get(info.id, []):
             yield {"type": "gap", **records.document(gap)}
             missing += 1
+    for relay in complete:
+        yield {"type": "complete", **relay}
     yield {"type": "end", "groups": len(chosen), "messages": messages, "gaps": missing}

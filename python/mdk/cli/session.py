@@ -14,6 +14,7 @@ from mdk.errors import GroupNotFound, KeyringError, KeysMissing
 
 from . import output
 from .accounts import Account, no_keys
+from .records import Json, plain
 from .running import Deadline
 
 _BAR_WIDTH = 30
@@ -68,16 +69,26 @@ async def opened(
 @asynccontextmanager
 async def reading(
     account: Account, deadline: Deadline, *, sync: bool, silent: bool
-) -> AsyncIterator[Mdk]:
-    """The account's engine: as it is on disk, or after everything new was fetched."""
+) -> AsyncIterator[tuple[Mdk, list[dict[str, Json]]]]:
+    """The account's engine, as it is on disk or after everything new was fetched, and what complete() says then."""
     if sync:
         async with opened(account, deadline) as client:
             await catch_up(client, deadline, silent=silent)
             await _answered(client, deadline)
-            yield client.engine
+            yield client.engine, complete(client)
         return
     async with alone(account) as (engine, _):
-        yield engine
+        yield engine, []
+
+
+def complete(client: Client) -> list[dict[str, Json]]:
+    """The relays of which everything is here, and as of when."""
+    relays = client.stats().relays
+    return [
+        {"relay": relay.url, "as_of": plain(relay.complete_as_of)}
+        for relay in relays
+        if relay.complete_as_of is not None
+    ]
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::shared::lock;
 use crate::error::Result;
-use crate::relay_pool::{Account, Origin, Pool};
+use crate::relay_pool::{Account, Origin, Pool, RelayStatus};
 
 /// How long a relay stays open that was needed once.
 const LINGER: Duration = Duration::from_secs(60);
@@ -27,11 +27,14 @@ pub(crate) struct Links {
     open: Mutex<HashMap<String, Link>>,
     /// The keys of `open` and since when they are, for those who cannot wait.
     since: std::sync::Mutex<HashMap<String, Instant>>,
+    /// Relays of which everything is here that they had then, Unix seconds.
+    complete: std::sync::Mutex<HashMap<String, u64>>,
 }
 
 impl Links {
     pub(crate) fn new(pool: Pool, account: Account) -> Self {
-        Self { pool, account, open: Mutex::default(), since: std::sync::Mutex::default() }
+        let (open, since, complete) = Default::default();
+        Self { pool, account, open, since, complete }
     }
 
     /// Holds a relay open until [`Links::release`].
@@ -80,6 +83,7 @@ impl Links {
         for relay in idle {
             open.remove(&relay);
             lock(&self.since).remove(&relay);
+            lock(&self.complete).remove(&relay);
             self.pool.release(&relay, &self.account.public_key).await;
         }
     }
@@ -95,6 +99,23 @@ impl Links {
     /// Relays that are open for this account.
     pub(crate) fn names(&self) -> HashSet<String> {
         lock(&self.since).keys().cloned().collect()
+    }
+
+    /// Everything is here that this relay had at this time, Unix seconds.
+    pub(crate) fn note_complete(&self, relay: &str, at: u64) {
+        lock(&self.complete).insert(relay.to_owned(), at);
+    }
+
+    /// The relays that this account has open, as they stand.
+    pub(crate) fn status(&self) -> Vec<RelayStatus> {
+        let ours = self.names();
+        let mut status = self.pool.status();
+        status.retain(|relay| ours.contains(&relay.url));
+        let complete = lock(&self.complete);
+        for relay in &mut status {
+            relay.complete_as_of = complete.get(&relay.url).copied();
+        }
+        status
     }
 
     /// Whether this relay was opened for this account within `time`.

@@ -178,4 +178,7 @@ pub struct RelayStatus {
     pub unanswered: u64,
     /// Events that it had acknowledged and did not have any more when it was asked for them, likewise.
     pub lost: u64,
+    /// Everything is here that it had for the account then, Unix seconds: of the groups of that time, all pages or all ids
+    /// (NIP-77). `None`: that cannot be said, or nobody asks for an account.
+    pub complete_as_of: Option<u64>,
 }

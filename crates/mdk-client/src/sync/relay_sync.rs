@@ -93,6 +93,8 @@ pub(crate) struct JobEnd {
     pub(crate) heard: u64,
     /// An answer came with its end.
     pub(crate) sends_eose: bool,
+    /// A place of it could not be paged through.
+    pub(crate) skipped: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +121,8 @@ pub(crate) enum Action {
         held: bool,
     },
     SaveCursor,
+    /// Everything of the topics that were wanted is here that the relay had then, Unix seconds.
+    CompleteAsOf(u64),
     /// Everything is there: look whether the relay still has what we published on it.
     CheckPublished,
     SearchedDeeper(Vec<String>),
@@ -144,11 +148,15 @@ struct Job {
     /// The last subscription that was asked for before.
     after: u64,
     began_at: Instant,
+    /// When it was asked for, Unix seconds.
+    asked_at: u64,
     newest: u64,
     /// The engine had no room for something of it.
     no_room: bool,
     /// The relay may have hidden something from it.
     hidden: bool,
+    /// A place of it could not be paged through.
+    skipped: bool,
     /// All of it has come, of these topics, and is with the gate.
     given: Option<Vec<String>>,
 }

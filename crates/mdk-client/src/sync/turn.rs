@@ -190,6 +190,10 @@ impl Turn {
                 self.unsaved.insert(url.to_owned());
                 return;
             }
+            Action::CompleteAsOf(at) => {
+                self.shared.links.note_complete(url, at);
+                return;
+            }
             Action::CheckPublished => {
                 let place = match (reader.sync.scope().own, reader.sync.scope().inbox) {
                     (true, _) => Place::Own,

@@ -92,6 +92,8 @@ struct Relay {
     arrived: VecDeque<Input>,
     said: VecDeque<Input>,
     job: Option<Job>,
+    /// What it had of what was wanted when its history was asked for last, and when that was, by our clock.
+    asked: (u64, Vec<u64>),
     heard: u64,
 }
 
@@ -172,6 +174,7 @@ impl World {
                 arrived: VecDeque::new(),
                 said: VecDeque::new(),
                 job: None,
+                asked: (0, Vec::new()),
                 heard: 0,
             };
             world.relays.push(relay);
@@ -210,6 +213,7 @@ impl World {
                         self.relays[relay].orders.push_back(action);
                     }
                     Action::Fetch { slow, .. } => {
+                        self.relays[relay].asked = (now.wall, self.kept(relay));
                         self.relays[relay].orders.push_back(action);
                         let began = GateInput::Began { awaited: !slow, alone: false };
                         self.gate.on(began, self.at);
@@ -222,6 +226,7 @@ impl World {
                         self.in_order(relay, &events);
                         inputs.push_back(Input::Delivered(self.ingest(&events)));
                     }
+                    Action::CompleteAsOf(at) => self.complete(relay, at),
                     Action::SaveCursor | Action::CheckPublished | Action::SearchedDeeper(_) => {}
                 }
             }
@@ -230,6 +235,22 @@ impl World {
                 self.relays[relay].saved = self.relays[relay].sync.cursor().clone();
             }
         }
+    }
+
+    /// What a relay has of what is wanted of it.
+    fn kept(&self, relay: usize) -> Vec<u64> {
+        let relay = &self.relays[relay];
+        let wanted = |event: &&Draft| relay.scope.groups.contains_key(event.topic);
+        relay.store.iter().filter(wanted).map(|event| event.at).collect()
+    }
+
+    /// Of a relay that is said to be complete as of then, everything was read that it had then.
+    fn complete(&self, relay: usize, at: u64) {
+        let relay = &self.relays[relay];
+        assert_eq!(at, relay.asked.0);
+        let known = |at: &&u64| self.read.contains(*at) || self.refused.contains(*at);
+        let missing: Vec<&u64> = relay.asked.1.iter().filter(|at| !known(at)).collect();
+        assert!(relay.suspect || missing.is_empty(), "{} still has {missing:?}", relay.name);
     }
 
     /// A relay that has given everything lets nothing pass before something older of it.
@@ -320,7 +341,8 @@ impl World {
         let Some(job) = relay.job.as_mut().filter(|job| !job.waits) else { return };
         relay.heard += u64::from(relay.connected);
         let heard = relay.heard;
-        let end = |rest, complete| JobEnd { rest, complete, heard, sends_eose: true };
+        let end =
+            |rest, complete| JobEnd { rest, complete, heard, sends_eose: true, skipped: false };
         if fails {
             relay.said.push_back(Input::Ended(job.id, end(None, Vec::new())));
             relay.job = None;
@@ -544,10 +566,9 @@ impl World {
                 break;
             }
         }
-        for relay in &self.relays {
+        for (number, relay) in self.relays.iter().enumerate() {
             assert!(relay.sync.is_live(), "{} stays {:?}", relay.name, relay.sync);
-            let wanted = |event: &&Draft| relay.scope.groups.contains_key(event.topic);
-            let kept = relay.store.iter().filter(wanted).map(|event| event.at);
+            let kept = self.kept(number).into_iter();
             let missing: Vec<u64> = kept.filter(|at| !self.read.contains(at)).collect();
             assert!(missing.is_empty(), "{} kept {missing:?}", relay.name);
         }

@@ -1,7 +1,7 @@
 //! A history of which some is here already, on relays that say what they have (NIP-77) and on those that do not.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use mdk_relay::{Faults, LocalRelay, LocalRelayOptions};
 
@@ -36,9 +36,12 @@ async fn fetches(reconciles: bool, faults: Faults) -> u64 {
     }
     alice.sent().await;
     relay.faults(faults);
+    let opened = UNIX_EPOCH.elapsed().unwrap().as_secs();
     let bob = ready(account.opens_at(clock.clone(), options(&[relay.url()]))).await;
     bob.reads(&group, &said).await;
     assert_eq!(bob.told(), said);
+    let complete: Vec<_> = bob.client.status().iter().map(|one| one.complete_as_of).collect();
+    assert!(matches!(complete[..], [Some(at)] if at >= opened), "{complete:?} from {opened}");
     let stats = bob.client.stats();
     assert_eq!((stats.possible_gaps, stats.backlog_processed), (0, stats.backlog_fetched));
     assert_eq!(soon("sync", bob.client.sync()).await.unwrap(), 0, "nothing is left");

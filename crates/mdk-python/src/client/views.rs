@@ -52,6 +52,7 @@ impl<'py> ToPy<'py> for RelayStatus {
             None => py.None().into_bound(py),
         };
         let next = self.next_attempt.map(|at| time(py, unix(at))).transpose()?;
+        let complete = self.complete_as_of.map(|at| time(py, at)).transpose()?;
         let Self { url, last_error, unanswered, lost, .. } = self;
         build!(
             py,
@@ -63,7 +64,8 @@ impl<'py> ToPy<'py> for RelayStatus {
             last_error,
             next,
             unanswered,
-            lost
+            lost,
+            complete
         )
     }
 }

@@ -35,9 +35,11 @@ impl RelaySync {
             generation: self.subs.generation(),
             after,
             began_at: now.at,
+            asked_at: now.wall,
             newest: 0,
             no_room: false,
             hidden: false,
+            skipped: false,
             given: None,
         }
     }
@@ -159,6 +161,7 @@ impl RelaySync {
         // (nothing at all since the last attempt: there may be no line)
         let is_whole = ours.generation == generation;
         ours.given = Some(end.complete);
+        ours.skipped = end.skipped;
         let silent = std::mem::replace(&mut self.traits.heard, end.heard) == end.heard;
         let Some(rest) = end.rest else {
             let (Some(job), held) = self.dissolve_job(now) else { return };
@@ -349,6 +352,9 @@ impl RelaySync {
     fn read_whole(&mut self, job: &Job, to: &mut Vec<Action>) {
         if job.kind == JobKind::Whole {
             self.read_until(job.newest, to);
+            if !job.hidden && !job.skipped {
+                to.push(Action::CompleteAsOf(job.asked_at));
+            }
         }
     }
 

@@ -103,7 +103,7 @@ impl Play {
             Some(_) => self.spans.iter().flat_map(|span| span.topics.clone()).collect(),
             None => Vec::new(),
         };
-        JobEnd { rest, complete, heard: self.heard, sends_eose: true }
+        JobEnd { rest, complete, heard: self.heard, sends_eose: true, skipped: false }
     }
 
     fn ends(&mut self) -> Vec<Action> {
@@ -248,6 +248,45 @@ fn who_knows_us_only_now_is_asked_again() {
     play.opens();
     play.on(Input::Connected);
     assert_eq!((play.sync.cursor.at, play.sync.cursor.topics.len()), (100, 1), "S3");
+}
+
+/// As of when it was asked for: what has come since is of the subscriptions.
+#[test]
+fn a_relay_is_complete_once_the_engine_has_its_whole_history() {
+    let said = |actions: &[Action]| {
+        actions.iter().find_map(|action| match action {
+            Action::CompleteAsOf(at) => Some(*at),
+            _ => None,
+        })
+    };
+    // S19, S28
+    let mut play = Play::backfilling();
+    let asked = play.now.wall;
+    play.now.wall += 7;
+    assert_eq!(said(&play.ends()), None, "S19");
+    assert_eq!(said(&play.gate_opens(newest(9))), Some(asked), "S19");
+    play.on(Input::Sync);
+    play.now.wall += 7;
+    play.ends();
+    assert_eq!(said(&play.gate_opens(newest(9))), Some(asked + 7), "S28");
+    // A part says nothing of the other topics.
+    play.on(Input::Scope(scope(&[A, B])));
+    play.opens();
+    play.ends();
+    assert_eq!(said(&play.gate_opens(newest(9))), None, "S25");
+    play.is("Live");
+    // Nor is it said where a place could not be paged through, or there was no room.
+    let mut play = Play::backfilling();
+    let end = JobEnd { skipped: true, ..play.end(Some(Vec::new())) };
+    play.on(Input::Ended(play.job, end));
+    assert_eq!(said(&play.gate_opens(newest(9))), None, "S19");
+    play.is("Live");
+    assert_eq!(said(&Play::gated().gate_opens(refused(9))), None, "S17");
+    // S3: it may have hidden something.
+    let mut play = Play::backfilling();
+    play.on(Input::Connected);
+    play.ends();
+    assert_eq!(said(&play.gate_opens(newest(9))), None, "S3");
 }
 
 #[test]
