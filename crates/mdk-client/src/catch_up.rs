@@ -8,7 +8,9 @@ use mdk_wire::Event;
 use mdk_wire::budget::relay::{PATIENCE, WINDOW_BYTES, WINDOW_EVENTS};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::client::shared::{Shared, add, backoff, lock};
+use crate::client::lock::lock;
+use crate::client::shared::{Shared, add};
+use crate::client::times::backoff;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Page, wants_auth};
 use crate::sync::relay_sync::{Input, JobEnd, JobId};

@@ -5,12 +5,14 @@ mod commits;
 pub(crate) mod feed;
 mod former;
 mod links;
+pub(crate) mod lock;
 mod named;
 pub(crate) mod outdated;
 pub(crate) mod ready;
 pub(crate) mod recent;
 pub(crate) mod sent;
 pub(crate) mod shared;
+pub(crate) mod times;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,9 +26,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use self::former::Former;
+use self::lock::lock;
 use self::named::Named;
 use self::sent::Sent;
-use self::shared::{Command, Inlets, Shared, lock, now};
+use self::shared::{Command, Inlets, Shared};
+use self::times::now;
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
 use crate::relay_pool::{Pool, RelayStatus, normal_url};

@@ -31,7 +31,7 @@ use url::{Host, Url};
 pub(crate) use self::counted::Counted;
 use crate::error::ClientError;
 use crate::options::PoolOptions;
-use crate::relay_pool::{Origin, http_date, on_loopback};
+use crate::relay_pool::{Origin, http_date};
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -148,7 +148,7 @@ impl Dialer {
         if origin == Origin::User || url.scheme() != "ws" {
             return Ok(());
         }
-        let inside = self.allow_loopback && on_loopback(url);
+        let inside = self.allow_loopback && address::on_loopback(url);
         // Tor encrypts the way to a hidden service.
         let hidden = self.proxy.is_some() && url.domain().is_some_and(|d| d.ends_with(".onion"));
         if self.allow_plaintext || inside || hidden {

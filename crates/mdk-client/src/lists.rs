@@ -1,7 +1,7 @@
 //! Relay lists: where others are found (NIP-65, NIP-17), and where we say that we are.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_wire::{Event, GroupId, PublicKey};
@@ -9,14 +9,17 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::shared::{Shared, lock};
+use crate::client::lock::lock;
+use crate::client::shared::Shared;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{RelayState, normal_url};
 use crate::sync::wanted::Wanted;
 
+mod cache;
 mod invites;
 mod own;
 
+pub(crate) use self::cache::{Cache, Lists};
 pub(crate) use self::invites::{further_targets, welcome_targets};
 pub(crate) use self::own::{publish, publish_first};
 
@@ -28,55 +31,8 @@ const RELAY_LIST: u16 = 10_002;
 const INBOX_LIST: u16 = 10_050;
 /// Relays that are taken from somebody's list.
 const MOST_RELAYS: usize = 8;
-/// Accounts whose lists are remembered, and for how long.
-const MOST_KNOWN: usize = 10_000;
-const KNOWN_FOR: Duration = Duration::from_secs(600);
 /// KeyPackage events that are taken of one account.
 const MOST_KEY_PACKAGES: usize = 200;
-
-/// What an account says about its relays; newest events only, addresses in the pool's form.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Lists {
-    /// Entries of its kind 10002 without marker, or marked `write`.
-    pub(crate) write: Vec<String>,
-    /// Entries of its kind 10002 without marker, or marked `read`.
-    pub(crate) read: Vec<String>,
-    /// Its kind 10050.
-    pub(crate) inbox: Vec<String>,
-}
-
-/// Lists that were found lately, and relays that somebody named for an account.
-#[derive(Default)]
-pub(crate) struct Cache {
-    lists: Lately<Lists>,
-    hints: Lately<Vec<String>>,
-}
-
-/// What was learnt of accounts within [`KNOWN_FOR`].
-struct Lately<T>(Mutex<HashMap<PublicKey, (Instant, T)>>);
-
-impl<T> Default for Lately<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<T: Clone> Lately<T> {
-    fn get(&self, who: &PublicKey) -> Option<T> {
-        let known = lock(&self.0);
-        known.get(who).filter(|(at, _)| at.elapsed() < KNOWN_FOR).map(|(_, what)| what.clone())
-    }
-
-    fn put(&self, who: PublicKey, what: T) {
-        let mut known = lock(&self.0);
-        if known.len() >= MOST_KNOWN {
-            known.retain(|_, (at, _)| at.elapsed() < KNOWN_FOR);
-        }
-        if known.len() < MOST_KNOWN {
-            known.insert(who, (Instant::now(), what));
-        }
-    }
-}
 
 /// What is waited for a further chance.
 fn moment(shared: &Shared) -> Duration {

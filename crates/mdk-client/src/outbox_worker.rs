@@ -22,7 +22,9 @@ use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, SendState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::shared::{Shared, add, backoff, lock};
+use crate::client::lock::lock;
+use crate::client::shared::{Shared, add};
+use crate::client::times::backoff;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Published, normal_url};
 

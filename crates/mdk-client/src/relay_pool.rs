@@ -19,10 +19,10 @@
 mod accounts;
 mod auth;
 mod command;
+mod connections;
 mod filters;
 mod frames;
 pub mod fuzzing;
-mod home;
 mod meter;
 mod reconciling;
 mod registry;
@@ -30,41 +30,39 @@ mod room;
 mod rounds;
 mod session;
 mod socket;
+mod sockets;
 mod supervise;
 mod trouble;
 mod types;
 mod worker;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mdk_wire::budget::relay::CLOSE_LAST;
 use mdk_wire::{Event, PublicKey};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use self::accounts::Accounts;
 use self::command::{Command, Publish, Query};
+use self::connections::Connections;
 use self::filters::Filter;
 pub(crate) use self::frames::wants_auth;
-use self::home::Home;
-use self::meter::Meter;
-use self::registry::{Handle, Host, Place, Registry};
-pub(crate) use self::room::{on_loopback, sockets};
-use self::trouble::Troubles;
+use self::registry::Handle;
+pub(crate) use self::sockets::sockets;
 pub(crate) use self::trouble::http_date;
 pub use self::types::{
     Account, Arrived, Held, Origin, Page, Published, RelayState, RelayStatus, Room,
 };
-use self::worker::Worker;
 #[cfg(test)]
 pub(crate) use self::worker::tests::{URL, in_pause, nowhere};
+pub use crate::dial::address::normal_url;
 use crate::dial::{Dialer, Resolve, SystemResolver, address};
 use crate::error::{ClientError, Result};
 use crate::options::PoolOptions;
-use crate::relay_info::{InfoCell, RelayInfo};
+use crate::relay_info::RelayInfo;
 
 /// Answers of a task come at their deadline; this much later the caller stops to believe in it.
 const GRACE: Duration = Duration::from_millis(500);
@@ -73,29 +71,10 @@ const LARGE: usize = 16 * 1024;
 /// Longest wait for them.
 const LIMITS_WAIT: Duration = Duration::from_secs(3);
 
-/// The one form of a relay URL: lower-case host, no default port, no fragment, no slash when the path is empty.
-///
-/// # Errors
-/// [`ClientError::InvalidRelayUrl`].
-pub fn normal_url(url: &str) -> Result<String> {
-    Ok(address::normal(&address::parse(url)?))
-}
-
 /// Connections to relays, shared by any number of accounts of a process. Cheap to clone; the connections end with the last
 /// clone.
 #[derive(Clone)]
-pub struct Pool(Arc<Inner>);
-
-struct Inner {
-    options: Arc<PoolOptions>,
-    dialer: Dialer,
-    closed: AtomicBool,
-    /// Times that a task was started again after a panic.
-    panics: AtomicU64,
-    /// How often something was told of a relay's troubles.
-    troubles: watch::Sender<u64>,
-    relays: Mutex<Registry>,
-}
+pub struct Pool(Arc<Connections>);
 
 impl Pool {
     /// A pool without connections. Must be called inside a tokio runtime.
@@ -106,7 +85,7 @@ impl Pool {
 
     pub(crate) fn with_resolver(options: PoolOptions, resolver: Arc<dyn Resolve>) -> Self {
         let dialer = Dialer::new(&options, resolver);
-        Self(Arc::new(Inner {
+        Self(Arc::new(Connections {
             options: Arc::new(options),
             dialer,
             closed: AtomicBool::new(false),
@@ -158,7 +137,7 @@ impl Pool {
         if known.is_none() {
             relays.leave(&at.0, &who);
         }
-        Inner::admit(&self.0, &mut relays, &url, &at, place, account);
+        Connections::admit(&self.0, &mut relays, &url, &at, place, account);
         Ok(())
     }
 
@@ -412,83 +391,5 @@ impl Pool {
                 task.abort();
             }
         }
-    }
-}
-
-impl Inner {
-    fn relays(&self) -> MutexGuard<'_, Registry> {
-        self.relays.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Puts an account on a connection, and starts the connection if it is the first.
-    fn admit(
-        this: &Arc<Self>,
-        relays: &mut Registry,
-        url: &url::Url,
-        at: &(String, Origin),
-        place: Place,
-        account: &Account,
-    ) {
-        let open = relays.hosts.get(at).and_then(|host| host.connections.get(&place));
-        let open = open.map(|handle| handle.commands.send(Command::Open(account.clone())));
-        if !matches!(open, Some(Ok(()))) {
-            // A task ends on its own only when the registry has forgotten it; this one died for good.
-            if open.is_some() {
-                relays.remove(at, place);
-            }
-            let host = relays.hosts.entry(at.clone()).or_insert_with(|| Host {
-                info: Arc::new(InfoCell::new(this.dialer.clone(), url.clone(), at.1)),
-                troubles: Arc::new(Troubles::new(url, at.1, this.troubles.clone())),
-                unshared: false,
-                connections: BTreeMap::new(),
-            });
-            let home = Home { pool: Arc::downgrade(this), url: url.clone(), at: at.clone(), place };
-            let known = (host.info.clone(), host.troubles.clone());
-            let handle = this.spawn(known, home, account);
-            host.connections.insert(place, handle);
-        }
-        relays.join(at, place, account.public_key);
-    }
-
-    /// Starts the task of a connection with its first account.
-    fn spawn(
-        &self,
-        (info, troubles): (Arc<InfoCell>, Arc<Troubles>),
-        home: Home,
-        account: &Account,
-    ) -> Handle {
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let status = Arc::new(Mutex::new(RelayStatus {
-            url: home.at.0.clone(),
-            state: RelayState::Connecting,
-            latency: None,
-            last_error: None,
-            next_attempt: None,
-            unanswered: 0,
-            lost: 0,
-            complete_as_of: None,
-        }));
-        let heard = Arc::new(AtomicU64::new(0));
-        let mut accounts = Accounts::new(home.at.0.as_str().into());
-        accounts.insert(account.clone());
-        let worker = Worker {
-            options: self.options.clone(),
-            dialer: self.dialer.clone(),
-            info: info.clone(),
-            troubles: troubles.clone(),
-            status: status.clone(),
-            commands: receiver,
-            accounts,
-            failures: 0,
-            challenges: false,
-            lazy: false,
-            heard: heard.clone(),
-            since: None,
-            meter: Meter::default(),
-            home,
-        };
-        let task = tokio::spawn(worker.run());
-        let (accounts, full) = (HashSet::new(), false);
-        Handle { commands, status, info, troubles, task, accounts, heard, full }
     }
 }

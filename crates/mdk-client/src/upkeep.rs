@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 use crate::client::amends;
 use crate::client::feed::changes_interests;
+use crate::client::lock::lock;
 use crate::client::outdated;
-use crate::client::shared::{Command, Shared, backoff, jittered, lock, now};
+use crate::client::shared::{Command, Shared};
+use crate::client::times::{backoff, jittered, now};
 use crate::error::{ClientError, Result};
 use crate::lists;
 use crate::outbox_worker::KEY_PACKAGE_STATE;

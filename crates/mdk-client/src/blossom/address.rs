@@ -2,8 +2,9 @@
 
 use url::Url;
 
+use crate::dial::address::on_loopback;
 use crate::error::{ClientError, Result};
-use crate::relay_pool::{Origin, on_loopback};
+use crate::relay_pool::Origin;
 
 /// Longest URL: the bound of a base URL in the group's media policy (Marmot v2, 2.2), and room for the hash.
 const MAX_URL_BYTES: usize = 2048 + 128;

@@ -102,7 +102,7 @@ impl History<'_> {
         let mut total = 0_u64;
         let oldest = loop {
             let until = borders.last().copied().flatten();
-            match self.back(&ask, self.work.since, until, true).await {
+            match self.page_back(&ask, self.work.since, until, true).await {
                 Back::Whole(window) => break window,
                 Back::Full(window, at) => {
                     total += window.events.len() as u64;
@@ -131,7 +131,7 @@ impl History<'_> {
         while let Some(from) = borders.pop().flatten() {
             let mut until = borders.last().copied().flatten();
             loop {
-                let window = match self.back(&ask, from, until, false).await {
+                let window = match self.page_back(&ask, from, until, false).await {
                     Back::Whole(window) => window,
                     // New events came since: the older part first, as above.
                     Back::Full(_, at) if until.is_none_or(|until| at < until) && at > from => {
@@ -157,7 +157,7 @@ impl History<'_> {
     /// How much a relay gives at one time is its own business, and is not the same each time: some count bytes, some leave
     /// out what was deleted or has expired after they have counted. So the end is a page without events, or one
     /// that reaches `since`, and no other.
-    async fn back<A, P>(&self, ask: &A, since: u64, until: Option<u64>, count: bool) -> Back
+    async fn page_back<A, P>(&self, ask: &A, since: u64, until: Option<u64>, count: bool) -> Back
     where
         A: Fn(String) -> P,
         P: Future<Output = Result<Page>>,

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::client::shared::lock;
+use crate::client::lock::lock;
 use crate::error::{ClientError, Result};
 
 /// Requests that wait for an answer of one relay: a relay that answers nobody holds up nobody but itself.

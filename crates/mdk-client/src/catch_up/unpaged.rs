@@ -7,7 +7,8 @@ use mdk_core::Unpaged;
 use mdk_wire::{Event, EventId, NostrGroupId};
 
 use super::paging::Gap;
-use crate::client::shared::{Shared, lock};
+use crate::client::lock::lock;
+use crate::client::shared::Shared;
 use crate::error::Result;
 
 /// Gaps that are told one by one for one work; the others are told as one.

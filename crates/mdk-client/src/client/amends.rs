@@ -8,7 +8,9 @@ use mdk_core::KeyPackageInfo;
 use mdk_wire::{Event, kind};
 use serde_json::{Value, json};
 
-use super::shared::{Shared, lock, now};
+use super::lock::lock;
+use super::shared::Shared;
+use super::times::now;
 use crate::error::Result;
 use crate::relay_pool::{Published, normal_url};
 use crate::upkeep::MOST_AHEAD;

@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 use mdk_core::{DeferredReason, Engine, EngineEvent, EventBody, Incoming, Outcome, Verdict};
 use mdk_wire::{Event, EventId};
 
+use super::lock::lock;
 use super::recent::{closed_of, number};
-use super::shared::{Shared, add, backoff, lock, now};
+use super::shared::{Shared, add};
+use super::times::{backoff, now};
 use crate::error::{ClientError, Result};
 use crate::sync::wanted::join_key;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::shared::lock;
+use super::lock::lock;
 use crate::error::Result;
 use crate::relay_pool::{Account, Origin, Pool, RelayStatus};
 

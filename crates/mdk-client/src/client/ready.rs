@@ -5,7 +5,8 @@ use std::time::Duration;
 use mdk_wire::budget::relay::PATIENCE;
 
 use super::Client;
-use super::shared::{Progress, Shared, lock};
+use super::lock::lock;
+use super::shared::{Progress, Shared};
 use crate::error::Result;
 use crate::relay_pool::{RelayState, RelayStatus};
 

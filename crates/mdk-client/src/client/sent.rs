@@ -7,7 +7,7 @@ use mdk_core::{Engine, OutboxItem};
 use mdk_wire::{Event, GroupId};
 use serde::{Deserialize, Serialize};
 
-use super::shared::now;
+use super::times::now;
 
 /// What is kept, at most.
 const MOST_EVENTS: usize = 1_000;

@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use mdk_core::Engine;
-use mdk_wire::{Event, EventId, Keys, OsRandom, PublicKey, Random as _, UnsignedEvent};
+use mdk_wire::{Event, EventId, Keys, PublicKey, UnsignedEvent};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use super::former::Former;
 use super::links::Links;
+use super::lock::lock;
 use super::named::Named;
 use super::recent::Recent;
 use super::sent::Sent;
@@ -116,10 +117,6 @@ pub(crate) struct Shared {
 pub(crate) struct Inlets {
     pub(crate) arrived: mpsc::Receiver<Arrived>,
     pub(crate) commands: mpsc::Receiver<Command>,
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -301,41 +298,6 @@ impl Shared {
     }
 }
 
-/// Unix milliseconds.
-pub(crate) fn now_millis() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Unix seconds.
-pub(crate) fn now() -> u64 {
-    now_millis() / 1000
-}
-
-/// A number by chance, from 0 to 1.
-pub(crate) fn chance() -> f64 {
-    let mut random = [0; 2];
-    OsRandom.fill(&mut random);
-    f64::from(u16::from_be_bytes(random)) / f64::from(u16::MAX)
-}
-
-/// `base` with up to as much again, so that many clients do not act at one time.
-pub(crate) fn jittered(base: Duration) -> Duration {
-    base + base.mul_f64(chance())
-}
-
-/// The pause after so many failures: `least` doubling up to `most`, of which the last half is by chance.
-pub(crate) fn backoff(least: Duration, most: Duration, failures: u32) -> Duration {
-    pause_after(least, most, failures, chance())
-}
-
-/// As [`backoff`], where the chance is given.
-pub(crate) fn pause_after(least: Duration, most: Duration, failures: u32, chance: f64) -> Duration {
-    let full = least.saturating_mul(1_u32.checked_shl(failures.min(20)).unwrap_or(u32::MAX));
-    let half = full.min(most) / 2;
-    half + half.mul_f64(chance)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -357,15 +319,5 @@ mod tests {
         shared.clone().guarded(async { panic!("for the test") }).await;
         assert!(shared.stopped());
         assert!(matches!(shared.end(), ClientError::Internal(_)));
-    }
-
-    #[test]
-    fn pauses_grow_and_stay_below_their_bound() {
-        let (least, most) = (Duration::from_secs(1), Duration::from_secs(300));
-        for failures in 0..70 {
-            let pause = backoff(least, most, failures);
-            assert!(pause >= least / 2 && pause <= most);
-            assert!(failures < 9 || pause >= most / 2);
-        }
     }
 }

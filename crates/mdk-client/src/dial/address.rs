@@ -45,6 +45,14 @@ pub(crate) fn normal(url: &Url) -> String {
     }
 }
 
+/// The one form of a relay URL: lower-case host, no default port, no fragment, no slash when the path is empty.
+///
+/// # Errors
+/// [`ClientError::InvalidRelayUrl`].
+pub fn normal_url(url: &str) -> Result<String> {
+    Ok(normal(&parse(url)?))
+}
+
 /// What can be judged without DNS.
 ///
 /// # Errors
@@ -149,5 +157,15 @@ fn refused_v6(ip: Ipv6Addr) -> Option<&'static str> {
         [0x2000..=0x3fff, .., 0 | 0x200, 0x5efe, high, low] => v4(high, low),
         [0x2000..=0x3fff, ..] => None,
         _ => Some("not global unicast"),
+    }
+}
+
+/// Whether it is on this machine, by its address or name. Tests have many relays there.
+pub(crate) fn on_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
     }
 }

@@ -5,7 +5,8 @@ use tokio::time::Instant;
 
 use super::{Done, KEY_PACKAGE_STATE, Worker};
 use crate::client::amends::state_key;
-use crate::client::shared::{backoff, lock, now_millis};
+use crate::client::lock::lock;
+use crate::client::times::{backoff, now_millis};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Published, normal_url};
 

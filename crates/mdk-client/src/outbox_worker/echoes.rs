@@ -3,7 +3,7 @@
 use mdk_core::{RelayVerdict, SendState};
 
 use super::Worker;
-use crate::client::shared::lock;
+use crate::client::lock::lock;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;
 

@@ -3,7 +3,7 @@
 use mdk_core::OutboxPurpose;
 
 use super::Worker;
-use crate::client::shared::lock;
+use crate::client::lock::lock;
 use crate::relay_pool::Published;
 
 impl Worker {

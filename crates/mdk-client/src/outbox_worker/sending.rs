@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::jobs::{or_else, panicked, search};
 use super::welcomes::{may_ask_again, widen};
 use super::{Done, Lane, MOST_ROWS, PATIENT, Worker, lane};
-use crate::client::shared::{add, lock, now_millis};
+use crate::client::lock::lock;
+use crate::client::shared::add;
+use crate::client::times::now_millis;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::command::Command;
 use super::trouble::Troubles;
-use super::worker::Status;
+use super::types::Status;
 use super::{Origin, RelayState, RelayStatus};
 use crate::relay_info::InfoCell;
 

@@ -1,27 +1,12 @@
-//! How many connections there may be, and to whom.
+//! Whether there is room for another connection, and to whom.
 
-use mdk_wire::budget::relay::{HOST_RELAYS, PEER_SHARE, SOCKET_SHARE, SOCKETS};
-use url::{Host, Url};
+use mdk_wire::budget::relay::{HOST_RELAYS, PEER_SHARE};
+use url::Url;
 
 use super::Origin;
 use super::registry::Registry;
+use crate::dial::address::on_loopback;
 use crate::error::{ClientError, Result};
-
-/// How many connections the process may have: a share of the files that it may have open.
-pub(crate) fn sockets() -> usize {
-    (open_files() / SOCKET_SHARE).min(SOCKETS)
-}
-
-#[cfg(unix)]
-fn open_files() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
-}
-
-#[cfg(not(unix))]
-fn open_files() -> usize {
-    usize::MAX
-}
 
 impl Registry {
     /// Whether another connection may be made.
@@ -48,15 +33,5 @@ impl Registry {
             return Err(ClientError::NoRoom("others named too many relays on this host"));
         }
         Ok(())
-    }
-}
-
-/// Whether it is on this machine, by its address or name. Tests have many relays there.
-pub(crate) fn on_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
     }
 }

@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_wire::PublicKey;
 use mdk_wire::budget::relay::LIVE_IDS;
+use mdk_wire::{OsRandom, PublicKey, Random};
 use tokio::time::Instant;
 
 use super::accounts::Accounts;
@@ -31,6 +31,9 @@ use crate::relay_info::RelayInfo;
 const MAX_PAGES: usize = 8;
 /// How long a relay that wants to know us is given before its accounts are told that it is there.
 const GREETING: Duration = Duration::from_secs(1);
+
+/// Silence about a request that counts against a relay.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Subscriptions on a connection of a relay that announces no limit, while several accounts share it.
 const SHARED_SUBSCRIPTIONS: usize = 30;
@@ -265,6 +268,25 @@ impl Session {
     fn wire_id(&mut self, prefix: char) -> String {
         self.next_id += 1;
         format!("{prefix}{}", self.next_id)
+    }
+
+    fn due(&mut self, at: Instant) {
+        self.next_deadline = earlier(self.next_deadline, Some(at));
+    }
+
+    fn send_ping(&mut self) {
+        let mut nonce = [0; 8];
+        OsRandom.fill(&mut nonce);
+        self.ping = Some((Instant::now(), nonce));
+        self.socket.ping(nonce);
+    }
+
+    /// Remembers that the relay was asked for something, which is over at `deadline` if not before.
+    fn ask(&mut self, what: Asked, deadline: Option<Instant>) {
+        let at = Instant::now() + ANSWER;
+        let at = deadline.map_or(at, |deadline| at.min(deadline));
+        self.asked.push((at, what));
+        self.due(at);
     }
 
     pub(super) fn publish(&mut self, publish: Publish) {

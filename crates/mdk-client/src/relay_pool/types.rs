@@ -1,7 +1,7 @@
 //! What the pool and its users exchange.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use mdk_wire::budget::relay::QUEUED_BYTES;
@@ -182,3 +182,6 @@ pub struct RelayStatus {
     /// (NIP-77). `None`: that cannot be said, or nobody asks for an account.
     pub complete_as_of: Option<u64>,
 }
+
+/// A relay as it stands, for the pool and for the task that keeps it up to date.
+pub(super) type Status = Arc<Mutex<RelayStatus>>;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mdk_wire::{OsRandom, PublicKey, Random};
@@ -11,13 +11,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::accounts::Accounts;
 use super::command::Command;
-use super::home::Home;
+use super::connections::Home;
 use super::meter::Meter;
 use super::session::{Apart, Incoming, Session};
 use super::socket::Socket;
 use super::trouble::{Matter, Troubles};
+use super::types::Status;
 use super::{Arrived, RelayState, RelayStatus, meter};
-use crate::client::shared::now;
+use crate::client::times::now;
 use crate::dial::{DialError, Dialer};
 use crate::error::ClientError;
 use crate::options::PoolOptions;
@@ -25,9 +26,6 @@ use crate::relay_info::InfoCell;
 
 #[cfg(test)]
 pub(super) mod tests;
-
-/// What the pool and the task both see.
-pub(super) type Status = Arc<Mutex<RelayStatus>>;
 
 pub(super) struct Worker {
     pub(super) options: Arc<PoolOptions>,

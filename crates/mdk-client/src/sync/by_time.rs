@@ -8,7 +8,8 @@ use mdk_wire::Event;
 use super::gate::Gift;
 use super::relay_sync::JobId;
 use crate::client::feed::{Heard, IngestReport};
-use crate::client::shared::{Shared, add, now};
+use crate::client::shared::{Shared, add};
+use crate::client::times::now;
 use crate::error::Result;
 
 /// The outcome of a gift.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mdk_core::Engine;
 use serde::{Deserialize, Serialize};
 
-use crate::client::shared::now;
+use crate::client::times::now;
 
 /// The account's own inbox, next to the routing ids of groups.
 pub(crate) const INBOX: &str = "inbox";

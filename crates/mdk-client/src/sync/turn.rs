@@ -22,7 +22,8 @@ use super::wanted::Wanted;
 use crate::catch_up::{Fetch, Outlet, Said};
 use crate::client::amends::{self, Place};
 use crate::client::feed::{Heard, IngestReport};
-use crate::client::shared::{Command, Inlets, Shared, chance, now};
+use crate::client::shared::{Command, Inlets, Shared};
+use crate::client::times::{chance, now};
 use crate::error::Result;
 use crate::relay_pool::Arrived;
 

@@ -11,7 +11,7 @@ use mdk_wire::GroupId;
 use tokio::time::Instant;
 
 use super::Upkeep;
-use crate::client::shared::{backoff, jittered};
+use crate::client::times::{backoff, jittered};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;
 

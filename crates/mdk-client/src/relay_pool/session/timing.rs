@@ -1,9 +1,7 @@
 //! Deadlines, pings, and silence.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use mdk_wire::{OsRandom, Random};
 use tokio::time::Instant;
 
 use super::super::accounts::Accounts;
@@ -12,21 +10,7 @@ use super::{Asked, Session, Subscription, earlier};
 use crate::error::ClientError;
 use crate::relay_info::RelayInfo;
 
-/// Silence about a request that counts against a relay.
-const ANSWER: Duration = Duration::from_secs(3);
-
 impl Session {
-    pub(super) fn due(&mut self, at: Instant) {
-        self.next_deadline = earlier(self.next_deadline, Some(at));
-    }
-
-    pub(super) fn send_ping(&mut self) {
-        let mut nonce = [0; 8];
-        OsRandom.fill(&mut nonce);
-        self.ping = Some((Instant::now(), nonce));
-        self.socket.ping(nonce);
-    }
-
     /// Reading starts again after it was held back: the silence was ours.
     pub(in crate::relay_pool) fn resumed(&mut self) {
         self.heard = Instant::now();
@@ -85,14 +69,6 @@ impl Session {
             self.send_ping();
         }
         Ok(())
-    }
-
-    /// Remembers that the relay was asked for something, which is over at `deadline` if not before.
-    pub(super) fn ask(&mut self, what: Asked, deadline: Option<Instant>) {
-        let at = Instant::now() + ANSWER;
-        let at = deadline.map_or(at, |deadline| at.min(deadline));
-        self.asked.push((at, what));
-        self.due(at);
     }
 
     /// Counts what the relay has left without any answer. One that wants an authentication first has answered.

@@ -6,7 +6,7 @@ use super::{
     Action, Cause, IngestReport, Job, JobEnd, JobId, JobKind, Now, RelaySync, State, TRIES,
     TRIES_WITHOUT_END, Task,
 };
-use crate::client::shared::pause_after;
+use crate::client::times::pause_after;
 use crate::sync::held_events::HeldEvents;
 use crate::sync::topics::Read;
 

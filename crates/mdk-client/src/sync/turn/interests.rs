@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Outlet, Reader, Turn, line};
-use crate::client::shared::lock;
+use crate::client::lock::lock;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Origin;
 use crate::sync::cursor::Cursor;

@@ -6,8 +6,8 @@ use tokio::time::{Duration, Instant};
 
 use super::{Reader, Turn};
 use crate::client::feed::changes_interests;
+use crate::client::lock::lock;
 use crate::client::ready::is_dialled_first;
-use crate::client::shared::lock;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::RelayState;
 use crate::sync::by_time::feed;

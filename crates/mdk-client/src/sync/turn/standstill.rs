@@ -8,7 +8,7 @@ use mdk_core::Engine;
 use tokio::time::Instant;
 
 use super::Turn;
-use crate::client::shared::now;
+use crate::client::times::now;
 use crate::error::{ClientError, Result};
 use crate::sync::relay_sync::Input;
 
