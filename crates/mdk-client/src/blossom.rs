@@ -9,6 +9,8 @@ mod address;
 mod authorization;
 mod body;
 mod exchange;
+mod failure;
+mod options;
 #[cfg(test)]
 mod tests;
 
@@ -22,7 +24,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
-use self::exchange::Failure;
+use self::failure::Failure;
+pub use self::options::BlossomOptions;
 use crate::dial::Dialer;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Origin, Pool};
@@ -34,35 +37,6 @@ pub const LOCATOR_KIND: &str = "blossom-v1";
 const MAX_LOCATORS: usize = 8;
 /// When one server has the blob, the others get as much time again, and this.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Times of a transfer. Connecting has the pool's `connect_timeout`.
-#[derive(Debug, Clone)]
-pub struct BlossomOptions {
-    /// Longest wait for an answer: all of its head, after all of the request.
-    pub first_byte: Duration,
-    /// A transfer is measured over times of this length.
-    pub stall: Duration,
-    /// Slower than this on average over one `stall`, a transfer is given up; bytes a second.
-    pub min_rate: u64,
-}
-
-impl Default for BlossomOptions {
-    fn default() -> Self {
-        Self {
-            first_byte: Duration::from_secs(30),
-            stall: Duration::from_secs(20),
-            min_rate: 4 * 1024,
-        }
-    }
-}
-
-impl BlossomOptions {
-    /// Bytes that must move within one `stall`.
-    fn least(&self) -> u64 {
-        let least = u128::from(self.min_rate) * self.stall.as_millis() / 1000;
-        u64::try_from(least).unwrap_or(u64::MAX).max(1)
-    }
-}
 
 /// A server, and who named it.
 #[derive(Debug, Clone, PartialEq, Eq)]

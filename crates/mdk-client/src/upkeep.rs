@@ -19,7 +19,7 @@ use crate::client::feed::changes_interests;
 use crate::client::lock::lock;
 use crate::client::outdated;
 use crate::client::shared::{Command, Shared};
-use crate::client::times::{backoff, jittered, now};
+use crate::client::times::{MOST_AHEAD, backoff, jittered, now};
 use crate::error::{ClientError, Result};
 use crate::lists;
 use crate::outbox_worker::KEY_PACKAGE_STATE;
@@ -32,9 +32,6 @@ const UNSETTLED: Duration = Duration::from_secs(21);
 const ENDS_SOON: u64 = 86_400;
 /// How many times longer than otherwise is waited where no relay takes a KeyPackage.
 const REFUSED_PAUSE: u32 = 12;
-/// How far ahead of the clock, in seconds, an event of ours may be dated. What lies further ahead was made when the clock was
-/// wrong: relays do not take it, or nobody can use it yet.
-pub(crate) const MOST_AHEAD: u64 = 900;
 /// How often the lists are looked at again: the clock may have been set meanwhile.
 const LISTS_EVERY: Duration = Duration::from_secs(3600);
 

@@ -11,8 +11,8 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
-use super::BlossomOptions;
-use super::exchange::Failure;
+use super::failure::Failure;
+use super::options::BlossomOptions;
 
 /// What is handed to the connection at once: the count is as exact as this.
 const CHUNK: usize = 64 * 1024;

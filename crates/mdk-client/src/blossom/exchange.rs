@@ -14,9 +14,10 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use url::{Position, Url};
 
-use super::{BlossomOptions, body};
-use crate::dial::{BoxStream, DialError, Dialer};
-use crate::error::ClientError;
+use super::body;
+use super::failure::Failure;
+use super::options::BlossomOptions;
+use crate::dial::{BoxStream, Dialer};
 use crate::relay_pool::Origin;
 
 /// Largest head of an answer.
@@ -27,48 +28,6 @@ const MAX_TEXT_BYTES: usize = 16 * 1024;
 const MAX_WORDS: usize = 200;
 /// Where servers say what they object to.
 const REASON: HeaderName = HeaderName::from_static("x-reason");
-
-/// Why one server did not do it.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// More bytes than are read.
-    TooLarge,
-    /// Other bytes than were asked for.
-    Corrupt,
-    /// Anything else.
-    Words(String),
-}
-
-impl Failure {
-    pub(super) fn words_of(words: &str) -> Self {
-        Self::Words(words.to_owned())
-    }
-
-    /// An address that is not dialled, or not one at all.
-    pub(super) fn address(error: ClientError) -> Self {
-        match error {
-            ClientError::AddressRefused(why) => {
-                Self::Words(format!("this address is not dialled: {why}"))
-            }
-            other => Self::Words(other.to_string()),
-        }
-    }
-
-    /// What is reported for the server.
-    pub(super) fn words(&self) -> String {
-        match self {
-            Self::TooLarge => "it sends more than is read".to_owned(),
-            Self::Corrupt => "what it sends is not the file".to_owned(),
-            Self::Words(words) => words.clone(),
-        }
-    }
-}
-
-impl From<DialError> for Failure {
-    fn from(error: DialError) -> Self {
-        Self::Words(error.to_string())
-    }
-}
 
 /// Fetches a blob.
 ///

@@ -177,8 +177,6 @@ impl History<'_> {
             };
             let (size, complete) = (page.events.len(), page.complete);
             let given = page.events;
-            let newest_first =
-                given.windows(2).all(|pair| pair[0].created_at() >= pair[1].created_at());
             let Some(oldest) = given.iter().map(Event::created_at).min() else {
                 if !complete {
                     return Back::Broken(window, ClientError::NoAnswer);
@@ -190,7 +188,7 @@ impl History<'_> {
             let further = until.is_none_or(|until| oldest < until);
             unended = if complete || further { 0 } else { unended + 1 };
             // Cut off in the middle, and we do not know where: ask for less.
-            if !complete && !newest_first {
+            if !complete && !is_newest_first(&given) {
                 if smaller == SMALLER_PAGES {
                     return Back::Broken(window, ClientError::NoAnswer);
                 }
@@ -210,12 +208,7 @@ impl History<'_> {
             if !complete && size < limit {
                 limit = limit.min((limit / 4).max(LEAST_ASKED));
             }
-            let again: Vec<Event> = match until {
-                Some(until) if given.iter().all(|event| event.created_at() == until) => {
-                    given.clone()
-                }
-                _ => Vec::new(),
-            };
+            let again = until.map_or_else(Vec::new, |until| if_all_of(until, &given));
             let new = window.take(given);
             if count {
                 (self.fetched)(new as u64);
@@ -224,10 +217,7 @@ impl History<'_> {
                 return Back::Broken(window, ClientError::NoAnswer);
             }
             // (where the beginning is reached, all but a rest of its second is there)
-            let room = if oldest > since { 1 } else { 2 };
-            if window.events.len() >= room * self.most_events
-                || window.bytes >= self.most_bytes.saturating_mul(room)
-            {
+            if self.is_full(&window, if oldest > since { 1 } else { 2 }) {
                 return Back::Full(window, oldest);
             }
             if new > 0 {
@@ -244,6 +234,11 @@ impl History<'_> {
             // (what is given is not younger than what was asked for, so this is earlier than the last time)
             until = Some(oldest - 1);
         }
+    }
+
+    fn is_full(&self, window: &Window, room: usize) -> bool {
+        window.events.len() >= room * self.most_events
+            || window.bytes >= self.most_bytes.saturating_mul(room)
     }
 
     /// The beginning. Nothing older shows whether there was room for all of the last second: its size has to.
@@ -349,4 +344,14 @@ impl Second {
     fn gap(self) -> Gap {
         Gap { first: self.at, last: self.at, events: self.events }
     }
+}
+
+fn is_newest_first(events: &[Event]) -> bool {
+    events.windows(2).all(|pair| pair[0].created_at() >= pair[1].created_at())
+}
+
+/// The events, if all of them are of one second.
+fn if_all_of(second: u64, events: &[Event]) -> Vec<Event> {
+    let all = events.iter().all(|event| event.created_at() == second);
+    if all { events.to_vec() } else { Vec::new() }
 }

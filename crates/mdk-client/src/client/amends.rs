@@ -10,10 +10,9 @@ use serde_json::{Value, json};
 
 use super::lock::lock;
 use super::shared::Shared;
-use super::times::now;
+use super::times::{MOST_AHEAD, now};
 use crate::error::Result;
 use crate::relay_pool::{Published, normal_url};
-use crate::upkeep::MOST_AHEAD;
 
 /// Ids in one request.
 const IDS_AT_ONCE: usize = 100;

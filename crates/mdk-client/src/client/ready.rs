@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use mdk_wire::budget::relay::PATIENCE;
-
 use super::Client;
 use super::lock::lock;
-use super::shared::{Progress, Shared};
+use super::shared::{Progress, is_dialled_first};
 use crate::error::Result;
-use crate::relay_pool::{RelayState, RelayStatus};
 
 impl Client {
     /// As [`Client::caught_up`], and until a KeyPackage is published. May wait for ever when there is no network, or no relay
@@ -83,14 +80,4 @@ impl Client {
     fn dialling(&self) -> bool {
         self.0.shared.pool.status().iter().any(|relay| is_dialled_first(&self.0.shared, relay))
     }
-}
-
-/// Whether the first attempt to reach one of our relays is still under way, and lately begun. One that the account left
-/// is not waited for as long as the others: it may be gone for good.
-pub(crate) fn is_dialled_first(shared: &Shared, relay: &RelayStatus) -> bool {
-    let left = lock(&shared.left).contains(&relay.url);
-    let patience = if left { PATIENCE / 6 } else { PATIENCE };
-    relay.state == RelayState::Connecting
-        && relay.last_error.is_none()
-        && shared.links.is_new(&relay.url, patience)
 }

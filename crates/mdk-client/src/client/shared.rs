@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use mdk_core::Engine;
+use mdk_wire::budget::relay::PATIENCE;
 use mdk_wire::{Event, EventId, Keys, PublicKey, UnsignedEvent};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
@@ -20,7 +21,7 @@ use super::sent::Sent;
 use crate::error::{ClientError, Result};
 use crate::lists::Cache;
 use crate::options::{ClientOptions, EngineAccess, with_engine};
-use crate::relay_pool::{Account, Arrived, Origin, Pool, Room};
+use crate::relay_pool::{Account, Arrived, Origin, Pool, RelayState, RelayStatus, Room};
 
 /// Engine calls of this process that run at one time: each takes a thread, and there may be hundreds of accounts.
 static ENGINE_CALLS: Semaphore = Semaphore::const_new(32);
@@ -296,6 +297,16 @@ impl Shared {
     pub(crate) fn is_connected(&self, relay: &str) -> bool {
         self.connected.borrow().contains(relay)
     }
+}
+
+/// Whether the first attempt to reach one of our relays is still under way, and lately begun. One that the account left
+/// is not waited for as long as the others: it may be gone for good.
+pub(crate) fn is_dialled_first(shared: &Shared, relay: &RelayStatus) -> bool {
+    let left = lock(&shared.left).contains(&relay.url);
+    let patience = if left { PATIENCE / 6 } else { PATIENCE };
+    relay.state == RelayState::Connecting
+        && relay.last_error.is_none()
+        && shared.links.is_new(&relay.url, patience)
 }
 
 #[cfg(test)]

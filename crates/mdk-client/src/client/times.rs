@@ -4,6 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mdk_wire::{OsRandom, Random as _};
 
+/// How far ahead of the clock, in seconds, an event of ours may be dated. What lies further ahead was made when the clock was
+/// wrong: relays do not take it, or nobody can use it yet.
+pub(crate) const MOST_AHEAD: u64 = 900;
+
 /// Unix milliseconds.
 pub(crate) fn now_millis() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -9,10 +9,9 @@ use super::{INBOX_LIST, PROFILE, RELAY_LIST, ask, newest};
 use crate::client::amends::state_key;
 use crate::client::outdated;
 use crate::client::shared::Shared;
-use crate::client::times::now;
+use crate::client::times::{MOST_AHEAD, now};
 use crate::error::Result;
 use crate::relay_pool::normal_url;
-use crate::upkeep::MOST_AHEAD;
 
 /// Something to say anew.
 struct Due {

@@ -3,7 +3,7 @@
 use mdk_core::{OutboxPurpose, RelayVerdict, SendState};
 use tokio::time::Instant;
 
-use super::{Done, KEY_PACKAGE_STATE, Worker};
+use super::state::{Done, KEY_PACKAGE_STATE, Worker};
 use crate::client::amends::state_key;
 use crate::client::lock::lock;
 use crate::client::times::{backoff, now_millis};

@@ -2,7 +2,7 @@
 
 use mdk_core::{RelayVerdict, SendState};
 
-use super::Worker;
+use super::state::Worker;
 use crate::client::lock::lock;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::normal_url;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use mdk_core::{OutboxItem, OutboxPurpose};
 
-use super::Done;
+use super::state::Done;
 use crate::client::shared::Shared;
 use crate::lists;
 use crate::relay_pool::Published;

@@ -2,7 +2,7 @@
 
 use mdk_core::OutboxPurpose;
 
-use super::Worker;
+use super::state::Worker;
 use crate::client::lock::lock;
 use crate::relay_pool::Published;
 

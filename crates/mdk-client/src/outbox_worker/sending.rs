@@ -7,8 +7,8 @@ use mdk_core::{OutboxItem, OutboxPurpose, RelayResult, RelayVerdict, SendState};
 use tokio::time::Instant;
 
 use super::jobs::{or_else, panicked, search};
+use super::state::{Done, Lane, MOST_ROWS, PATIENT, Worker, lane};
 use super::welcomes::{may_ask_again, widen};
-use super::{Done, Lane, MOST_ROWS, PATIENT, Worker, lane};
 use crate::client::lock::lock;
 use crate::client::shared::add;
 use crate::client::times::now_millis;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mdk_core::{OutboxItem, OutboxPurpose, RelayVerdict};
 use tokio::time::Instant;
 
-use super::{Lane, PATIENT, Worker, lane};
+use super::state::{Lane, PATIENT, Worker, lane};
 
 /// A message waits no longer than this for an epoch and for invites, however many commits follow each other.
 const AT_LATEST: Duration = Duration::from_secs(10);

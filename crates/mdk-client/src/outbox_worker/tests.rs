@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mdk_core::{Config, Engine, SystemClock};
 use mdk_wire::{Keys, UnsignedEvent};
 
-use super::Worker;
+use super::state::Worker;
 use crate::client::shared::Shared;
 use crate::options::{ClientOptions, SharedEngine};
 use crate::relay_pool::{Origin, URL, in_pause, nowhere};

@@ -7,7 +7,7 @@ use mdk_core::{OutboxItem, OutboxPurpose, RelayResult, SendState};
 use mdk_wire::PublicKey;
 use tokio::time::Instant;
 
-use super::{Done, PATIENT, Worker};
+use super::state::{Done, PATIENT, Worker};
 use crate::client::shared::Shared;
 use crate::lists;
 use crate::relay_pool::normal_url;

@@ -4,77 +4,29 @@
 mod interests;
 mod settling;
 mod standstill;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
+use self::state::{Reader, Turn};
 use super::by_time::Given;
-use super::gate::{CatchUpGate, GateInput, Gift};
-use super::line::{self, Order};
-use super::relay_sync::{Action, Input, JobId, Now, RelaySync};
+use super::gate::{CatchUpGate, GateInput};
+use super::relay_sync::Input;
 use super::topics::Rules;
 use super::wanted::Wanted;
-use crate::catch_up::{Fetch, Outlet, Said};
-use crate::client::amends::{self, Place};
-use crate::client::feed::{Heard, IngestReport};
+use crate::catch_up::Said;
+use crate::client::feed::IngestReport;
 use crate::client::shared::{Command, Inlets, Shared};
-use crate::client::times::{chance, now};
 use crate::error::Result;
 use crate::relay_pool::Arrived;
 
 /// Least time between two looks at what is to be listened to, when nothing says that it changed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
-/// One relay that is read: its machine, and the line that does what that orders.
-struct Reader {
-    sync: RelaySync,
-    serial: u32,
-    orders: mpsc::UnboundedSender<Order>,
-}
-
-pub(crate) struct Turn {
-    shared: Arc<Shared>,
-    rules: Arc<Rules>,
-    relays: HashMap<String, Reader>,
-    gate: CatchUpGate,
-    wanted: Wanted,
-    /// Tells the machine of a relay from those that were before.
-    serial: u32,
-    lines: JoinSet<()>,
-    /// Where lines say what comes of their orders.
-    said: mpsc::Sender<Said>,
-    /// Histories that wait until the engine has a part of theirs.
-    parts: HashMap<JobId, oneshot::Sender<()>>,
-    feeding: JoinSet<Result<Vec<Given>>>,
-    /// The events that go to the engine next, and whether one of them was held.
-    deliveries: Vec<Heard>,
-    held: bool,
-    amends: JoinSet<()>,
-    /// Groups that a relay was asked for further back, to be noted.
-    searched: Vec<String>,
-    /// It was settled at least once.
-    has_settled: bool,
-    /// When it is to be seen whether a group stands still.
-    still_at: Option<Instant>,
-    waiting: Vec<oneshot::Sender<Result<u64>>>,
-    /// Callers that wait until a relay was read for a routing id.
-    readers: Vec<(String, oneshot::Sender<()>)>,
-    /// Relays whose cursor is not written down yet.
-    unsaved: BTreeSet<String>,
-    looked_at: Option<Instant>,
-    look: bool,
-    /// Relays of groups that were away for too long, and until when others go before them.
-    failing: HashMap<String, Instant>,
-    /// Relays for which there was no room.
-    crowded_out: BTreeSet<String>,
-    /// A cursor could not be read: its relay is still to be opened.
-    unread: bool,
-}
 
 /// Runs until the client stops, then gives the relays up.
 pub(crate) async fn run(shared: Arc<Shared>, inlets: Inlets) {
@@ -152,79 +104,6 @@ impl Turn {
             }
             self.deliver().await?;
             self.decide().await?;
-        }
-    }
-
-    /// Tells a relay's machine, and does what that orders. What is to be delivered goes to the engine after the whole batch.
-    fn tell(&mut self, url: &str, input: Input) {
-        let now = Now { at: Instant::now(), wall: now(), chance: chance() };
-        let Some(reader) = self.relays.get_mut(url) else { return };
-        let actions = reader.sync.on(input, now);
-        for action in actions {
-            self.act(url, action);
-        }
-    }
-
-    fn act(&mut self, url: &str, action: Action) {
-        let Some(reader) = self.relays.get(url) else { return };
-        let order = match action {
-            Action::Subscribe(opening) => Order::Subscribe(opening),
-            Action::Unsubscribe(ids) => Order::Unsubscribe(ids),
-            Action::Fetch { job, spans, never_ends, slow } => {
-                let orders = reader.orders.clone();
-                self.began(url, !slow);
-                let _ = orders.send(Order::Fetch(Fetch { job, spans, never_ends, slow }));
-                return;
-            }
-            Action::Give { job, events, last } => {
-                let gift = Gift { relay: url.to_owned(), job, events, last };
-                self.gate.on(GateInput::Give(gift), Instant::now());
-                return;
-            }
-            Action::Deliver { events, held } => {
-                let relay: Arc<str> = Arc::from(url);
-                self.deliveries.extend(events.into_iter().map(|event| (relay.clone(), event)));
-                self.held |= held;
-                return;
-            }
-            Action::SaveCursor => {
-                self.unsaved.insert(url.to_owned());
-                return;
-            }
-            Action::CompleteAsOf(at) => {
-                self.shared.links.note_complete(url, at);
-                return;
-            }
-            Action::CheckPublished => {
-                let place = match (reader.sync.scope().own, reader.sync.scope().inbox) {
-                    (true, _) => Place::Own,
-                    (false, true) => Place::Former,
-                    (false, false) => Place::Group,
-                };
-                while self.amends.try_join_next().is_some() {}
-                self.amends.spawn(amends::make(self.shared.clone(), url.to_owned(), place));
-                return;
-            }
-            Action::SearchedDeeper(topics) => {
-                self.searched.extend(topics);
-                return;
-            }
-        };
-        // (its line ends with the client)
-        let _ = reader.orders.send(order);
-    }
-
-    /// A history is being fetched: what is said of the running one begins anew if no other is.
-    fn began(&mut self, url: &str, awaited: bool) {
-        let others = |(name, reader): (&String, &Reader)| name != url && reader.sync.is_fetching();
-        let alone = !self.relays.iter().any(others);
-        self.gate.on(GateInput::Began { awaited, alone }, Instant::now());
-        if awaited {
-            self.shared.progress.send_if_modified(|p| std::mem::replace(&mut p.settled, false));
-        }
-        if alone {
-            self.shared.counters.fetched.store(0, Ordering::Relaxed);
-            self.shared.counters.processed.store(0, Ordering::Relaxed);
         }
     }
 

@@ -8,11 +8,13 @@ use mdk_wire::budget::relay::ROTATED_FOR;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Outlet, Reader, Turn, line};
+use super::state::{Reader, Turn};
+use crate::catch_up::Outlet;
 use crate::client::lock::lock;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::Origin;
 use crate::sync::cursor::Cursor;
+use crate::sync::line;
 use crate::sync::relay_sync::{Input, RelaySync};
 use crate::sync::topics::Scope;
 use crate::sync::wanted::Wanted;

@@ -4,10 +4,10 @@ use mdk_core::Engine;
 use mdk_wire::NostrGroupId;
 use tokio::time::{Duration, Instant};
 
-use super::{Reader, Turn};
+use super::state::{Reader, Turn};
 use crate::client::feed::changes_interests;
 use crate::client::lock::lock;
-use crate::client::ready::is_dialled_first;
+use crate::client::shared::is_dialled_first;
 use crate::error::{ClientError, Result};
 use crate::relay_pool::RelayState;
 use crate::sync::by_time::feed;

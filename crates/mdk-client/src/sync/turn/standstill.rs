@@ -7,7 +7,7 @@
 use mdk_core::Engine;
 use tokio::time::Instant;
 
-use super::Turn;
+use super::state::Turn;
 use crate::client::times::now;
 use crate::error::{ClientError, Result};
 use crate::sync::relay_sync::Input;
