@@ -185,9 +185,9 @@ class _Shown:
     async def caught_up(self) -> None:
         """Everything was fetched: say for programs of which relays, behind what came of them."""
         if self.as_json:
-            self._complete = session.complete(self.client)
+            complete = session.complete(self.client)
             await self.client._session.feed.current()
-            self._fetched = self.client._session.feed.position
+            self._complete, self._fetched = complete, self.client._session.feed.position
             self._tell_complete()
 
     def _tell_complete(self) -> None:
