@@ -25,7 +25,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = ROOT / "tests/house/limits.toml"
-CRATES = ("mdk-wire", "mdk-store", "mdk-core", "mdk-relay", "mdk-client")
+CRATES = ("mdk-wire", "mdk-store", "mdk-core", "mdk-relay", "mdk-client", "mdk-python")
 MOST_FIELDS = 12
 MOST_LINES = 80
 SIDEWAYS = "operations"
@@ -36,7 +36,7 @@ RECEIVERS = {"ctx": "Ctx", "work": "Work", "records": "Records"}
 # Methods of std and of the crates outside that a name alone cannot be told from.
 # fmt: off
 COMMON = {
-    "export_secret", "sender",
+    "export_secret", "extract", "poll", "sender",
     "all", "and_then", "any", "append", "apply", "as_bytes", "as_mut", "as_ref", "as_slice",
     "as_str", "bind", "build", "call", "chain", "ciphersuite", "clear", "clone", "close", "cmp",
     "commit", "contains", "content", "count", "create", "create_message", "dedup", "default",

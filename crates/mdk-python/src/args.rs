@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use mdk_wire::limits::MAX_RELAY_URL_BYTES;
 use mdk_wire::{Event, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey};
@@ -251,4 +252,9 @@ pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
             .number("value", Some(size)));
     }
     Ok(text)
+}
+
+/// Seconds as a duration; none where they are no time.
+pub(crate) fn time_of(value: f64) -> Duration {
+    Duration::try_from_secs_f64(value).unwrap_or_default()
 }

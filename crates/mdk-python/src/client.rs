@@ -6,10 +6,8 @@ mod pool;
 mod views;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mdk_client::{BlossomOptions, ClientError, ClientOptions, EngineAccess, with_engine};
-use mdk_core::{EngineEvent, GroupInfo};
 use mdk_wire::GroupId;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -18,7 +16,7 @@ use tokio::sync::watch;
 pub(crate) use self::local_relay::LocalRelay;
 pub(crate) use self::media::{_normal_server, _read_file, GroupImage};
 pub(crate) use self::pool::Pool;
-use crate::args;
+use crate::args::{self, time_of};
 use crate::engine::Mdk;
 use crate::errors::Raise;
 use crate::futures::{runtime, spawn};
@@ -26,9 +24,6 @@ use crate::guard::Guard;
 use crate::pending::PendingCommit;
 use crate::process::OfProcess;
 use crate::public_key;
-
-/// What `poll` returns: events, the groups they are about as they stand, and the cursor of the last event.
-pub(crate) type Polled = (Vec<EngineEvent>, Vec<GroupInfo>, i64);
 
 /// An account at work. Private: `mdk.Client` is what people use.
 #[pyclass(frozen, name = "_Client", module = "mdk._mdk")]
@@ -61,10 +56,6 @@ struct Timing {
     blob_stall: f64,
 }
 
-fn seconds(value: f64) -> Duration {
-    Duration::try_from_secs_f64(value).unwrap_or_default()
-}
-
 #[pymethods]
 impl Client {
     #[new]
@@ -86,8 +77,8 @@ impl Client {
             |engine: &mut mdk_core::Engine| Ok((engine.keys().clone(), engine.max_media_bytes()));
         let (keys, max_media) = engine.call(py, look)?;
         let times = BlossomOptions {
-            first_byte: seconds(timing.blob_first_byte),
-            stall: seconds(timing.blob_stall),
+            first_byte: time_of(timing.blob_first_byte),
+            stall: time_of(timing.blob_stall),
             ..BlossomOptions::default()
         };
         let files =
@@ -97,13 +88,13 @@ impl Client {
             relays,
             name,
             reachable,
-            request_timeout: seconds(timing.request_timeout),
-            retry_min: seconds(timing.retry_min),
-            retry_max: seconds(timing.retry_max),
-            tick_every: seconds(timing.tick_every),
-            speak_after: seconds(timing.speak_after),
-            self_update_after_join: seconds(timing.self_update_after_join),
-            renew_when_quiet_for: seconds(timing.renew_when_quiet_for),
+            request_timeout: time_of(timing.request_timeout),
+            retry_min: time_of(timing.retry_min),
+            retry_max: time_of(timing.retry_max),
+            tick_every: time_of(timing.tick_every),
+            speak_after: time_of(timing.speak_after),
+            self_update_after_join: time_of(timing.self_update_after_join),
+            renew_when_quiet_for: time_of(timing.renew_when_quiet_for),
             ..ClientOptions::default()
         };
         let (access, pool): (Arc<dyn EngineAccess>, _) = (engine.clone(), pool.pool()?);
@@ -173,7 +164,7 @@ impl Client {
     }
 
     fn close<'py>(&self, py: Python<'py>, drain: f64) -> PyResult<Bound<'py, PyAny>> {
-        let drain = seconds(drain);
+        let drain = time_of(drain);
         self.spawn(py, move |client| async move {
             client.close(drain).await;
             Ok(())
@@ -333,7 +324,7 @@ async fn wait(
 }
 
 /// Events, and the groups they are about.
-fn look(engine: &mut mdk_core::Engine, after: i64, limit: u32) -> mdk_core::Result<Polled> {
+fn look(engine: &mut mdk_core::Engine, after: i64, limit: u32) -> mdk_core::Result<views::Polled> {
     let events = engine.events(after, limit)?;
     let last = events.last().map_or(after, |event| event.cursor);
     let mut ids: Vec<&GroupId> = events.iter().filter_map(|e| e.group_id.as_ref()).collect();

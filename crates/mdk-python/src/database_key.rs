@@ -1,6 +1,5 @@
 //! `mdk.DatabaseKey`.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use pyo3::prelude::*;
 use crate::args::Int;
 use crate::errors::{Class, Detail, Raise};
 use crate::passphrase::Passphrase;
-use crate::secret_bytes;
 use crate::text::{PathText, Text};
+use crate::{interrupts, secret_bytes};
 
 /// Longest wait for a keyring, in seconds.
 const MAX_TIMEOUT: f64 = 3600.0;
@@ -104,7 +103,7 @@ impl DatabaseKey {
     #[staticmethod]
     fn from_fd(fd: Int) -> PyResult<Self> {
         let fd = crate::args::range("fd", fd, 0, i32::MAX as u32)?;
-        mdk_store::on_signal(interrupted);
+        mdk_store::on_signal(interrupts::interrupted);
         Ok(Self { key: mdk_store::DatabaseKey::fd(fd) })
     }
 
@@ -301,7 +300,7 @@ fn wipe_buffer(py: Python<'_>, field: &'static str, value: &Bound<'_, PyAny>) ->
 /// What a key callback returns. Its error stays here: it may quote the key.
 fn called(py: Python<'_>, function: &Py<PyAny>) -> Result<SecretVec, String> {
     // What ended an earlier one, in a call that made no error of it, is not what ends this one.
-    drop(interrupt());
+    drop(interrupts::interrupt());
     let call = || {
         let value = function.bind(py).call0()?;
         let buffer = PyBuffer::<u8>::get(&value)?;
@@ -315,29 +314,8 @@ fn called(py: Python<'_>, function: &Py<PyAny>) -> Result<SecretVec, String> {
     key.map_err(|error| {
         // Whoever interrupts at the prompt for a key is not told that a callback failed.
         if !error.is_instance_of::<PyException>(py) {
-            INTERRUPT.with(|slot| slot.replace(Some(error)));
+            interrupts::keep(error);
         }
         "the key callback raised".to_owned()
     })
-}
-
-thread_local! {
-    /// What ended the callback of this thread: an interrupt or an exit, which goes on to the caller.
-    static INTERRUPT: RefCell<Option<PyErr>> = const { RefCell::new(None) };
-}
-
-/// Whether what a signal calls for in Python ends the reading of a key, as it ends a key callback.
-fn interrupted() -> bool {
-    Python::attach(|py| match py.check_signals() {
-        Ok(()) => false,
-        Err(error) => {
-            INTERRUPT.with(|slot| slot.replace(Some(error)));
-            true
-        }
-    })
-}
-
-/// What ended the callback of the call that fails now, if it was no exception of the ordinary kind.
-pub(crate) fn interrupt() -> Option<PyErr> {
-    INTERRUPT.with(RefCell::take)
 }

@@ -12,9 +12,11 @@ mod database_key;
 mod engine;
 mod errors;
 mod event_views;
+mod faults;
 mod fork;
 mod futures;
 mod guard;
+mod interrupts;
 mod keys;
 mod logging;
 mod panics;
@@ -51,11 +53,11 @@ mod _mdk {
     #[pymodule_export]
     use crate::engine::Mdk;
     #[pymodule_export]
-    use crate::errors::_error_classes;
+    use crate::errors::raise::_error_classes;
+    #[pymodule_export]
+    use crate::faults::{_panic, _panic_in_future};
     #[pymodule_export]
     use crate::keys::Keys;
-    #[pymodule_export]
-    use crate::panics::{_panic, _panic_in_future};
     #[pymodule_export]
     use crate::pending::PendingCommit;
     #[pymodule_export]

@@ -5,11 +5,8 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 
 use mdk_wire::secret::apart;
-use pyo3::prelude::*;
 
-use crate::engine::Mdk;
 use crate::errors::{Class, Raise};
-use crate::futures;
 
 thread_local! {
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -43,16 +40,4 @@ fn dispose(payload: Box<dyn Any + Send>) {
     if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(second);
     }
-}
-
-/// Private, for the tests: panics inside the engine's guard as a bug of the engine would.
-#[pyfunction]
-pub(crate) fn _panic(py: Python<'_>, mdk: &Mdk) -> PyResult<()> {
-    mdk.guard.call(py, |_| panic!("a message that must not be printed"))
-}
-
-/// Private, for the tests: panics in what a future of Python waits for.
-#[pyfunction]
-pub(crate) fn _panic_in_future(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    futures::spawn::<()>(py, async { panic!("a message that must not be printed") })
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use mdk_client::PoolOptions;
 use pyo3::prelude::*;
 
+use crate::args::time_of;
 use crate::errors::{Class, Raise};
 use crate::futures::{runtime, spawn};
 use crate::process::OfProcess;
@@ -36,7 +37,7 @@ impl Pool {
         let mut options =
             PoolOptions { proxy, allow_loopback, allow_plaintext, ..PoolOptions::default() };
         if let Some(pause) = reconnect_min {
-            options.reconnect_min = super::seconds(pause);
+            options.reconnect_min = time_of(pause);
         }
         let runtime = runtime()?;
         let pool = py.detach(|| {

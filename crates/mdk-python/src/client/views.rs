@@ -3,13 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mdk_client::{RelayState, RelayStatus, Stats};
-use mdk_core::{Engine, EngineEvent};
+use mdk_core::{Engine, EngineEvent, GroupInfo};
 use mdk_wire::GroupId;
 use pyo3::prelude::*;
 use pyo3::types::{PyDelta, PyDict, PyList, PyTuple};
 
-use crate::client::Polled;
 use crate::views::{self, ToPy, build, list, time};
+
+/// What `poll` returns: events, the groups they are about as they stand, and the cursor of the last event.
+pub(crate) type Polled = (Vec<EngineEvent>, Vec<GroupInfo>, i64);
 
 /// A list of Python, where `Vec` alone is a tuple.
 pub(crate) struct List<T>(pub(crate) Vec<T>);
