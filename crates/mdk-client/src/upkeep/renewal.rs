@@ -3,7 +3,7 @@
 //! The commit waits for a quiet moment. Other apps do not show what their people say in the second after it, and one that was
 //! away for more than five commits misses messages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use mdk_core::{CommitState, Config, Engine};
@@ -95,20 +95,8 @@ impl Upkeep {
             let waited = required || renewal.since.elapsed() >= options.renew_at_latest;
             let quiet = if waited { options.speak_after } else { options.renew_when_quiet_for };
             let connected = shared.connected.borrow().clone();
-            let renewed = shared
-                .engine(move |engine| {
-                    if let Some(pause) = still_busy(engine, &group, quiet)? {
-                        return Ok(Renewed::Later(pause));
-                    }
-                    // While a commit waits for a relay nobody can write in the group.
-                    let reached =
-                        |url: &String| normal_url(url).is_ok_and(|u| connected.contains(&u));
-                    if !engine.group(&group)?.relays.iter().any(reached) {
-                        return Ok(Renewed::Away);
-                    }
-                    Ok(Renewed::Staged(engine.self_update(&group)?.id))
-                })
-                .await;
+            let renewed =
+                shared.engine(move |engine| stage(engine, &group, quiet, &connected)).await;
             match renewed {
                 Ok(Renewed::Staged(pending)) => {
                     renewal.pending = Some(pending);
@@ -132,6 +120,24 @@ impl Upkeep {
         }
         Ok(())
     }
+}
+
+/// Stages a self-update, if the group is quiet and one of its relays is connected.
+fn stage(
+    engine: &mut Engine,
+    group: &GroupId,
+    quiet: Duration,
+    connected: &HashSet<String>,
+) -> mdk_core::Result<Renewed> {
+    if let Some(pause) = still_busy(engine, group, quiet)? {
+        return Ok(Renewed::Later(pause));
+    }
+    // While a commit waits for a relay nobody can write in the group.
+    let reached = |url: &String| normal_url(url).is_ok_and(|url| connected.contains(&url));
+    if !engine.group(group)?.relays.iter().any(reached) {
+        return Ok(Renewed::Away);
+    }
+    Ok(Renewed::Staged(engine.self_update(group)?.id))
 }
 
 // rule: OB-22 a leaf is renewed when its group has been quiet, never while a commit is young
