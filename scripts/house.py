@@ -14,6 +14,7 @@ refuses to raise one. Without options the figures are printed; `--upward CRATE` 
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import sys
 import tomllib
@@ -344,6 +345,30 @@ def circles(edges: dict[str, dict[str, set[str]]]) -> list[list[str]]:
         if node not in number:
             visit(node)
     return sorted(found, key=len, reverse=True)
+
+
+def python_imports(root: Path) -> dict[str, dict[str, set[str]]]:
+    """What each module below `root` imports of the others, also where only type checkers look."""
+    files = {
+        ".".join(path.relative_to(root).with_suffix("").parts): path for path in root.rglob("*.py")
+    }
+    modules = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    edges: dict[str, dict[str, set[str]]] = {}
+    for name, path in modules.items():
+        package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+        found = edges.setdefault(name, {})
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            above = package[: len(package) - (node.level - 1)] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{base}.{alias.name}"
+                target = inner if inner in modules else base
+                # (the package itself only gathers names)
+                if target in modules and target != name and "." in target:
+                    found.setdefault(target, set()).add(alias.name)
+    return edges
 
 
 def part_of(name: str, floor: str) -> str:

@@ -20,7 +20,6 @@ from typing import Literal, TypeVar
 
 from ._mdk import DatabaseKey, Keys, PublicKey
 from .client import Client, InvitePolicy
-from .client.invites import answer
 from .client.runtime import growing
 from .client.session import Manners, public_keys, several
 from .config import MESSAGES_A_MINUTE, TRIES, TRIES_IN_VAIN, Config
@@ -349,7 +348,7 @@ class Bot:
     async def _follow(self) -> None:
         await self._client._session.look(self._policy._tell)
         for invite in await self._client.invites.pending():
-            await answer(self._client, self._policy, invite)
+            await self._client.invites._answer(self._policy, invite)
         await self._lanes.follow()
 
     async def _take(self, event: Event) -> bool:
@@ -361,7 +360,7 @@ class Bot:
     async def _deliver(self, event: Event) -> bool:
         """Give an event to its handlers until they return. False if there are none, or the bot ends."""
         if isinstance(event, Invited):
-            await answer(self._client, self._policy, event.invite)
+            await self._client.invites._answer(self._policy, event.invite)
         calls = await self._handlers.calls(event)
         if not calls:
             return False

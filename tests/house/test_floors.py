@@ -34,6 +34,25 @@ def crate(root: Path, **files: str) -> Path:
     return root
 
 
+def test_the_package_has_no_circle_over_two_files() -> None:
+    circles = house.circles(house.python_imports(house.ROOT / "python"))
+    assert all(len(circle) <= 2 for circle in circles), circles
+
+
+def test_imports_of_python_make_a_circle(tmp_path: Path) -> None:
+    package = tmp_path / "small"
+    package.mkdir()
+    (package / "__init__.py").write_text("from .a import A\n", encoding="utf-8")
+    (package / "a.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import B\n",
+        encoding="utf-8",
+    )
+    (package / "b.py").write_text("from . import c\n", encoding="utf-8")
+    (package / "c.py").write_text("from small.a import A\n", encoding="utf-8")
+    circle = ["small.a", "small.b", "small.c"]
+    assert house.circles(house.python_imports(tmp_path)) == [circle]
+
+
 def test_imports_make_a_circle(tmp_path: Path) -> None:
     root = crate(tmp_path, a="use crate::b::B;\npub struct A;", b="use super::a::A;\npub struct B;")
     assert house.measure("small", [], set(), root).circles == [["a.rs", "b.rs"]]

@@ -20,6 +20,7 @@ import functools
 import json
 import os
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -214,18 +215,21 @@ def install(
         to_the_end: whether engines that the program never closes are judged when it ends.
     """
     ledger = Ledger(folder)
+    clients: weakref.WeakKeyDictionary[groups.Groups, Client] = weakref.WeakKeyDictionary()
     started, found, closed, left = Client._start, groups.Groups._found, Mdk.close, Mdk.__exit__
 
     async def start(client: Client) -> None:
         if patient:
             client._settings.timing["speak_after"] = 2.0
         await started(client)
+        clients[client.groups] = client
         client._spawn(ledger.follow(client))
 
     async def founded(of: groups.Groups, *arguments: Any) -> GroupInfo:
         info = await found(of, *arguments)
-        if of._client._settings.clock is None:
-            ledger.note(of._client.engine, info.id, epoch=info.epoch)
+        client = clients[of]
+        if client._settings.clock is None:
+            ledger.note(client.engine, info.id, epoch=info.epoch)
         return info
 
     @functools.wraps(closed)

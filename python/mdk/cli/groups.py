@@ -234,7 +234,7 @@ def accept(
                 if decline:
                     await client.invites.decline(one)
                     lines.append(f"declined  {records.one_line(one.group_name)}")
-                elif invite_id is None and await is_beside(client, one):
+                elif invite_id is None and await is_beside(client._session, one):
                     # What was accepted stays, until this one is asked for by its id.
                     lines.append(f"waiting   {records.one_line(one.group_name)}: you are in it")
                 else:

@@ -4,7 +4,8 @@ from .accounts import data_folder
 from .client import Client
 from .group import Group
 from .groups import Groups
-from .invites import InvitePolicy, Invites
+from .invite_policy import InvitePolicy
+from .invites import Invites
 from .key_packages import KeyPackages
 from .media import Media
 from .outbox import Outbox

@@ -17,7 +17,8 @@ from .accounts import database_path
 from .farewells import Farewells
 from .feed import CLOSED, position_of
 from .groups import Groups
-from .invites import InvitePolicy, Invites, answer_all
+from .invite_policy import InvitePolicy
+from .invites import Invites
 from .key_packages import KeyPackages
 from .media import Media
 from .opening import RESTORED, Settings, open_database, own_keys, shown_name
@@ -51,12 +52,14 @@ class Client:
         self._starting = asyncio.Lock()
         self._closing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._groups = Groups(self)
-        self._invites = Invites(self)
-        self._farewells = Farewells(self)
-        self._key_packages = KeyPackages(self)
-        self._outbox = Outbox(self)
-        self._media = Media(self)
+        self._farewells = Farewells(self._open_account, self._begin)
+        self._invites = Invites(
+            self._open_account, lambda: self._settings.invites, self._farewells, self._begin
+        )
+        self._groups = Groups(self._open_account, self._invites, lambda: self._settings.ask)
+        self._key_packages = KeyPackages(self._open_account)
+        self._outbox = Outbox(self._open_account)
+        self._media = Media(self._open_account)
 
     @classmethod
     def open(
@@ -193,11 +196,11 @@ class Client:
         self._spawn(upkeep.hand_out_troubles(pool))
         self._spawn(self._farewells.resume())
         if not settings.invites.is_manual:
-            self._spawn(answer_all(self, settings.invites))
+            self._spawn(self._invites._answer_all(settings.invites))
         if settings.config.add_own_relays:
             self._spawn(upkeep.add_own_relays(session))
         if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
-            self._spawn(upkeep.renew_restored(self, RESTORED))
+            self._spawn(upkeep.renew_restored(session, self._key_packages, RESTORED))
 
     def _open_database(self) -> tuple[Mdk, tuple[str, ...], tuple[str, ...]]:
         """The engine alone, not connected, the account's relays and its file servers. It blocks."""
@@ -270,6 +273,9 @@ class Client:
     @property
     def _forked(self) -> bool:
         return self._opened is not None and self._opened.feed.forked
+
+    def _open_account(self) -> Session:
+        return self._session
 
     @property
     def _session(self) -> Session:
@@ -410,7 +416,7 @@ class Client:
         Raises:
             NewKeyNeeded, NotEnoughSpace: the database; the groups have been renewed then.
         """
-        return await upkeep.rekey(self, database=database)
+        return await upkeep.rekey(self._session, self._key_packages, database=database)
 
     async def backup(self, path: PathArg, *, passphrase: str) -> None:
         """Write the account into one encrypted file, which must not exist yet. Restoring it is a move.
@@ -422,7 +428,7 @@ class Client:
         Raises:
             DestinationExists, NotEnoughSpace, InvalidPassphrase, InMemory.
         """
-        await upkeep.backup(self, path, passphrase)
+        await upkeep.backup(self._session, path, passphrase)
 
     @classmethod
     async def restore(

@@ -6,48 +6,49 @@ at one time, for a short while each, and less and less often.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, final
+from typing import Any, TypeAlias, final
 
 from mdk.config import DECLINED_AT_ONCE, DECLINED_ATTEMPT, DECLINED_PAUSE
 from mdk.errors import Closed, MdkError
 from mdk.values import GroupId
 
 from .runtime import growing
-from .session import COMMIT_PATIENCE
-
-if TYPE_CHECKING:
-    from .client import Client
+from .session import COMMIT_PATIENCE, Session
 
 _log = logging.getLogger("mdk.client")
 
 _FIRST_PAUSE = 0.5
 """Seconds until the second attempt."""
 
+Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+"""Begins something that ends with the client."""
+
 
 @final
 class Farewells:
     """What an account still has to tell to groups whose invite it declined."""
 
-    def __init__(self, client: "Client") -> None:
-        """Made by Client."""
-        self._client = client
+    def __init__(self, session: Callable[[], Session], spawn: Spawn) -> None:
+        """Made by Client; `session` is the open account."""
+        self._session = session
+        self._spawn = spawn
         self._places = asyncio.Semaphore(DECLINED_AT_ONCE)
 
     async def resume(self) -> None:
         """Go on with what an earlier run has declined."""
         try:
-            waiting = await self._client._session.look(lambda mdk: mdk._farewells())
+            waiting = await self._session().look(lambda mdk: mdk._farewells())
         except MdkError as error:
             _log.warning("invites that were declined wait for the next start (%s)", error.code)
             return
         for group_id in waiting:
-            self._client._spawn(self.say(group_id))
+            _ = self._spawn(self.say(group_id))
 
     async def say(self, group_id: GroupId) -> None:
         """Leave a group whose invite was declined. Goes on until it is told or the client is closed."""
-        feed = self._client._session.feed
+        feed = self._session().feed
         for pause in growing(_FIRST_PAUSE, DECLINED_PAUSE):
             try:
                 async with self._places, self._following(group_id):
@@ -72,7 +73,7 @@ class Farewells:
         Raises:
             TimeoutError: none of its relays was read in time.
         """
-        session = self._client._session
+        session = self._session()
         told = False
         while not told:
             route = (await session.look(lambda mdk: mdk._farewells())).get(group_id)
@@ -89,7 +90,7 @@ class Farewells:
     @asynccontextmanager
     async def _following(self, group_id: GroupId) -> AsyncIterator[None]:
         """Listen to the group meanwhile."""
-        session = self._client._session
+        session = self._session()
         await session.change(lambda mdk: mdk._follow_declined(group_id, follow=True))
         try:
             yield

@@ -24,9 +24,17 @@ def _id(message: Message | EventId) -> EventId:
 
 def handle(session: "Session", group_id: GroupId) -> "Group":
     """The one handle of a group in this client."""
-    if group_id not in session.handles:
-        session.handles[group_id] = Group(session, group_id, after=session.feed.opened_at)
-    return session.handles[group_id]
+    known = session.handles.get(group_id)
+    if not isinstance(known, Group):
+        known = session.handles[group_id] = Group(session, group_id, after=session.feed.opened_at)
+    return known
+
+
+def forget(session: "Session", group_id: GroupId) -> None:
+    """The handle of a group that is not there any more raises GroupNotFound from here on."""
+    gone = session.handles.pop(group_id, None)
+    if isinstance(gone, Group):
+        gone._forget()
 
 
 class Group:

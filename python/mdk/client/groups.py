@@ -11,14 +11,13 @@ from mdk.errors import GroupTooLarge, InvalidInput, InviteNotFound
 from mdk.values import GroupId, GroupInfo, GroupState, PublicKeyLike
 
 from .feed import GONE
-from .group import Group, handle
-from .session import COMMIT_PATIENCE, people, public_keys
+from .group import Group, forget, handle
+from .invites import Invites
+from .session import COMMIT_PATIENCE, Session, people, public_keys
 from .upkeep import uncancelled
 
 if TYPE_CHECKING:
     from mdk._mdk import Mdk, PendingCommit
-
-    from .client import Client
 
 _MOST_RELAYS = 16
 _MOST_SERVERS = 16
@@ -31,15 +30,19 @@ class Groups:
     Groups that are over (left, removed, disbanded) can be looked up, but are not counted and not iterated over.
     """
 
-    def __init__(self, client: "Client") -> None:
-        """Made by Client."""
-        self._client = client
+    def __init__(
+        self, session: Callable[[], Session], invites: Invites, ask: Callable[[], float]
+    ) -> None:
+        """Made by Client; `session` is the open account, `ask` how many seconds relays are asked."""
+        self._session = session
+        self._invites = invites
+        self._ask = ask
 
     def _known(self) -> dict[GroupId, GroupInfo]:
-        return self._client._session.feed.groups
+        return self._session().feed.groups
 
     def __iter__(self) -> Iterator[Group]:
-        session = self._client._session
+        session = self._session()
         hidden = GONE | {GroupState.PENDING}
         return iter(
             [handle(session, i.id) for i in self._known().values() if i.state not in hidden]
@@ -54,11 +57,11 @@ class Groups:
     def __getitem__(self, group_id: GroupId) -> Group:
         if group_id not in self._known():
             raise KeyError(group_id)
-        return handle(self._client._session, group_id)
+        return handle(self._session(), group_id)
 
     def get(self, group_id: GroupId) -> Group | None:
         """The handle of a group; None if there is no such group."""
-        return handle(self._client._session, group_id) if group_id in self._known() else None
+        return handle(self._session(), group_id) if group_id in self._known() else None
 
     async def create(
         self,
@@ -92,9 +95,9 @@ class Groups:
                 not answer.
             Nothing was published then, and there is no group.
         """
-        session = self._client._session
+        session = self._session()
         invited = people(members)
-        invited.pop(self._client.public_key, None)
+        invited.pop(session.mdk.public_key, None)
         chosen = public_keys(admins, "admins")
         # Of the account's own as many as a group can have; what was named is the caller's to choose.
         own = session.relays[:_MOST_RELAYS]
@@ -119,7 +122,7 @@ class Groups:
     async def _found(
         self, stage: Callable[["Mdk"], "PendingCommit"], carriers: tuple[str, ...]
     ) -> GroupInfo:
-        session = self._client._session
+        session = self._session()
         pending = await session.change(stage)
         try:
             await self._check_size(pending, carriers)
@@ -133,8 +136,8 @@ class Groups:
         """Refuse what no relay of the group would take, as far as they say so (NIP-11)."""
         size = max((len(event.to_json().encode()) for event in pending.welcomes), default=0)
         try:
-            async with asyncio.timeout(self._client._settings.ask):
-                limits = await self._client._session.native.invite_limits(list(carriers))
+            async with asyncio.timeout(self._ask()):
+                limits = await self._session().native.invite_limits(list(carriers))
         except TimeoutError:
             return
         if limits and len(limits) == len(carriers) and max(limits) < size:
@@ -152,9 +155,9 @@ class Groups:
 
         Raises as create().
         """
-        session = self._client._session
+        session = self._session()
         (other,) = public_keys([peer])
-        if other == self._client.public_key:
+        if other == session.mdk.public_key:
             raise InvalidInput("peer: that is this account itself", field="peer")
         # Two calls at once make one group.
         async with session.direct:
@@ -162,7 +165,7 @@ class Groups:
             for info in known:
                 if info.member_count == 2 and not info.name and await self._has(info.id, other):
                     return handle(session, info.id)
-            invites = self._client.invites
+            invites = self._invites
             for invite in await invites.pending():
                 if invite.inviter == other and invite.member_count == 2 and not invite.group_name:
                     # It may have been answered meanwhile.
@@ -186,7 +189,7 @@ class Groups:
         await uncancelled(self._delete(group_id))
 
     async def _delete(self, group_id: GroupId) -> None:
-        session = self._client._session
+        session = self._session()
 
         def delete(mdk: "Mdk") -> tuple[str, ...]:
             relays = mdk.group(group_id).relays
@@ -195,11 +198,10 @@ class Groups:
 
         relays = await session.patient(delete, COMMIT_PATIENCE)
         session.feed.drop(group_id)
-        if (gone := session.handles.pop(group_id, None)) is not None:
-            gone._forget()
+        forget(session, group_id)
         # The addresses that were named for it alone say something of it, too.
         await session.native.forget_relays(list(relays))
 
     async def _has(self, group_id: GroupId, who: PublicKey) -> bool:
-        members = await self._client._session.look(lambda mdk: mdk.members(group_id))
+        members = await self._session().look(lambda mdk: mdk.members(group_id))
         return any(member.public_key == who for member in members)

@@ -1,26 +1,19 @@
-"""Invites of an account, and which of them are accepted without asking."""
+"""Invites of an account, and the answers to those that need no asking."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from collections.abc import AsyncIterator, Callable
 
-from mdk._mdk import PublicKey
 from mdk.errors import Closed, GroupNotFound, InviteNotFound, MdkError
 from mdk.events import Invited
-from mdk.shown import Shown
-from mdk.values import EventId, GroupState, Invite, PublicKeyLike
+from mdk.values import EventId, GroupState, Invite
 
-from .group import Group, handle
+from .farewells import Farewells, Spawn
+from .group import Group, forget, handle
+from .invite_policy import InvitePolicy
 from .runtime import growing
-from .session import public_keys
+from .session import Session
 from .upkeep import uncancelled
-
-if TYPE_CHECKING:
-    from mdk._mdk import Mdk
-
-    from .client import Client
 
 _log = logging.getLogger("mdk.client")
 
@@ -31,56 +24,21 @@ TOLD_WITHIN = 10.0
 """How long decline() waits for a relay of the group, seconds."""
 
 
-@final
-@dataclass(frozen=True, slots=True, repr=False)
-class InvitePolicy(Shown):
-    """Whose invites are accepted without asking. The others wait in `client.invites`, for 30 days.
-
-    Who is named, and who is in a group with this account, is no stranger: strangers together have 256 invites that
-    wait, and nobody more than 16. Where the others are declined, a stranger's invite is not even opened: what counts
-    for that is the account that sent it.
-    """
-
-    allowed: frozenset[PublicKey] | None = frozenset()
-    """None: everybody."""
-    declines: bool = False
-    """Whether the others are declined."""
-
-    @classmethod
-    def manual(cls) -> "InvitePolicy":
-        """Nobody: each invite waits for accept() or decline()."""
-        return cls()
-
-    @classmethod
-    def allow(cls, *who: PublicKeyLike) -> "InvitePolicy":
-        """These accounts."""
-        return cls(frozenset(public_keys(who)))
-
-    @classmethod
-    def anyone(cls) -> "InvitePolicy":
-        """Everybody who knows this account's npub. They can make it join any number of groups."""
-        return cls(None)
-
-    @property
-    def is_manual(self) -> bool:
-        """Whether nothing is answered without asking."""
-        return self.allowed == frozenset() and not self.declines
-
-    def _tell(self, mdk: "Mdk") -> None:
-        """Say to the engine whose invites are not to be opened at all: those that would only be declined."""
-        mdk._set_inviters(self.allowed or (), strangers=self.allowed is None or not self.declines)
-
-    def accepts(self, invite: Invite) -> bool:
-        """Whether this invite is accepted without asking."""
-        return self.allowed is None or invite.inviter in self.allowed
-
-
 class Invites:
     """Invites that were verified. Iterating and next() hand out each waiting one once, in the order of arrival."""
 
-    def __init__(self, client: "Client") -> None:
-        """Made by Client."""
-        self._client = client
+    def __init__(
+        self,
+        session: Callable[[], Session],
+        policy: Callable[[], InvitePolicy],
+        farewells: Farewells,
+        spawn: Spawn,
+    ) -> None:
+        """Made by Client; `session` is the open account, `policy` says who is no stranger."""
+        self._session = session
+        self._policy = policy
+        self._farewells = farewells
+        self._spawn = spawn
         self._given: set[EventId] = set()
 
     async def __aiter__(self) -> AsyncIterator[Invite]:
@@ -101,7 +59,7 @@ class Invites:
             TimeoutError: there was none in time.
             Closed: the client was closed.
         """
-        feed = self._client._session.feed
+        feed = self._session().feed
         async with asyncio.timeout(timeout):
             while True:
                 seen = feed.position
@@ -118,7 +76,7 @@ class Invites:
 
         Of several to one group that came together, the one that is followed stands first.
         """
-        return await self._client._session.look(lambda mdk: mdk.invites())
+        return await self._session().look(lambda mdk: mdk.invites())
 
     async def accept(self, invite: Invite | EventId) -> Group:
         """Join. Messages that were sent since the invitation are there.
@@ -126,7 +84,7 @@ class Invites:
         Raises:
             InviteNotFound: it is not there any more.
         """
-        session = self._client._session
+        session = self._session()
         chosen = invite.id if isinstance(invite, Invite) else invite
         info = await session.change(lambda mdk: mdk.accept(chosen))
         await session.fresh(info.id)
@@ -162,13 +120,13 @@ class Invites:
     async def _decline(
         self, invite: Invite | EventId, quietly: bool | None
     ) -> asyncio.Task[None] | None:
-        session = self._client._session
+        session = self._session()
         chosen = invite.id if isinstance(invite, Invite) else invite
         waiting = next((one for one in await self.pending() if one.id == chosen), None)
         if waiting is None:
             raise InviteNotFound("this invite does not wait for an answer")
         if quietly is None:
-            policy = self._client._settings.invites
+            policy = self._policy()
             quietly = not policy.is_manual and not policy.accepts(waiting)
         await session.change(lambda mdk: mdk.decline(chosen) if quietly else mdk._decline(chosen))
         try:
@@ -176,82 +134,77 @@ class Invites:
             await session.fresh(waiting.group_id)
         except GroupNotFound:
             session.feed.drop(waiting.group_id)
-            if (gone := session.handles.pop(waiting.group_id, None)) is not None:
-                gone._forget()
+            forget(session, waiting.group_id)
         if quietly:
             return None
-        return self._client._begin(self._client._farewells.say(waiting.group_id))
+        return self._spawn(self._farewells.say(waiting.group_id))
 
+    # invites that need no asking
 
-# invites that need no asking
-
-
-async def answer_all(client: "Client", policy: InvitePolicy) -> None:
-    """Answer every invite as the policy says, those that wait and those that come, until the client is closed."""
-    feed = client._session.feed
-    after = str(feed.opened_at)
-    for pause in growing(_FIRST_PAUSE):
-        try:
-            for invite in await client.invites.pending():
-                await answer(client, policy, invite)
-            async for event in client.events(after=after):
-                if isinstance(event, Invited):
-                    await answer(client, policy, event.invite)
-                after = event.cursor
-        except MdkError as error:
-            if not feed.ended:
-                _log.warning("invites are not answered for now (%s)", error.code)
-        if feed.ended:
-            return
-        await asyncio.sleep(pause)
-
-
-async def answer(client: "Client", policy: InvitePolicy, invite: Invite) -> None:
-    """Answer one invite as the policy says. If that cannot be done now, it is done later, and holds nothing up.
-
-    Raises:
-        Closed: the client was closed.
-    """
-    error = await _try(client, policy, invite)
-    if error is not None:
-        _log.warning("an invite could not be answered now (%s)", error.code)
-        client._spawn(_answer_later(client, policy, invite))
-
-
-async def _answer_later(client: "Client", policy: InvitePolicy, invite: Invite) -> None:
-    for pause in growing(_FIRST_PAUSE):
-        await asyncio.sleep(pause)
-        try:
-            if await _try(client, policy, invite) is None or client._session.feed.ended:
+    async def _answer_all(self, policy: InvitePolicy) -> None:
+        """Answer every invite as the policy says, those that wait and those that come, until the client is closed."""
+        feed = self._session().feed
+        after = feed.opened_at
+        for pause in growing(_FIRST_PAUSE):
+            try:
+                for invite in await self.pending():
+                    await self._answer(policy, invite)
+                async for event in feed.events(after):
+                    if isinstance(event, Invited):
+                        await self._answer(policy, event.invite)
+                    after = int(event.cursor)
+            except MdkError as error:
+                if not feed.ended:
+                    _log.warning("invites are not answered for now (%s)", error.code)
+            if feed.ended:
                 return
+            await asyncio.sleep(pause)
+
+    async def _answer(self, policy: InvitePolicy, invite: Invite) -> None:
+        """Answer one invite as the policy says. If that cannot be done now, it is done later, and holds nothing up.
+
+        Raises:
+            Closed: the client was closed.
+        """
+        error = await self._try(policy, invite)
+        if error is not None:
+            _log.warning("an invite could not be answered now (%s)", error.code)
+            _ = self._spawn(self._answer_later(policy, invite))
+
+    async def _answer_later(self, policy: InvitePolicy, invite: Invite) -> None:
+        for pause in growing(_FIRST_PAUSE):
+            await asyncio.sleep(pause)
+            try:
+                if await self._try(policy, invite) is None or self._session().feed.ended:
+                    return
+            except Closed:
+                return
+
+    async def _try(self, policy: InvitePolicy, invite: Invite) -> MdkError | None:
+        try:
+            if policy.accepts(invite):
+                # It may be to a copy of somebody who was put out: what was accepted stays until a person says
+                # otherwise.
+                if await is_beside(self._session(), invite):
+                    _log.warning("an invite to a group that this account is in waits for an answer")
+                    return None
+                await self.accept(invite)
+            elif policy.declines:
+                # Whom the policy does not accept is a stranger.
+                await self.decline(invite, quietly=True)
+        except InviteNotFound:
+            return None  # answered in the meantime
         except Closed:
-            return
+            raise
+        except MdkError as error:
+            return error
+        return None
 
 
-async def is_beside(client: "Client", invite: Invite) -> bool:
+async def is_beside(session: Session, invite: Invite) -> bool:
     """Whether an invite is to a group that this account is in."""
     try:
-        group = await client._session.look(lambda mdk: mdk.group(invite.group_id))
+        group = await session.look(lambda mdk: mdk.group(invite.group_id))
     except GroupNotFound:
         return False
     return group.state in {GroupState.ACTIVE, GroupState.LEAVING}
-
-
-async def _try(client: "Client", policy: InvitePolicy, invite: Invite) -> MdkError | None:
-    try:
-        if policy.accepts(invite):
-            # It may be to a copy of somebody who was put out: what was accepted stays until a person says otherwise.
-            if await is_beside(client, invite):
-                _log.warning("an invite to a group that this account is in waits for an answer")
-                return None
-            await client.invites.accept(invite)
-        elif policy.declines:
-            # Whom the policy does not accept is a stranger.
-            await client.invites.decline(invite, quietly=True)
-    except InviteNotFound:
-        return None  # answered in the meantime
-    except Closed:
-        raise
-    except MdkError as error:
-        return error
-    return None

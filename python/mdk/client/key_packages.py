@@ -1,16 +1,15 @@
 """KeyPackages: ours, by which others invite us, and theirs."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mdk.errors import KeyPackageNotFound, NotConnected
 from mdk.values import EventId, KeyPackage, PublicKeyLike
 
-from .session import people
+from .session import Session, people
 
 if TYPE_CHECKING:
     from mdk._mdk import Mdk
-
-    from .client import Client
 
 PUBLISHED = "key_package/published"
 """Where mdk-client remembers which event of ours a relay has taken last: its id."""
@@ -19,13 +18,13 @@ PUBLISHED = "key_package/published"
 class KeyPackages:
     """KeyPackages (RFC 9420, 10; kind 30443). The client keeps one published by itself."""
 
-    def __init__(self, client: "Client") -> None:
-        """Made by Client."""
-        self._client = client
+    def __init__(self, session: Callable[[], Session]) -> None:
+        """Made by Client; `session` is the open account."""
+        self._session = session
 
     async def mine(self) -> list[KeyPackage]:
         """Ours whose private halves are here, newest first."""
-        return await self._client._session.look(lambda mdk: mdk.key_packages())
+        return await self._session().look(lambda mdk: mdk.key_packages())
 
     async def publish(self) -> KeyPackage:
         """See to it that relays have one: the newest that can be used, if it is there or on its way, else a new one.
@@ -33,7 +32,7 @@ class KeyPackages:
         The event of one that relays have lost is not kept: a new one takes its place, as with rotate(), also where no
         relay can be asked. That waits in the outbox until a relay has it.
         """
-        session = self._client._session
+        session = self._session()
         newest = next((package for package in await self.mine() if not package.used), None)
         if newest is None:
             return await self.rotate()
@@ -47,9 +46,9 @@ class KeyPackages:
         return await self.rotate()
 
     async def _is_there(self, package: KeyPackage) -> bool:
-        session = self._client._session
+        session = self._session()
         try:
-            events = await session.native.find_key_packages(self._client.public_key)
+            events = await session.native.find_key_packages(session.mdk.public_key)
         except (KeyPackageNotFound, NotConnected):
             return False
         return any(event.id == package.event_id for event in events)
@@ -59,7 +58,7 @@ class KeyPackages:
 
         It waits in the outbox until a relay has it; the old one can be used until then.
         """
-        session = self._client._session
+        session = self._session()
 
         def make(mdk: "Mdk") -> KeyPackage:
             event = mdk.new_key_package(relays=session.native.key_package_relays())
@@ -69,7 +68,7 @@ class KeyPackages:
 
     def refusals(self) -> dict[str, str]:
         """Which relays of the account refuse its KeyPackage for good, and what each said. It is tried again later."""
-        session = self._client._session
+        session = self._session()
         session.feed.check()
         return session.native.refusals()
 
@@ -82,7 +81,7 @@ class KeyPackages:
         Raises:
             NotConnected: no relay could be asked; or none has one, and one of ours did not answer.
         """
-        session = self._client._session
+        session = self._session()
         ((account, hints),) = people([who]).items()
         session.feed.check()
         try:

@@ -1,6 +1,7 @@
 """Files of messages and pictures of groups: reading, encrypting, moving, opening."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from .runtime import in_thread
 from .values import Sent
 
 if TYPE_CHECKING:
-    from .client import Client
     from .session import Session
 
 _TRIES = 3
@@ -23,9 +23,9 @@ _NAMELESS = "file"
 class Media:
     """Files that messages carry. To send one: Group.send_file()."""
 
-    def __init__(self, client: "Client") -> None:
-        """Made by Client."""
-        self._client = client
+    def __init__(self, session: "Callable[[], Session]") -> None:
+        """Made by Client; `session` is the open account."""
+        self._session = session
 
     async def download(self, attachment: Attachment, to: PathArg | None = None) -> bytes:
         """Fetch a file, check it and decrypt it. It can be opened as long as its message is in the history.
@@ -46,7 +46,7 @@ class Media:
             MediaError: no message that is still there carries it.
             AccessDenied, DiskFull and others of StorageError: it could not be written.
         """
-        session = self._client._session
+        session = self._session()
         session.feed.check()
         data = await session.native.download(attachment)
         if to is not None:

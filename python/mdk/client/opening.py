@@ -9,7 +9,7 @@ from mdk.config import Config
 from mdk.errors import InvalidInput
 from mdk.values import Signer
 
-from .invites import InvitePolicy
+from .invite_policy import InvitePolicy
 from .pool import RelayPool
 
 RELAYS = "relays"

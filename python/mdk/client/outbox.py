@@ -1,5 +1,6 @@
 """What waits to be published."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mdk.errors import NotAllowed
@@ -10,19 +11,19 @@ from .values import Sent
 if TYPE_CHECKING:
     from mdk._mdk import Mdk
 
-    from .client import Client
+    from .session import Session
 
 
 class Outbox:
     """What is to be published, on disk until relays have it: messages, changes of groups, invites, KeyPackages."""
 
-    def __init__(self, client: "Client") -> None:
-        """Made by Client."""
-        self._client = client
+    def __init__(self, session: "Callable[[], Session]") -> None:
+        """Made by Client; `session` is the open account."""
+        self._session = session
 
     async def pending(self) -> list[Message]:
         """Messages of ours that no relay has yet and that have not failed, in the order of sending."""
-        return await self._client._session.look(lambda mdk: mdk._outbox_messages())
+        return await self._session().look(lambda mdk: mdk._outbox_messages())
 
     async def retry(self, message_id: EventId) -> Sent:
         """Try a failed message again, at all relays of its group.
@@ -34,7 +35,7 @@ class Outbox:
             NotAllowed: it has not failed.
             NotMember: we are no longer in its group.
         """
-        session = self._client._session
+        session = self._session()
         return await session.sent(await session.change(lambda mdk: mdk._outbox_retry(message_id)))
 
     async def cancel(self, message_id: EventId) -> None:
@@ -43,7 +44,7 @@ class Outbox:
         Raises:
             NotAllowed: a relay has it, or it is not in the outbox: delete() it instead.
         """
-        if not await self._client._session.change(lambda mdk: mdk._outbox_cancel(message_id)):
+        if not await self._session().change(lambda mdk: mdk._outbox_cancel(message_id)):
             raise NotAllowed("a relay may have it already, or it is not in the outbox")
 
     async def flush(self, timeout: float | None = None) -> None:
@@ -59,4 +60,4 @@ class Outbox:
         def empty(mdk: "Mdk") -> bool | None:
             return mdk._outbox_waiting() == 0 or None
 
-        await self._client._session.until(empty, timeout)
+        await self._session().until(empty, timeout)

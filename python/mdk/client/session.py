@@ -27,8 +27,6 @@ from .values import Sent
 if TYPE_CHECKING:
     from mdk._mdk import Mdk, PendingCommit, _Client
 
-    from .group import Group
-
 T = TypeVar("T")
 
 _PAGE = 256
@@ -76,7 +74,8 @@ class Session:
         self.servers: tuple[str, ...] = servers
         self.max_media_bytes: int = max_media_bytes
         self.feed: Feed = Feed(mdk, native, started_at=datetime.now(UTC))
-        self.handles: dict[GroupId, Group] = {}
+        # Of class Group, which lies above.
+        self.handles: dict[GroupId, object] = {}
         self.direct: asyncio.Lock = asyncio.Lock()
         self.manners: Manners | None = None
 

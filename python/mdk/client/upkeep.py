@@ -13,12 +13,12 @@ from mdk.values import GroupId, GroupState, PathArg
 
 from . import spread
 from .group import handle
+from .key_packages import KeyPackages
 from .values import RekeyReport
 
 if TYPE_CHECKING:
     from mdk._mdk import Mdk, _Pool
 
-    from .client import Client
     from .session import Session
 
 T = TypeVar("T")
@@ -85,11 +85,10 @@ async def without_hope(session: "Session") -> None:
         await asyncio.gather(caught_up, refused, return_exceptions=True)
 
 
-async def rekey(client: "Client", *, database: bool) -> RekeyReport:
+async def rekey(session: "Session", key_packages: KeyPackages, *, database: bool) -> RekeyReport:
     """See Client.rekey()."""
-    session = client._session
-    updated, failed = await renew_groups(client)
-    key_package = await client.key_packages.rotate()
+    updated, failed = await renew_groups(session)
+    key_package = await key_packages.rotate()
     done = False
     if database:
         try:
@@ -100,7 +99,7 @@ async def rekey(client: "Client", *, database: bool) -> RekeyReport:
     return RekeyReport(tuple(updated), failed, key_package, done)
 
 
-async def backup(client: "Client", path: PathArg, passphrase: str) -> None:
+async def backup(session: "Session", path: PathArg, passphrase: str) -> None:
     """See Client.backup()."""
 
     def write(mdk: "Mdk") -> None:
@@ -112,14 +111,13 @@ async def backup(client: "Client", path: PathArg, passphrase: str) -> None:
             )
         mdk.backup(path, passphrase=passphrase)
 
-    await client._session.look(write)
+    await session.look(write)
 
 
 async def renew_groups(
-    client: "Client", only: list[GroupId] | None = None
+    session: "Session", only: list[GroupId] | None = None
 ) -> tuple[list[GroupId], dict[GroupId, str]]:
     """Update our leaf in each group; those that worked, and why not for the others."""
-    session = client._session
     updated: list[GroupId] = []
     failed: dict[GroupId, str] = {}
     for info in list(session.feed.groups.values()):
@@ -133,14 +131,13 @@ async def renew_groups(
     return updated, failed
 
 
-async def renew_restored(client: "Client", mark: str) -> None:
+async def renew_restored(session: "Session", key_packages: KeyPackages, mark: str) -> None:
     """After a restore, once connected: fresh keys everywhere. Goes on in the next run if it does not get through."""
-    session = client._session
     try:
         await session.native.ready()
-        await client.key_packages.rotate()
+        await key_packages.rotate()
         waiting = await session.look(lambda mdk: mdk.needs_self_update())
-        updated, failed = await renew_groups(client, waiting)
+        updated, failed = await renew_groups(session, waiting)
         _log.info("restored: %d groups renewed, %d not", len(updated), len(failed))
         if not failed:
 
