@@ -77,6 +77,10 @@ def cargo_home() -> Path:
     return Path(os.environ.get("CARGO_HOME", Path.home() / ".cargo"))
 
 
+COMPILER = re.compile(rb"(?<=\0compiler: )[\x21-\x7e]*[/\\](?=[\x21-\x7e]* )")
+"""The folder of the compiler, in what OpenSSL says of how it was built."""
+
+
 def toolchain() -> str:
     """The compiler of the checkout."""
     text = (ROOT / "rust-toolchain.toml").read_text(encoding="utf-8")
@@ -155,7 +159,11 @@ def build(*, zig: bool, musl: bool) -> None:
 
 
 def rename(wheel: Path, root: Path) -> None:
-    """The bill of materials names our crates by the folder that they were built in: by `/mdk` instead."""
+    """Take out folders of this machine that no flag keeps out.
+
+    The bill of materials names our crates by the folder that they were built in: by `/mdk` instead. OpenSSL keeps the
+    path of its compiler; its folder becomes spaces, so that nothing moves.
+    """
     with zipfile.ZipFile(wheel) as archive:
         held = [(info, archive.read(info)) for info in archive.infolist()]
     lines: dict[str, str] = {}
@@ -163,9 +171,14 @@ def rename(wheel: Path, root: Path) -> None:
     for info, data in held:
         if info.filename.endswith(".cyclonedx.json"):
             here = data.replace(root.resolve().as_uri().encode(), b"file:///mdk")
-            bill = changed[info.filename] = here.replace(root.as_uri().encode(), b"file:///mdk")
-            digest = base64.urlsafe_b64encode(hashlib.sha256(bill).digest()).decode().rstrip("=")
-            lines[info.filename] = f"{info.filename},sha256={digest},{len(bill)}"
+            new = here.replace(root.as_uri().encode(), b"file:///mdk")
+        elif info.filename.endswith((".so", ".pyd")):
+            new = COMPILER.sub(lambda folder: b" " * len(folder.group()), data)
+        else:
+            continue
+        changed[info.filename] = new
+        digest = base64.urlsafe_b64encode(hashlib.sha256(new).digest()).decode().rstrip("=")
+        lines[info.filename] = f"{info.filename},sha256={digest},{len(new)}"
     for info, data in held:
         if info.filename.endswith(".dist-info/RECORD"):
             record = [lines.get(line.split(",")[0], line) for line in data.decode().splitlines()]

@@ -211,16 +211,24 @@ def test_no_release_of_lru_with_its_advisory_is_there() -> None:
     assert all(tuple(map(int, version.split("."))) >= (0, 18, 2) for version in versions)
 
 
-def test_a_bill_of_materials_does_not_name_where_it_was_made(tmp_path: Path) -> None:
+def test_a_wheel_does_not_name_where_it_was_made(tmp_path: Path) -> None:
     root, built = tmp_path / "mdk-sdist-x", tmp_path / "a.whl"
-    bill = "a.dist-info/sboms/a.cyclonedx.json"
+    bill, program = "a.dist-info/sboms/a.cyclonedx.json", "mdk/_mdk.abi3.so"
+    code = b"\0compiler: /root/.cache/zig/cc-b9.sh -O2 -I/x\0compiler: cc -O2\0/usr/lib\0"
     with zipfile.ZipFile(built, "w") as archive:
+        archive.writestr(program, code)
         archive.writestr(bill, json.dumps({"ref": f"path+{root.as_uri()}/crates/a#0.1.0"}))
-        archive.writestr("a.dist-info/RECORD", f"{bill},sha256=old,1\na.dist-info/RECORD,,\n")
+        record = "".join(f"{name},sha256=old,1\n" for name in (program, bill))
+        archive.writestr("a.dist-info/RECORD", f"{record}a.dist-info/RECORD,,\n")
     wheel.rename(built, root)
     with zipfile.ZipFile(built) as archive:
-        data = archive.read(bill)
-        record = archive.read("a.dist-info/RECORD").decode().splitlines()
-    assert json.loads(data) == {"ref": "path+file:///mdk/crates/a#0.1.0"}
-    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
-    assert record == [f"{bill},sha256={digest},{len(data)}", "a.dist-info/RECORD,,"]
+        changed = {name: archive.read(name) for name in (program, bill)}
+        lines = archive.read("a.dist-info/RECORD").decode().splitlines()
+    assert changed[program] == code.replace(b"/root/.cache/zig/", b" " * 17)
+    assert json.loads(changed[bill]) == {"ref": "path+file:///mdk/crates/a#0.1.0"}
+
+    def line(name: str) -> str:
+        digest = base64.urlsafe_b64encode(hashlib.sha256(changed[name]).digest()).decode()
+        return f"{name},sha256={digest.rstrip('=')},{len(changed[name])}"
+
+    assert lines == [line(program), line(bill), "a.dist-info/RECORD,,"]
