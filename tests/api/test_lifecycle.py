@@ -213,7 +213,7 @@ def test_a_panic_is_an_error_and_the_process_lives(
     open_: Callable[[], Mdk], capfd: pytest.CaptureFixture[str]
 ) -> None:
     account = open_()
-    with pytest.raises(errors.InternalError, match=r"panic at panics\.rs:\d+"):
+    with pytest.raises(errors.InternalError, match=r"panic at faults\.rs:\d+"):
         _mdk._panic(account)
     with pytest.raises(errors.InternalError, match="open it again"):
         account.groups()

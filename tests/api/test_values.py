@@ -98,6 +98,13 @@ def test_keys_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(errors.InsecureFile):
         Keys.from_file(tmp_path)
     file.chmod(0o600)
+    # Whoever can write there puts another account's key in its place.
+    for mode in (0o770, 0o707, 0o1777) if os.name != "nt" else ():
+        tmp_path.chmod(mode)
+        with pytest.raises(errors.DirectoryTooWide) as open_to_others:
+            Keys.from_file(file)
+        assert open_to_others.value.mode == mode
+    tmp_path.chmod(0o700)
     file.write_text(NCRYPTSEC)
     with pytest.raises(errors.InvalidKey) as encrypted:
         Keys.from_file(file)

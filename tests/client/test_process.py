@@ -39,7 +39,7 @@ def test_a_child_of_fork_is_refused_by_everything() -> None:
 
 
 async def test_a_panic_settles_the_future_with_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(errors.InternalError, match=r"panic at panics\.rs:\d+"):
+    with pytest.raises(errors.InternalError, match=r"panic at faults\.rs:\d+"):
         await asyncio.wait_for(_mdk._panic_in_future(), PATIENCE)
     captured = capfd.readouterr()
     assert "must not be printed" not in captured.out + captured.err

@@ -46,7 +46,7 @@ def test_each_has_its_own_exception_and_changes_nothing(
     if expected is not errors.WrongAccount:
         calls += [
             lambda: vault.rekey(home.database, key=home.key),
-            lambda: vault.backup(home.database, new, passphrase="x", key=home.key),
+            lambda: vault.backup(home.database, new, passphrase="long enough", key=home.key),
         ]
     expected = expected if home.database.exists() else errors.FileMissing
     if expected not in OPENS_ONLY | READS_ON:
@@ -71,7 +71,7 @@ def test_without_a_key_the_record_says_where_it_is(home: Home, tmp_path: Path) -
     database, new = moved / "mdk.db", tmp_path / "new"
     assert vault.verify(database).ok
     assert not vault.rekey(database).old_key_kept
-    vault.backup(database, tmp_path / "backup", passphrase="x")
+    vault.backup(database, tmp_path / "backup", passphrase="long enough")
     vault.salvage(database, new / "mdk.db", to_key=DatabaseKey.from_file(new / "key"))
     assert vault.verify(new / "mdk.db").ok
     with Mdk.open(database, keys=KEYS) as account:

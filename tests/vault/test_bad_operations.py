@@ -21,7 +21,7 @@ Call = Callable[[], object]
 def home(tmp_path: Path) -> Home:
     """A database and a backup of it."""
     home = Home(tmp_path / "account").make()
-    vault.backup(home.database, home.folder / "backup", passphrase="right", key=home.key)
+    vault.backup(home.database, home.folder / "backup", passphrase="the right one", key=home.key)
     return home
 
 
@@ -39,8 +39,8 @@ def making(home: Home, to: Path, database: Path, backup: Path) -> list[Call]:
     """Every call that makes a file, called `to`, out of another one."""
     key, other = home.key, DatabaseKey.raw(RAW[::-1])
     return [
-        lambda: vault.backup(database, to, passphrase="x", key=key),
-        lambda: vault.restore(backup, to, passphrase="right", key=key),
+        lambda: vault.backup(database, to, passphrase="long enough", key=key),
+        lambda: vault.restore(backup, to, passphrase="the right one", key=key),
         lambda: vault.encrypt_existing(database, key=other, to=to, from_key=key),
         lambda: vault.salvage(database, to, key=key, to_key=key),
     ]

@@ -233,7 +233,7 @@ for mode in (0o000, 0o600):
     for call in (
         lambda: vault.verify(path),
         lambda: vault.verify(path, key=file),
-        lambda: vault.backup(path, folder / "backup", passphrase="p", key=file),
+        lambda: vault.backup(path, folder / "backup", passphrase="long enough", key=file),
         lambda: vault.salvage(path, folder / "saved.db", key=file, to_key=raw),
         lambda: Mdk.open(path, keys=keys),
         lambda: Mdk.open(folder / "b.db", keys=keys),

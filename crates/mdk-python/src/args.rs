@@ -241,6 +241,16 @@ pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
                 .detail("mode", Detail::Number(mode.into()))
                 .text("hint", hint));
         }
+        // Whoever can write there can put another account's key in its place.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let mode = folder.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+        if mode & 0o022 != 0 {
+            let message =
+                format!("others can write into the folder of the key file (mode {mode:03o})");
+            return Err(Raise::new(Class::DirectoryTooWide, message)
+                .detail("mode", Detail::Number(mode.into())));
+        }
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_SECRET_FILE as usize + 1));
     file.take(MAX_SECRET_FILE + 1).read_to_string(&mut text).map_err(failed)?;

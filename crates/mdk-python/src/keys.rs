@@ -68,7 +68,7 @@ impl Keys {
     ///
     /// Raises:
     ///     FileMissing: there is no such file.
-    ///     InsecureFile: others may read or write the file.
+    ///     InsecureFile: others may read or write the file, or write into its folder.
     ///     StorageError: it cannot be read.
     ///     InvalidKey: it does not parse, or is an ncryptsec: that needs `parse()` and its password.
     #[staticmethod]

@@ -113,7 +113,7 @@ pub(crate) fn rekey<'py>(
 /// Args:
 ///     path: the database file, which nobody has open.
 ///     to: the new file, which must not exist.
-///     passphrase: 1 to 1,024 bytes; str or bytes.
+///     passphrase: 8 characters or more, at most 1,024 bytes; str or bytes.
 ///     key: how the database is encrypted. None: where the record beside it says, or `DatabaseKey.keyring()`.
 ///     progress: called with a Progress now and then; an exception in it cancels and is passed on.
 #[pyfunction]

@@ -191,8 +191,10 @@ pub enum OpenError {
         /// The longest one.
         limit: usize,
     },
-    /// The passphrase is too short for a new key. Choose a longer one; databases that have a shorter one still open.
-    #[error("the passphrase has {length} characters; one for a new key has at least {least}")]
+    /// The passphrase is too short for a new key or a new backup. Choose a longer one; what has a shorter one still opens.
+    #[error(
+        "the passphrase has {length} characters; one for a new key or backup has at least {least}"
+    )]
     ShortPassphrase {
         /// Its length in characters.
         length: usize,

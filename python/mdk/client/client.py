@@ -423,7 +423,7 @@ class Client:
 
         Args:
             path: the new file.
-            passphrase: 1 to 1,024 bytes: all that protects the backup.
+            passphrase: 8 characters or more, at most 1,024 bytes: all that protects the backup.
 
         Raises:
             DestinationExists, NotEnoughSpace, InvalidPassphrase, InMemory.

@@ -99,7 +99,7 @@ class InvalidPassphrase(InvalidInput):
 
     code = "invalid_passphrase"
     hint: str | None = (
-        "Choose one of 1 to 1,024 bytes, for a key of 8 characters or more; random words are good."
+        "Choose one of 8 characters or more, at most 1,024 bytes; random words are good."
     )
 
 

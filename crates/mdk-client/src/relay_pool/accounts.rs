@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use mdk_wire::budget::relay::QUEUED_BYTES;
+use mdk_wire::budget::relay::{QUEUE_SHARE, QUEUED_BYTES};
 use mdk_wire::{Keys, PublicKey};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ type Permit = (PublicKey, u64, Option<(OwnedPermit<Arrived>, Held)>);
 
 struct Slot {
     account: Account,
+    /// Events of this connection that may wait in the sink: one that floods it leaves room for what others give.
+    share: Arc<Semaphore>,
     /// The key that stands for its own at this relay; made when it is needed.
     mask: OnceLock<Keys>,
     /// Tells a reopened account from the one before.
@@ -76,6 +79,7 @@ impl Accounts {
             waiting: VecDeque::new(),
             full_since: None,
             dropped: false,
+            share: Arc::new(Semaphore::new(QUEUE_SHARE)),
             mask: OnceLock::new(),
             account,
         };
@@ -155,7 +159,7 @@ impl Accounts {
         }
         let mut item = item;
         if slot.waiting.is_empty() {
-            match offer(&slot.account, item) {
+            match offer(slot, item) {
                 Ok(()) => return,
                 Err(TrySendError::Closed(_)) => return self.remove(key),
                 Err(TrySendError::Full(back)) => item = back,
@@ -214,7 +218,7 @@ impl Accounts {
         room.send(with(item, held));
         while let Some(item) = slot.waiting.pop_front() {
             let bytes = size(&item);
-            match offer(&slot.account, item) {
+            match offer(slot, item) {
                 Ok(()) => {
                     self.backlog -= 1;
                     self.backlog_bytes -= bytes;
@@ -262,14 +266,17 @@ impl Accounts {
     }
 }
 
-/// Puts `item` into the sink, if there is room for one more and for its bytes.
+/// Puts `item` into the sink, if there is room for one more and for its bytes, and its connection has not had its share.
 // (the error is the item, which stays with the caller)
 #[allow(clippy::result_large_err)]
-fn offer(account: &Account, item: Arrived) -> Result<(), TrySendError<Arrived>> {
-    let held = match account.room.0.clone().try_acquire_many_owned(weight(&item)) {
-        Ok(held) => Held(Some(held)),
-        Err(_) if account.sink.is_closed() => return Err(TrySendError::Closed(item)),
-        Err(_) => return Err(TrySendError::Full(item)),
+fn offer(slot: &Slot, item: Arrived) -> Result<(), TrySendError<Arrived>> {
+    let account = &slot.account;
+    let part = slot.share.clone().try_acquire_many_owned(events(&item)).ok();
+    let room = account.room.0.clone().try_acquire_many_owned(weight(&item)).ok();
+    let held = match part.zip(room) {
+        Some((part, room)) => Held(Some([part, room])),
+        None if account.sink.is_closed() => return Err(TrySendError::Closed(item)),
+        None => return Err(TrySendError::Full(item)),
     };
     account.sink.try_send(with(item, held)).map_err(|error| match error {
         TrySendError::Full(item) => TrySendError::Full(with(item, Held::default())),
@@ -280,11 +287,14 @@ fn offer(account: &Account, item: Arrived) -> Result<(), TrySendError<Arrived>> 
 /// Waits for room for `first`, which is the first one that waits.
 fn permit(slot: &Slot, first: &Arrived) -> Pin<Box<dyn Future<Output = Permit> + Send>> {
     let (key, opened, account) = (slot.account.public_key, slot.opened, &slot.account);
-    let (sink, room, weight) = (account.sink.clone(), account.room.0.clone(), weight(first));
+    let (sink, room, share) = (account.sink.clone(), account.room.0.clone(), slot.share.clone());
+    let (events, weight) = (events(first), weight(first));
     Box::pin(async move {
-        let held = room.acquire_many_owned(weight).await.ok();
+        let part = share.acquire_many_owned(events).await.ok();
+        let room = room.acquire_many_owned(weight).await.ok();
         let sink = sink.reserve_owned().await.ok();
-        (key, opened, sink.map(|sink| (sink, Held(held))))
+        let held = Held(part.zip(room).map(|(part, room)| [part, room]));
+        (key, opened, sink.map(|sink| (sink, held)))
     })
 }
 
@@ -293,6 +303,10 @@ fn with(mut item: Arrived, part: Held) -> Arrived {
         *held = part;
     }
     item
+}
+
+fn events(item: &Arrived) -> u32 {
+    u32::from(matches!(item, Arrived::Event { .. }))
 }
 
 /// The share of the room for bytes that an item takes: never more than there is.

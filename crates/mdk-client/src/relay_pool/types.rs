@@ -28,9 +28,10 @@ impl Default for Room {
     }
 }
 
-/// The bytes that an event takes of its account's room, until it is taken out of the sink and dropped. A copy takes none.
+/// What an event takes of its account's room, by its bytes, and of its connection's share of the sink, until it is taken out of
+/// the sink and dropped. A copy takes nothing.
 #[derive(Default)]
-pub struct Held(#[allow(dead_code)] pub(super) Option<OwnedSemaphorePermit>);
+pub struct Held(#[allow(dead_code)] pub(super) Option<[OwnedSemaphorePermit; 2]>);
 
 impl Clone for Held {
     fn clone(&self) -> Self {

@@ -52,7 +52,7 @@ impl Mdk {
     ///
     /// Args:
     ///     path: the new file, made with mode 0600.
-    ///     passphrase: 1 to 1,024 bytes; str or bytes. All that protects the backup.
+    ///     passphrase: 8 characters or more, at most 1,024 bytes; str or bytes. All that protects the backup.
     ///     progress: called with a Progress now and then; an exception in it cancels and is passed on.
     ///
     /// Raises:

@@ -7,6 +7,8 @@ mod generation;
 mod key_file;
 mod next_location;
 mod passphrase_file;
+
+pub(crate) use self::passphrase_file::check_new_passphrase;
 mod recorded;
 mod search_by_name;
 mod supplied;

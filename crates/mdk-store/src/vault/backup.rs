@@ -20,7 +20,7 @@ use super::{
 use crate::{
     DatabaseKey, FileRole, OpenError, OpenOptions, Store, StoreError,
     files::{self, Place, names},
-    keys::location,
+    keys::location::{self, check_new_passphrase},
     recovery::existing_key,
     store::{digest, schema},
 };
@@ -57,7 +57,7 @@ impl Store {
     /// removes it.
     ///
     /// # Errors
-    /// [`VaultError::BadPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
+    /// [`VaultError::BadPassphrase`], [`OpenError::ShortPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
     /// [`VaultError::Cancelled`], [`VaultError::Damaged`] when a row cannot be read, or an error of the system. The
     /// database is not changed, and no new file is left.
     pub fn backup(
@@ -67,6 +67,7 @@ impl Store {
         progress: &mut Progress<'_>,
     ) -> Result<BackupReport, VaultError> {
         check_passphrase(passphrase)?;
+        check_new_passphrase(passphrase)?;
         // A file called `NAME-journal` would be taken for a part of the database.
         names::check(to, FileRole::Backup)?;
         let place = Place::of(to, FileRole::Backup)?;

@@ -76,7 +76,7 @@ fn whatever_stands_at_the_destination_stays() {
 }
 
 #[test]
-fn a_passphrase_has_1_to_1024_bytes() {
+fn a_passphrase_has_8_characters_and_no_more_than_1024_bytes() {
     let home = Home::new();
     let mut store = filled(&home);
     for length in [0, 1025, 5000] {
@@ -84,7 +84,13 @@ fn a_passphrase_has_1_to_1024_bytes() {
         assert_eq!(found, Err(VaultError::BadPassphrase { length, limit: 1024 }));
         assert!(!archive(&home).exists());
     }
-    for length in [1, 1024] {
+    for short in ["x", "seven77", "é77777"] {
+        let length = short.chars().count();
+        let found = store.backup(&archive(&home), &secret(short.as_bytes()), &mut none());
+        assert_eq!(found, Err(OpenError::ShortPassphrase { length, least: 8 }.into()));
+        assert!(!archive(&home).exists());
+    }
+    for length in [8, 1024] {
         let to = home.path(&length.to_string());
         store.backup(&to, &secret(&vec![b'x'; length]), &mut none()).unwrap();
     }

@@ -153,3 +153,23 @@ async fn what_waits_for_the_engine_is_weighed() {
     assert_eq!(number(sink.recv().await), 0);
     assert_eq!(of.room.0.available_permits(), QUEUED_BYTES);
 }
+
+/// Two connections of one account.
+#[tokio::test]
+async fn a_relay_that_floods_leaves_room_for_others() {
+    let (of, mut sink) = account(512);
+    let [mut loud, mut quiet] = ["loud", "quiet"].map(|relay| Accounts::new(relay.into()));
+    loud.insert(of.clone());
+    quiet.insert(of.clone());
+    let share = QUEUE_SHARE as u64;
+    for n in 0..3 * share {
+        loud.deliver(&of.public_key, event(n, 10));
+    }
+    quiet.deliver(&of.public_key, event(1_000, 10));
+    for n in (0..share).chain([1_000]) {
+        assert_eq!(number(sink.recv().await), n);
+    }
+    // It goes on when its own are taken.
+    resume(&mut loud).await;
+    assert_eq!(number(sink.recv().await), share);
+}

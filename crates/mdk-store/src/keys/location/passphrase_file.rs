@@ -41,8 +41,8 @@ pub(super) fn check_passphrase(passphrase: &SecretVec) -> Result<(), OpenError> 
     Ok(())
 }
 
-/// Refuses a short passphrase that is to guard a new key. An existing file opens with any passphrase.
-pub(super) fn check_new_passphrase(passphrase: &SecretVec) -> Result<(), OpenError> {
+/// Refuses a short passphrase that is to guard a new key, or a new backup. What exists opens with any passphrase.
+pub(crate) fn check_new_passphrase(passphrase: &SecretVec) -> Result<(), OpenError> {
     let given = passphrase.expose();
     let length = std::str::from_utf8(given).map_or(given.len(), |text| text.chars().count());
     match length < MIN_NEW {
