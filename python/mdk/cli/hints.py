@@ -45,7 +45,7 @@ HINTS: Mapping[type[MdkError], str] = {
     errors.AddressRefused: "Name the relay yourself if you trust it: mdk init --relay URL.",
     errors.OutboxFull: "Look at your relays: mdk whoami --check. What waits goes out when one is reached.",
     # files
-    errors.MediaUnavailable: "Try again when one can be reached. To send a file, name another one: mdk send --server URL.",
+    errors.MediaUnavailable: "Try again when one can be reached. To send, name another one: mdk send --server URL.",
     errors.MediaTooLarge: "Send a smaller one.",
     errors.MediaCorrupt: "Ask the sender to send it again.",
     errors.MediaStale: "The group changed while the file was on its way: run the command again.",
