@@ -46,6 +46,8 @@ def main() -> int:
     (wheel,) = (ROOT / "dist").glob("marmot_mdk-*.whl")
     with tempfile.TemporaryDirectory(prefix="mdk-tests-") as folder:
         here = Path(folder)
+        # A test enters it as another user.
+        here.chmod(0o755)
         subprocess.run([sys.executable, "-m", "venv", str(here / "env")], check=True)
         scripts = here / "env" / ("Scripts" if os.name == "nt" else "bin")
         python = scripts / ("python.exe" if os.name == "nt" else "python")

@@ -250,12 +250,12 @@ def test_backup_and_restore(account: Account) -> None:
     save: list[str | Path] = ["backup", account.path, backup, "--key", account.key, phrase]
     load: list[str | Path] = ["restore", backup, new, "--key", f"file:{new.with_suffix('.key')}"]
     load += ["--json", phrase]
-    succeeded(with_secret("phrase\r\n", lambda fd: [*save, fd]))
+    succeeded(with_secret("a long phrase\r\n", lambda fd: [*save, fd]))
     assert backup.stat().st_mode & 0o777 == 0o600
-    assert with_secret("phrase", lambda fd: [*save, fd]).code == 73
+    assert with_secret("a long phrase", lambda fd: [*save, fd]).code == 73
     assert with_secret("wrong", lambda fd: [*load, fd]).code == 78
     assert not new.exists()
-    done = with_secret("phrase", lambda fd: [*load, fd])
+    done = with_secret("a long phrase", lambda fd: [*load, fd])
     assert done.code == 0, done.err
     assert (done.document["groups"], done.document["must_update"]) == (1, 1)
     with account.open(new) as mdk_:
