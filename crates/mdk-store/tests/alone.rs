@@ -108,7 +108,7 @@ fn a_child_that_was_forked_while_a_database_was_open_uses_none_and_nothing_is_lo
         put(&mut open(&other).unwrap(), 0..3);
         let mut store = open(&path).unwrap();
         put(&mut store, 0..5);
-        let (archive, words) = (home.path().join("a.bak"), SecretVec::new(b"words".to_vec()));
+        let (archive, words) = (home.path().join("a.bak"), SecretVec::new(b"some words".to_vec()));
         store.backup(&archive, &words, &mut Progress::none()).unwrap();
         let new = home.path().join("new").join("b.db");
         let child = Child::fork(hook, || {
