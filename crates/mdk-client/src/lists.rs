@@ -15,11 +15,11 @@ use crate::error::{ClientError, Result};
 use crate::relay_pool::{RelayState, normal_url};
 use crate::sync::wanted::Wanted;
 
-mod cache;
+pub(crate) mod cache;
 mod invites;
 mod own;
 
-pub(crate) use self::cache::{Cache, Lists};
+use self::cache::Lists;
 pub(crate) use self::invites::{further_targets, welcome_targets};
 pub(crate) use self::own::{publish, publish_first};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mdk_core::Engine;
 
 use crate::error::{ClientError, Result};
-use crate::relay_pool::sockets;
+use crate::relay_pool::sockets::sockets;
 
 /// Limits and times of the connections, shared by all accounts of a pool.
 #[derive(Debug, Clone)]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use crate::dial::{Dialer, date_of};
-use crate::relay_pool::Origin;
+use crate::relay_pool::types::Origin;
 
 /// Largest document that is read.
 const MAX_BYTES: usize = 128 * 1024;

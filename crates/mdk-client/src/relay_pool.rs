@@ -30,10 +30,10 @@ mod room;
 mod rounds;
 mod session;
 mod socket;
-mod sockets;
+pub(crate) mod sockets;
 mod supervise;
-mod trouble;
-mod types;
+pub(crate) mod trouble;
+pub(crate) mod types;
 mod worker;
 
 use std::collections::HashSet;
@@ -51,8 +51,6 @@ use self::connections::Connections;
 use self::filters::Filter;
 pub(crate) use self::frames::wants_auth;
 use self::registry::Handle;
-pub(crate) use self::sockets::sockets;
-pub(crate) use self::trouble::http_date;
 pub use self::types::{
     Account, Arrived, Held, Origin, Page, Published, RelayState, RelayStatus, Room,
 };

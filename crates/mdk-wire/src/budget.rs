@@ -11,8 +11,9 @@ pub mod relay {
     pub const EVENT_FRAME_BYTES: usize = MAX_EVENT_BYTES + 128;
     /// Largest other message that is read, bytes.
     pub const OTHER_FRAME_BYTES: usize = 64 * 1024;
-    /// Events of one connection that wait for the engine of an account.
-    pub const QUEUE_SHARE: usize = 64;
+    /// Events of one connection that wait for the engine of an account: as many as go to it at once
+    /// (`ClientOptions.batch`).
+    pub const QUEUE_SHARE: usize = 100;
     /// Largest `NEG-MSG` that is read, bytes: the largest of relays in use carry half a million bytes as hex.
     pub const RECONCILE_FRAME_BYTES: usize = 1024 * 1024;
     /// Events that a relay may name in one reconciliation; a longer history is paged through.

@@ -29,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// What is reported for the server.
+    /// The words that are reported for the server.
     pub(super) fn words(&self) -> String {
         match self {
             Self::TooLarge => "it sends more than is read".to_owned(),

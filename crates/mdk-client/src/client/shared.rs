@@ -19,7 +19,7 @@ use super::named::Named;
 use super::recent::Recent;
 use super::sent::Sent;
 use crate::error::{ClientError, Result};
-use crate::lists::Cache;
+use crate::lists::cache::Cache;
 use crate::options::{ClientOptions, EngineAccess, with_engine};
 use crate::relay_pool::{Account, Arrived, Origin, Pool, RelayState, RelayStatus, Room};
 

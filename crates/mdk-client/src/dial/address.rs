@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use url::{Host, Url};
 
 use crate::error::{ClientError, Result};
-use crate::relay_pool::Origin;
+use crate::relay_pool::types::Origin;
 
 /// Longest relay URL, bytes.
 const MAX_URL_BYTES: usize = 512;

@@ -1,4 +1,4 @@
-//! What was learnt of accounts lately.
+//! Lists and hints of accounts that were found lately.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::client::lock::lock;
 const MOST_KNOWN: usize = 10_000;
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 
-/// What an account says about its relays; newest events only, addresses in the pool's form.
+/// The lists in which an account names its relays; newest events only, addresses in the pool's form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lists {
     /// Entries of its kind 10002 without marker, or marked `write`.
@@ -31,7 +31,7 @@ pub(crate) struct Cache {
     pub(super) hints: Lately<Vec<String>>,
 }
 
-/// What was learnt of accounts within [`KNOWN_FOR`].
+/// Facts about accounts, each for [`KNOWN_FOR`].
 pub(super) struct Lately<T>(Mutex<HashMap<PublicKey, (Instant, T)>>);
 
 impl<T> Default for Lately<T> {

@@ -21,7 +21,7 @@ pub(super) const PATIENT: u32 = 3;
 /// Where it stands in the engine's state that a relay has taken this KeyPackage event of ours.
 pub(crate) const KEY_PACKAGE_STATE: &str = "key_package/published";
 
-/// What is kept in order: events of a group at a relay; everything else by itself.
+/// A sequence that is kept in order: events of a group at a relay; everything else by itself.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Lane {
     pub(super) relay: String,
@@ -136,7 +136,7 @@ impl Worker {
         }
     }
 
-    /// What is under way and makes a difference: not what a second relay is owed, nor what is with one that says nothing.
+    /// Rows that are under way and make a difference: not what a second relay is owed, nor what is with one that says nothing.
     pub(super) fn urgent(&self) -> impl Iterator<Item = i64> {
         let waits = |seq: &i64| match self.items.binary_search_by_key(seq, |item| item.seq) {
             Ok(place) => !self.items[place].is_accepted(),
@@ -167,7 +167,7 @@ impl Worker {
             self.items.iter().map(|item| *item.event_id.as_bytes()).collect();
     }
 
-    /// What follows from an answer outside of the engine.
+    /// Does what follows from an answer outside of the engine.
     pub(super) fn follow(&mut self, change: &OutboxChange) {
         if change.delivery == Some(Delivery::Accepted) {
             add(&self.shared.counters.sent, 1);

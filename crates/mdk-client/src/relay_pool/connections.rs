@@ -19,7 +19,7 @@ use crate::dial::Dialer;
 use crate::options::PoolOptions;
 use crate::relay_info::InfoCell;
 
-/// What the clones of a pool share.
+/// The state that the clones of a pool share.
 pub(super) struct Connections {
     pub(super) options: Arc<PoolOptions>,
     pub(super) dialer: Dialer,

@@ -10,7 +10,7 @@ use mdk_wire::{Event, GroupId, PublicKey};
 
 use crate::kit::dice::Dice;
 use crate::kit::fork::{Filed, found, later, on_all_cores};
-use crate::kit::{chat, folder, named};
+use crate::kit::{chat, folder, named, unhurried};
 use crate::sampling;
 
 /// An honest member, and what it has of the events of the world.
@@ -47,8 +47,6 @@ struct World {
 }
 
 const HONEST: [&str; 4] = ["alice", "bob", "carol", "dave"];
-/// As `Config::settling.quiet_millis`.
-const SETTLED_MILLIS: u64 = 1_000;
 const HOSTILE: [&str; 3] = ["mallory", "trudy", "oscar"];
 
 impl World {
@@ -227,7 +225,7 @@ impl World {
                 honest.out.entry(*account).or_insert((info.epoch, 0)).1 = info.epoch;
                 honest.was_out.insert(*account);
                 honest.told.remove(account);
-                if now >= honest.followed_at[account] + SETTLED_MILLIS {
+                if now >= honest.followed_at[account] + unhurried().settling.quiet_millis {
                     honest.settled.insert(*account);
                 }
             }

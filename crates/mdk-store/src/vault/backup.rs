@@ -51,14 +51,14 @@ impl Store {
     /// [`restore`](fn@crate::restore).
     ///
     /// The archive holds every row as of now, encrypted and authenticated under a key. Argon2id (64 MiB, 3 passes)
-    /// makes that key from the passphrase of 1 to 1,024 bytes. There is no unencrypted form. The size of the archive
+    /// makes that key from the passphrase: 8 characters or more, 1,024 bytes at most. There is no unencrypted form. The size of the archive
     /// tells roughly how much the database holds. A crash leaves at most one temporary file. Its name is that of the
     /// archive with `.`, 16 hex digits and `.tmp` behind it. It is encrypted as well, and the next backup to that name
     /// removes it.
     ///
     /// # Errors
-    /// [`VaultError::BadPassphrase`], [`OpenError::ShortPassphrase`], [`VaultError::DestinationExists`], [`VaultError::NoSpace`],
-    /// [`VaultError::Cancelled`], [`VaultError::Damaged`] when a row cannot be read, or an error of the system. The
+    /// [`VaultError::BadPassphrase`], [`OpenError::ShortPassphrase`], [`VaultError::DestinationExists`],
+    /// [`VaultError::NoSpace`], [`VaultError::Cancelled`], [`VaultError::Damaged`] when a row cannot be read, or an error of the system. The
     /// database is not changed, and no new file is left.
     pub fn backup(
         &mut self,
