@@ -57,6 +57,21 @@ fn a_commit_is_confirmed_by_the_first_relay() {
     assert_eq!(carol.info(&group).member_count, 3);
 }
 
+/// A disband that is final before every relay has it was confirmed, and stays so for whoever asks late.
+#[test]
+fn a_disband_that_is_final_before_every_relay_has_it() {
+    let (mut alice, _, group) = pair();
+    let pending = alice.engine.disband(&group).unwrap();
+    let item = alice.commit_item();
+    let ended = alice.answers(&item, ONE, RelayVerdict::Accepted);
+    assert_eq!((ended.finished, ended.commit), (false, Some(CommitEnd::Confirmed)));
+    alice.engine.settle().unwrap();
+    assert_eq!(alice.info(&group).state, GroupState::Disbanded);
+    assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
+    alice.answers(&item, TWO, refused("late"));
+    assert_eq!(state(&mut alice, &pending), CommitState::Confirmed);
+}
+
 /// breaks: every relay refuses: it is discarded, and its Welcomes never leave. (rule: OB-7)
 #[test]
 fn a_commit_that_all_refuse_is_discarded() {

@@ -264,10 +264,11 @@ pub(crate) fn commit_state(records: &Records<'_>, pending: i64) -> Result<Commit
     }
     let rows = records.tx.outgoing_of_commit(pending)?;
     let row = rows.iter().find(|row| row.purpose == OutgoingPurpose::Commit);
-    Ok(match row.and_then(|row| Some((row, row.end?))) {
-        Some((row, OutgoingEnd::Refused)) => CommitState::Refused { reasons: errors(row) },
-        // Forgotten with its epoch.
-        Some((_, OutgoingEnd::Accepted)) if status.is_none() => CommitState::Confirmed,
+    Ok(match row.map(|row| (row, row.end)) {
+        Some((row, Some(OutgoingEnd::Refused))) => CommitState::Refused { reasons: errors(row) },
+        // Forgotten with its epoch or with its group, maybe before every relay has it. One that did not become true
+        // takes its row along.
+        Some((_, None | Some(OutgoingEnd::Accepted))) if status.is_none() => CommitState::Confirmed,
         _ => CommitState::Lost,
     })
 }
