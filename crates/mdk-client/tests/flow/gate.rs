@@ -10,23 +10,26 @@ use serde_json::{Value, json};
 
 use super::away::{Away, says};
 use super::kit::*;
-use super::line::{Count, Fate, Line, down, is_live, is_of_groups, is_page, plain};
+use super::line::{Count, Fate, Line, down, is_listening, is_live, is_of_groups, is_page, plain};
 
 /// More than can be read of one sender after something younger.
 const MANY: usize = 250;
 
 /// A relay whose store is down, until it is told otherwise: it answers subscriptions and no request for what is stored.
-fn store_is_down(line: &Line) -> (Count, Arc<Mutex<bool>>) {
-    let (asked, broken) = (Count::default(), Arc::new(Mutex::new(true)));
-    let (asks, is_broken) = (asked.clone(), broken.clone());
+/// Counts such requests, and subscriptions that hear what is said.
+fn store_is_down(line: &Line) -> (Count, Count, Arc<Mutex<bool>>) {
+    let (asked, listening, broken) =
+        (Count::default(), Count::default(), Arc::new(Mutex::new(true)));
+    let (asks, listens, is_broken) = (asked.clone(), listening.clone(), broken.clone());
     line.rule(Duration::from_millis(5), move |message, of_relay| {
         if is_page(&message) && !of_relay && *is_broken.lock().unwrap() {
             asks.add();
             return down([json!(["CLOSED", message[1], "error: database is locked"])]);
         }
+        is_listening(&message).then(|| listens.add());
         plain(message, of_relay)
     });
-    (asked, broken)
+    (asked, listening, broken)
 }
 
 /// breaks: a relay that does not give what is stored for longer than what is new waits for that.
@@ -34,7 +37,7 @@ fn store_is_down(line: &Line) -> (Count, Arc<Mutex<bool>>) {
 async fn the_newest_that_is_stored_is_not_read_before_the_rest() {
     let away = Away::new().await;
     let texts = away.says("old", MANY).await;
-    let (asked, broken) = store_is_down(&away.line);
+    let (asked, _, broken) = store_is_down(&away.line);
     let bob = away.comes_back(away.options()).await;
     // Two requests, each made seven times; and more attempts than what is new waits for.
     asked.reaches(14 * 5).await;
@@ -48,9 +51,10 @@ async fn the_newest_that_is_stored_is_not_read_before_the_rest() {
 async fn who_gets_no_history_is_not_deaf_for_ever() {
     let away = Away::new().await;
     let old = away.says("old", 5).await;
-    let (asked, broken) = store_is_down(&away.line);
+    let (asked, listening, broken) = store_is_down(&away.line);
     let bob = away.comes_back(away.options()).await;
     asked.reaches(1).await;
+    listening.reaches(1).await;
     let new = away.says("new", 1).await;
     bob.reads(&away.group, &new).await;
     *broken.lock().unwrap() = false;
@@ -62,13 +66,15 @@ async fn who_gets_no_history_is_not_deaf_for_ever() {
 async fn who_gets_no_answer_is_not_deaf_for_ever() {
     let away = Away::new().await;
     let old = away.says("old", 5).await;
-    let (asked, silent) = (Count::default(), Arc::new(Mutex::new(true)));
-    let (asks, is_silent) = (asked.clone(), silent.clone());
+    let (asked, listening, silent) =
+        (Count::default(), Count::default(), Arc::new(Mutex::new(true)));
+    let (asks, listens, is_silent) = (asked.clone(), listening.clone(), silent.clone());
     away.line.rule(Duration::ZERO, move |message, of_relay| {
         if is_page(&message) && !of_relay && *is_silent.lock().unwrap() {
             asks.add();
             return Fate::default();
         }
+        is_listening(&message).then(|| listens.add());
         plain(message, of_relay)
     });
     let short = ClientOptions { request_timeout: Duration::from_millis(50), ..away.options() };
@@ -77,6 +83,7 @@ async fn who_gets_no_answer_is_not_deaf_for_ever() {
     let engine = away.account.engine(Arc::new(mdk_core::SystemClock));
     let bob = Person::start(engine, away.account.keys.clone(), short, pool).await;
     asked.reaches(1).await;
+    listening.reaches(1).await;
     let new = away.says("new", 1).await;
     // (the subscription to what is new may bring some of the old ones, too: they are of the same seconds)
     bob.until("hearing what is new", |engine| {

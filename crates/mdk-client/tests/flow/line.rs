@@ -257,6 +257,11 @@ pub fn is_live(message: &Value) -> bool {
     message[0] == "EVENT" && message[1].as_str().is_some_and(|id| id.starts_with('s'))
 }
 
+/// The end of what a subscription found stored: what is said from then on is live.
+pub fn is_listening(message: &Value) -> bool {
+    message[0] == "EOSE" && message[1].as_str().is_some_and(|id| id.starts_with('s'))
+}
+
 pub fn is_of_groups(message: &Value) -> bool {
     message[2]["kinds"] == json!([445])
 }
