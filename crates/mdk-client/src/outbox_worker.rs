@@ -5,6 +5,7 @@
 //! time holds up its successors a few times only.
 
 mod answers;
+mod aside;
 mod echoes;
 mod jobs;
 mod reachable;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use self::aside::Aside;
 pub(crate) use self::state::KEY_PACKAGE_STATE;
 use self::state::{Done, ROWS, Worker};
 use crate::client::lock::lock;
@@ -77,20 +79,25 @@ impl Worker {
                     // What had to be given up for now may go at once.
                     self.searches.clear();
                     self.pauses.clear();
+                    self.aside = Aside::default();
                     // And what is first.
                     self.rows = ROWS;
                     self.stale = true;
                 }
-                () = until(alarm) => self.stale |= self.waits_to_speak,
+                () = until(alarm) => self.stale |= self.waits_to_speak || self.aside.is_due(),
             }
         }
     }
 
     async fn load(&mut self) -> Result<()> {
-        let rows = self.rows;
+        if self.aside.is_due() {
+            self.aside = Aside::default();
+        }
+        let (rows, aside) = (self.rows, self.aside.seqs.clone());
         self.reading.clone_from(&lock(&self.shared.reading));
-        let read =
-            move |engine: &mut mdk_core::Engine| Ok((engine.outbox(rows)?, engine.time_millis()));
+        let read = move |engine: &mut mdk_core::Engine| {
+            Ok((engine.outbox_but(&aside, rows)?, engine.time_millis()))
+        };
         (self.items, self.read_at) = self.shared.engine(read).await?;
         self.look_at_ages();
         self.hurry();

@@ -35,6 +35,8 @@ struct Look {
     /// Relays that have not heard yet where our invites go: until then nobody is to find a KeyPackage of ours there.
     untold: HashSet<String>,
     refused: Vec<(i64, String, &'static str)>,
+    /// Relays whose connection wakes us, as the outbox spells them.
+    away: HashSet<String>,
     under_way: HashMap<String, usize>,
     waits_to_speak: bool,
 }
@@ -52,6 +54,7 @@ impl Look {
             blocked: HashSet::new(),
             untold: HashSet::new(),
             refused: Vec::new(),
+            away: HashSet::new(),
             under_way,
             waits_to_speak: false,
         }
@@ -122,13 +125,14 @@ impl Worker {
             let verdict = RelayVerdict::Refused { reason: words.to_owned() };
             self.answer(seq, &relay, verdict).await?;
         }
+        self.set_aside(&look.away);
         // All of these wait: there may be others behind them.
-        if self.urgent().next().is_none() && self.full && self.rows < MOST_ROWS {
+        if !self.stale && self.urgent().next().is_none() && self.full && self.rows < MOST_ROWS {
             self.rows = self.rows.saturating_mul(4).min(MOST_ROWS);
             self.stale = true;
         }
         self.narrow();
-        Ok(look.alarm)
+        Ok(look.alarm.into_iter().chain(self.aside.due()).min())
     }
 
     /// Whether relays are to be looked for now, for this row.
@@ -165,7 +169,7 @@ impl Worker {
             look.refuse(item, &result.relay, "not a relay address");
             return Ok(None);
         };
-        if !self.shared.is_connected(&url) {
+        if !self.shared.is_connected(&url) || self.aside.relays.contains(&url) {
             self.reach(item, &lane, &url, look).await?;
             return Ok(None);
         }
@@ -237,14 +241,17 @@ impl Worker {
         look: &mut Look,
     ) -> Result<()> {
         let age = (self.read_at / 1000).saturating_sub(item.created_at);
-        let owed = age < OWED_FOR && self.items.len() < MANY_ROWS;
+        let owed = age < OWED_FOR && self.items.len() + self.aside.seqs.len() < MANY_ROWS;
         if !owed && item.is_accepted() {
             look.refuse(item, &lane.relay, "not reached for too long");
             return Ok(());
         }
         match self.shared.touch(url).await {
             // Its connection wakes us.
-            Ok(()) => look.block(lane),
+            Ok(()) => {
+                look.block(lane);
+                look.away.insert(lane.relay.clone());
+            }
             Err(ClientError::Closed) => return Err(ClientError::Closed),
             Err(ClientError::NoRoom(_)) => {
                 look.wake(look.instant + self.shared.options.retry_max);

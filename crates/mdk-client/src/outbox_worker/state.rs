@@ -8,6 +8,7 @@ use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, SendState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::aside::Aside;
 use super::speaking::Speaking;
 use crate::client::lock::lock;
 use crate::client::shared::{Shared, add};
@@ -51,6 +52,7 @@ pub(super) enum Done {
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) items: Vec<OutboxItem>,
+    pub(super) aside: Aside,
     /// The highest place that was read.
     pub(super) newest: i64,
     pub(super) rows: u32,
@@ -86,6 +88,7 @@ impl Worker {
         Self {
             shared,
             items: Vec::new(),
+            aside: Aside::default(),
             newest: 0,
             rows: ROWS,
             full: false,
@@ -162,7 +165,8 @@ impl Worker {
             let waiting = item.results.iter().filter(|r| r.state == SendState::Waiting);
             waiting.filter_map(|r| normal_url(&r.relay).ok()).collect::<Vec<_>>()
         };
-        *lock(&self.shared.outbox_targets) = self.items.iter().flat_map(waiting).collect();
+        let needed = self.items.iter().flat_map(waiting).chain(self.aside.relays.iter().cloned());
+        *lock(&self.shared.outbox_targets) = needed.collect();
         *lock(&self.shared.awaited) =
             self.items.iter().map(|item| *item.event_id.as_bytes()).collect();
     }

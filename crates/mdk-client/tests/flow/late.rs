@@ -110,6 +110,44 @@ async fn sending_after_a_wait_looks_at_as_many_rows_for_each_message() {
     assert!(many < few * BETWEEN, "{few} rows, then {many}");
 }
 
+/// What it takes to send ten messages when so many are owed to a relay that is away: rows of the outbox that were looked
+/// at. Then the relay comes back.
+async fn sends_behind(owed: usize) -> u64 {
+    let (relay, away) = (relay().await, relay().await);
+    let urls = [relay.url(), away.url()];
+    let [alice, bob] = people(&[relay.url()]).await;
+    let group = alice.founds(&urls, &[&bob]).await;
+    bob.renewed(&group).await;
+    alice.settles_with(&group, &[&bob]).await;
+    drop(bob.close().await);
+    away.pause().await;
+    let had = (relay.events(445).len(), away.events(445).len());
+    let says = async |count: usize| {
+        let there = relay.events(445).len() + count;
+        for n in 0..count {
+            alice.says(&group, &n.to_string()).await;
+        }
+        until(&relay, "what was said", || relay.events(445).len() == there).await;
+    };
+    says(owed).await;
+    let before = alice.client.stats().outbox_looks;
+    for _ in 0..10 {
+        says(1).await;
+    }
+    let looked = alice.client.stats().outbox_looks - before;
+    assert_eq!(away.events(445).len(), had.1);
+    away.resume().await.unwrap();
+    until(&away, "what was owed", || away.events(445).len() == had.1 + owed + 10).await;
+    assert_eq!(away.events(445)[had.1..], relay.events(445)[had.0..], "in order");
+    looked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sending_costs_the_same_however_much_is_owed_to_a_relay_that_is_away() {
+    let (few, many) = (sends_behind(FEW).await, sends_behind(MANY).await);
+    assert!(many < 2 * few, "{few} rows, then {many}");
+}
+
 /// What bob's list of inbox relays says is out of date: those are dead for good, or do not want him any more.
 async fn invites_past(refuses: bool) {
     let (home, old) = (relay().await, relay().await);

@@ -1,6 +1,6 @@
 //! The list of events to publish, and of messages to renew first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use mdk_store::{OutgoingPurpose, OutgoingRow};
 
@@ -13,14 +13,15 @@ use crate::state_store::stale_outgoing::Late;
 use crate::state_store::{retained_states, stale_outgoing};
 
 // rule: OB-5 what was put in first goes out first, with the same bytes each time (but OB-17, OB-19)
-/// Lists the items to publish, without messages that are too old to be read. Lists also the groups of which messages
-/// have to be made anew first.
+/// Lists the items to publish but those at the places `aside`, without messages that are too old to be read. Lists also
+/// the groups of which messages have to be made anew first.
 pub(crate) fn list_outbox(
     groups: Groups<'_>,
     call: Call<'_>,
+    aside: &HashSet<i64>,
     limit: u32,
 ) -> Result<(Vec<OutboxItem>, Late)> {
-    let rows = groups.tx.outgoing(0, limit)?;
+    let rows = groups.tx.outgoing_but(aside, limit)?;
     let stale = stale_outgoing::stale_groups(groups, &rows)?;
     let misdated = stale_outgoing::misdated_groups(call, &rows);
     let mut items = Vec::with_capacity(rows.len());

@@ -11,6 +11,7 @@ use crate::model::values::Message;
 use crate::operations::record_relay_answer::echo;
 use crate::operations::{cancel_message, list_outbox, record_relay_answer, renew_waiting_messages};
 use crate::state_store::deliveries;
+use crate::state_store::records::Records;
 
 /// The outbox. One call is one transaction.
 impl Engine {
@@ -38,9 +39,15 @@ impl Engine {
     /// relay is known to have, is encrypted again: as another event with the same message id. A message that waited for
     /// a day goes out as another event around the same encrypted bytes, dated now.
     pub fn outbox(&mut self, limit: u32) -> Result<Vec<OutboxItem>> {
-        let (items, late) = self.look_now(|ctx| {
-            list_outbox::list_outbox(ctx.work.records.groups(), ctx.work.records.call, limit)
-        })?;
+        self.outbox_but(&HashSet::new(), limit)
+    }
+
+    /// [`Engine::outbox`] without the events at the places `aside`: those that nothing can be done with for now.
+    pub fn outbox_but(&mut self, aside: &HashSet<i64>, limit: u32) -> Result<Vec<OutboxItem>> {
+        let list = |records: &Records<'_>| {
+            list_outbox::list_outbox(records.groups(), records.call, aside, limit)
+        };
+        let (items, late) = self.look_now(|ctx| list(&ctx.work.records))?;
         if late.is_empty() {
             return Ok(items);
         }
@@ -48,11 +55,7 @@ impl Engine {
             late.stale.iter().try_for_each(|group| ctx.close_to_speak(group))?;
             renew_waiting_messages::renew_late(&mut ctx.work, &late)
         })?;
-        Ok(self
-            .look(|ctx| {
-                list_outbox::list_outbox(ctx.work.records.groups(), ctx.work.records.call, limit)
-            })?
-            .0)
+        Ok(self.look(|ctx| list(&ctx.work.records))?.0)
     }
 
     /// Whether an event is in the outbox and not finished.

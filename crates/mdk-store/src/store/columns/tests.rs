@@ -71,6 +71,7 @@ fn hot_queries_search_an_index() {
         (crate::store::tables::event_log::LAST, "SEARCH events"),
         (own_commits::OPEN_OF_GROUP, "sqlite_autoindex_commits_1 (group_id=?)"),
         (outbox::OPEN, "outbox_open (seq>?)"),
+        (outbox::OPEN_SEQS, "COVERING INDEX outbox_open"),
         (outbox::BY_EVENT, "sqlite_autoindex_outbox_1"),
         (outbox::BY_MESSAGE, "outbox_by_message (message_id=?)"),
         (outbox::BY_COMMIT, "outbox_by_commit (pending=?)"),

@@ -1,6 +1,8 @@
 //! The table `outbox`: signed events until each of their relays has answered. (`outbox.rs` has our commits as MLS sees
 //! them; most of those have a row here, too, while they are published.)
 
+use std::collections::HashSet;
+
 use mdk_wire::{EventId, GroupId, PublicKey, Timestamp};
 use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
@@ -108,6 +110,8 @@ macro_rules! select {
 }
 pub(crate) const OPEN: &str =
     select!("INDEXED BY outbox_open WHERE finished_at IS NULL AND seq > ?1 ORDER BY seq LIMIT ?2");
+pub(crate) const OPEN_SEQS: &str =
+    "SELECT seq FROM outbox INDEXED BY outbox_open WHERE finished_at IS NULL ORDER BY seq";
 // The query runs when a group ends. An index of its own would cost more than it saves.
 const OPEN_OF_GROUP: &str =
     select!("INDEXED BY outbox_open WHERE finished_at IS NULL AND group_id = ?1 ORDER BY seq");
@@ -204,6 +208,16 @@ impl Tx<'_> {
     /// The oldest `limit` unfinished events above `after_seq`, ascending.
     pub fn outgoing(&self, after_seq: i64, limit: u32) -> Result<Vec<OutgoingRow>> {
         self.all(OPEN, params![after_seq, limit], read)
+    }
+
+    /// The oldest `limit` unfinished events but those at the places `aside`, ascending. A place costs little, a row does not.
+    pub fn outgoing_but(&self, aside: &HashSet<i64>, limit: u32) -> Result<Vec<OutgoingRow>> {
+        if aside.is_empty() {
+            return self.outgoing(0, limit);
+        }
+        let seqs = self.all(OPEN_SEQS, [], |row| Columns::new(row, "outbox").i64())?;
+        let wanted = seqs.into_iter().filter(|seq| !aside.contains(seq)).take(limit as usize);
+        wanted.filter_map(|seq| self.outgoing_at(seq).transpose()).collect()
     }
 
     /// The event at this place, finished or not.
