@@ -5,7 +5,6 @@
 //! time holds up its successors a few times only.
 
 mod answers;
-mod aside;
 mod echoes;
 mod jobs;
 mod reachable;
@@ -15,15 +14,16 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod welcomes;
+mod window;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::aside::Aside;
 pub(crate) use self::state::KEY_PACKAGE_STATE;
-use self::state::{Done, ROWS, Worker};
+use self::state::{Done, Worker};
+use self::window::{Aside, ROWS};
 use crate::client::lock::lock;
 use crate::client::shared::{Shared, add};
 use crate::client::times::backoff;
@@ -79,21 +79,21 @@ impl Worker {
                     // What had to be given up for now may go at once.
                     self.searches.clear();
                     self.pauses.clear();
-                    self.aside = Aside::default();
+                    self.window.aside = Aside::default();
                     // And what is first.
-                    self.rows = ROWS;
+                    self.window.rows = ROWS;
                     self.stale = true;
                 }
-                () = until(alarm) => self.stale |= self.waits_to_speak || self.aside.is_due(),
+                () = until(alarm) => self.stale |= self.waits_to_speak || self.window.aside.is_due(),
             }
         }
     }
 
     async fn load(&mut self) -> Result<()> {
-        if self.aside.is_due() {
-            self.aside = Aside::default();
+        if self.window.aside.is_due() {
+            self.window.aside = Aside::default();
         }
-        let (rows, aside) = (self.rows, self.aside.seqs.clone());
+        let (rows, aside) = (self.window.rows, self.window.aside.seqs.clone());
         self.reading.clone_from(&lock(&self.shared.reading));
         let read = move |engine: &mut mdk_core::Engine| {
             Ok((engine.outbox_but(&aside, rows)?, engine.time_millis()))
@@ -102,14 +102,15 @@ impl Worker {
         self.look_at_ages();
         self.hurry();
         self.stale = false;
-        self.full = self.items.len() >= rows as usize;
+        self.window.full = self.items.len() >= rows as usize;
         if self.items.len() < ROWS as usize {
-            self.rows = ROWS;
+            self.window.rows = ROWS;
         }
         add(&self.shared.counters.outbox_looks, self.items.len() as u64);
         let read: HashSet<i64> = self.items.iter().map(|item| item.seq).collect();
         // What is known of rows that were not read is needed when they are again.
-        let behind = self.items.last().filter(|_| self.full).map_or(i64::MAX, |item| item.seq);
+        let behind =
+            self.items.last().filter(|_| self.window.full).map_or(i64::MAX, |item| item.seq);
         let there = |seq: &i64| read.contains(seq) || *seq > behind;
         self.searches.retain(|seq, _| there(seq));
         self.widened.retain(|seq, _| there(seq));

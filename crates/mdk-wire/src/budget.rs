@@ -47,6 +47,10 @@ pub mod relay {
     pub const ROTATE_AFTER: Duration = Duration::from_secs(30);
     /// The time for which the others go before it then.
     pub const ROTATED_FOR: Duration = Duration::from_secs(600);
+    /// How long a relay that is away is still owed an event that another one has, in seconds.
+    pub const OWED_FOR: u64 = 86_400;
+    /// Unfinished events of an account from which nothing more is owed to a relay that is away.
+    pub const OWED_EVENTS: usize = 10_000;
     /// Relays on one host, by whatever port or path, that others named.
     pub const HOST_RELAYS: usize = 4;
     /// Connections of a process, however many files it may have open.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mdk_core::{OutboxItem, OutboxPurpose, RelayResult, RelayVerdict, SendState};
+use mdk_wire::budget::relay::{OWED_EVENTS, OWED_FOR};
 use tokio::time::Instant;
 
 use super::jobs::{or_else, panicked, search};
-use super::state::{Done, Lane, MOST_ROWS, PATIENT, Worker, lane};
+use super::state::{Done, Lane, PATIENT, Worker, lane};
 use super::welcomes::{may_ask_again, widen};
+use super::window::MOST_ROWS;
 use crate::client::lock::lock;
 use crate::client::shared::{Shared, add};
 use crate::client::times::now_millis;
@@ -19,10 +21,6 @@ use crate::relay_pool::normal_url;
 /// Events under way at one time at one relay, and at one that said nothing to what it got last.
 const UNDER_WAY: usize = 64;
 const UNDER_WAY_MUTE: usize = 8;
-/// How long a relay that is away is still owed an event that another one has, in seconds.
-const OWED_FOR: u64 = 86_400;
-/// Number of rows from which nothing is owed to a relay that is away.
-const MANY_ROWS: usize = 10_000;
 
 /// One look at all rows: what it finds out for those behind.
 struct Look {
@@ -125,14 +123,19 @@ impl Worker {
             let verdict = RelayVerdict::Refused { reason: words.to_owned() };
             self.answer(seq, &relay, verdict).await?;
         }
-        self.set_aside(&look.away);
+        // Those behind them were not read.
+        self.stale |= self.window.aside.take(&mut self.items, &look.away) && self.window.full;
         // All of these wait: there may be others behind them.
-        if !self.stale && self.urgent().next().is_none() && self.full && self.rows < MOST_ROWS {
-            self.rows = self.rows.saturating_mul(4).min(MOST_ROWS);
+        if !self.stale
+            && self.urgent().next().is_none()
+            && self.window.full
+            && self.window.rows < MOST_ROWS
+        {
+            self.window.rows = self.window.rows.saturating_mul(4).min(MOST_ROWS);
             self.stale = true;
         }
         self.narrow();
-        Ok(look.alarm.into_iter().chain(self.aside.due()).min())
+        Ok(look.alarm.into_iter().chain(self.window.aside.due()).min())
     }
 
     /// Whether relays are to be looked for now, for this row.
@@ -169,7 +172,7 @@ impl Worker {
             look.refuse(item, &result.relay, "not a relay address");
             return Ok(None);
         };
-        if !self.shared.is_connected(&url) || self.aside.relays.contains(&url) {
+        if !self.shared.is_connected(&url) || self.window.aside.relays.contains(&url) {
             self.reach(item, &lane, &url, look).await?;
             return Ok(None);
         }
@@ -241,7 +244,7 @@ impl Worker {
         look: &mut Look,
     ) -> Result<()> {
         let age = (self.read_at / 1000).saturating_sub(item.created_at);
-        let owed = age < OWED_FOR && self.items.len() + self.aside.seqs.len() < MANY_ROWS;
+        let owed = age < OWED_FOR && self.items.len() + self.window.aside.seqs.len() < OWED_EVENTS;
         if !owed && item.is_accepted() {
             look.refuse(item, &lane.relay, "not reached for too long");
             return Ok(());

@@ -8,15 +8,12 @@ use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, SendState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::aside::Aside;
 use super::speaking::Speaking;
+use super::window::{ROWS, Window};
 use crate::client::lock::lock;
 use crate::client::shared::{Shared, add};
 use crate::relay_pool::{Published, normal_url};
 
-/// Rows that are read at first; more when these all wait for relays that are away.
-pub(super) const ROWS: u32 = 64;
-pub(super) const MOST_ROWS: u32 = 100_000;
 /// Answers of a relay that hold up what comes after; then order gives way.
 pub(super) const PATIENT: u32 = 3;
 /// Where it stands in the engine's state that a relay has taken this KeyPackage event of ours.
@@ -52,12 +49,7 @@ pub(super) enum Done {
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) items: Vec<OutboxItem>,
-    pub(super) aside: Aside,
-    /// The highest place that was read.
-    pub(super) newest: i64,
-    pub(super) rows: u32,
-    /// There are more rows than were read.
-    pub(super) full: bool,
+    pub(super) window: Window,
     pub(super) stale: bool,
     /// A message waits for its group's epoch to be old enough, which may be another one by then.
     pub(super) waits_to_speak: bool,
@@ -88,10 +80,7 @@ impl Worker {
         Self {
             shared,
             items: Vec::new(),
-            aside: Aside::default(),
-            newest: 0,
-            rows: ROWS,
-            full: false,
+            window: Window::default(),
             stale: true,
             waits_to_speak: false,
             speaking: Speaking::default(),
@@ -111,8 +100,8 @@ impl Worker {
 
     /// Relays that are away are tried for what has just been put in.
     pub(super) fn hurry(&mut self) {
-        let newest = self.items.last().map_or(0, |item| item.seq).max(self.newest);
-        let seen = std::mem::replace(&mut self.newest, newest);
+        let newest = self.items.last().map_or(0, |item| item.seq).max(self.window.newest);
+        let seen = std::mem::replace(&mut self.window.newest, newest);
         let new = self.items.iter().rev().take_while(|item| item.seq > seen);
         let relays: HashSet<String> = new
             .flat_map(|item| &item.relays)
@@ -131,11 +120,11 @@ impl Worker {
         let Some(border) = self.items.get(ROWS as usize / 2).map(|item| item.seq) else { return };
         let mut under_way = self.urgent();
         let sends = under_way.next().is_some_and(|seq| seq < border);
-        if self.rows > ROWS && sends && under_way.all(|seq| seq < border) {
+        if self.window.rows > ROWS && sends && under_way.all(|seq| seq < border) {
             drop(under_way);
-            self.full |= self.items.len() > ROWS as usize;
+            self.window.full |= self.items.len() > ROWS as usize;
             self.items.truncate(ROWS as usize);
-            self.rows = ROWS;
+            self.window.rows = ROWS;
         }
     }
 
@@ -165,7 +154,8 @@ impl Worker {
             let waiting = item.results.iter().filter(|r| r.state == SendState::Waiting);
             waiting.filter_map(|r| normal_url(&r.relay).ok()).collect::<Vec<_>>()
         };
-        let needed = self.items.iter().flat_map(waiting).chain(self.aside.relays.iter().cloned());
+        let needed =
+            self.items.iter().flat_map(waiting).chain(self.window.aside.relays.iter().cloned());
         *lock(&self.shared.outbox_targets) = needed.collect();
         *lock(&self.shared.awaited) =
             self.items.iter().map(|item| *item.event_id.as_bytes()).collect();
