@@ -78,19 +78,20 @@ class Lanes:
     async def remember(self) -> None:
         """Find out where the last run was."""
         session = self._client._session
+        store = session.store
 
-        def read(mdk: Mdk) -> tuple[int, int, dict[str, bytes]]:
-            stored = mdk._state(_POSITION)
+        def read(_: Mdk) -> tuple[int, int, dict[str, bytes]]:
+            stored = store.state(_POSITION)
             if stored is None:
                 # What was there before there was a bot is not for it.
                 stored = json.dumps(session.feed.opened_at).encode()
-                mdk._set_state(_POSITION, stored)
-            seen = mdk._state(_SEEN)
+                store.set_state(_POSITION, stored)
+            seen = store.state(_SEEN)
             if seen is not None:
-                mdk._set_state(_SEEN, None)
+                store.set_state(_SEEN, None)
             # After a kill all that is in the log counts as seen: nobody knows better, and nothing is to be lost.
             last = session.feed.opened_at if seen is None else int(json.loads(seen))
-            return int(json.loads(stored)), last, mdk._states(_LANE)
+            return int(json.loads(stored)), last, store.states(_LANE)
 
         self._position, self._seen, lanes = await session.look(read)
         for key, value in lanes.items():
@@ -99,9 +100,10 @@ class Lanes:
 
     async def part(self) -> None:
         """Note that this run ends here: what comes into the log from now on, it has not seen."""
+        store = self._client._session.store
 
-        def write(mdk: Mdk) -> None:
-            mdk._set_state(_SEEN, json.dumps(mdk._last_cursor()).encode())
+        def write(_: Mdk) -> None:
+            store.set_state(_SEEN, json.dumps(store.last_cursor()).encode())
 
         # Without it the next run takes all that is there for seen.
         with suppress(MdkError):
@@ -206,7 +208,7 @@ class Lanes:
             return
         key = _LANE + (lane.group_id or "")
         value = json.dumps(cursor).encode()
-        await session.look(lambda mdk: mdk._set_state(key, value))
+        await session.look(lambda _: session.store.set_state(key, value))
 
     async def _mark_read(self, lane: _Lane, last: EventId | None) -> None:
         """What a bot has been through is read: nobody else does it, and counting grows with what is not."""
@@ -228,4 +230,5 @@ class Lanes:
         value = json.dumps(position).encode()
         # Losing it costs the next run a longer look, and nothing else.
         with suppress(MdkError):
-            await self._client._session.look(lambda mdk: mdk._set_state(_POSITION, value))
+            session = self._client._session
+            await session.look(lambda _: session.store.set_state(_POSITION, value))

@@ -19,6 +19,7 @@ from mdk import (
     SignedEvent,
     errors,
 )
+from mdk._mdk import _AccountStore
 from mdk.testing import Clock
 
 
@@ -104,7 +105,7 @@ def test_a_member_who_says_too_much_loses_the_oldest(
 
 
 def test_a_stranger_whose_invites_are_not_taken_is_rejected(alice: Mdk, bob: Mdk) -> None:
-    bob._set_inviters([Keys.generate().public_key], strangers=False)
+    _AccountStore(bob).set_inviters([Keys.generate().public_key], strangers=False)
     package = bob.new_key_package(relays=RELAYS)
     with alice.create_group("Lunch", members=[package], relays=RELAYS) as pending:
         (welcome,) = pending.welcomes
@@ -113,6 +114,6 @@ def test_a_stranger_whose_invites_are_not_taken_is_rejected(alice: Mdk, bob: Mdk
     assert isinstance(outcome, Rejected)
     assert (outcome.code, outcome.rule) == ("authorization_failed", "B4-40")
     assert bob.invites() == []
-    bob._set_inviters([alice.public_key], strangers=False)
+    _AccountStore(bob).set_inviters([alice.public_key], strangers=False)
     bob.process(welcome)
     assert [invite.inviter for invite in bob.invites()] == [alice.public_key]

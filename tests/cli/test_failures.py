@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.cli.kit import NOWHERE, Home, texts
 
-from mdk import Config, DatabaseKey, Keys, Mdk, errors
+from mdk import Config, DatabaseKey, Keys, errors
+from mdk._mdk import _open_account
 from mdk.cli import exit_codes
 from mdk.testing import LocalRelay
 
@@ -137,7 +138,7 @@ def test_an_account_that_is_open(home: Home) -> None:
     home.account("alice")
     path = home.folder / "data" / "mdk" / "alice" / "mdk.db"
     key = DatabaseKey.from_file(home.folder / "alice.key")
-    with Mdk._open_account(path, keys=None, key=key, config=Config(), clock=None):
+    with _open_account(path, keys=None, key=key, config=Config(), clock=None):
         for command in (["groups"], ["send", "Lunch", "x"], ["listen"], ["whoami"]):
             assert home.mdk(*command, "-a", "alice").code == 75, command
         done = home.process("groups", "-a", "alice")

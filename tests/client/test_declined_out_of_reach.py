@@ -71,9 +71,9 @@ async def test_few_declined_groups_are_listened_to_at_one_time(
         monkeypatch.setattr(farewells.Farewells, "_attempt", attempt)
         await decline_all(alice, bob, far, INVITES)
         await until(lambda: listened_to(bob) == 2, bob)
-        assert len(bob.engine._farewells()) == INVITES
+        assert len(bob._session.store.farewells()) == INVITES
         await far.resume()
-        await until(lambda: not bob.engine._farewells(), bob)
+        await until(lambda: not bob._session.store.farewells(), bob)
         assert most == 2
         assert await all_left(alice, INVITES)
         await until(lambda: listened_to(bob) == 0, bob)

@@ -20,7 +20,7 @@ async def test_a_strangers_group_is_told_only_on_request(
     lunch = await alice.groups.create("Lunch", [bob.public_key])
     await bob.invites.decline(await bob.invites.next(PATIENCE), quietly=quietly)
     assert bob.groups.get(lunch.id) is None
-    assert bob.engine._farewells() == {}
+    assert bob._session.store.farewells() == {}
     if quietly is False:
         told = await event_of(alice, MembersChanged, where=lambda event: bool(event.left))
         assert told.left == {bob.public_key}

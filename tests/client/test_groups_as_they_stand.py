@@ -83,7 +83,7 @@ class Reading:
     def __init__(self, now: GroupInfo | None) -> None:
         self.now = now
         self.answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
-        parts: tuple[Any, Any] = self, self
+        parts: tuple[Any, Any, Any] = self, self, self
         self.feed = Feed(*parts, started_at=datetime.now(UTC))
 
     def group(self, _id: GroupId) -> GroupInfo:

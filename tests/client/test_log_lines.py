@@ -125,7 +125,7 @@ class Life:
         words = f"nobody likes {token} {sender.npub} {group.id} {sent.message.id} {gone}"
         relay.refuse(kinds={445}, reason=f"rate-limited: {words}")
         waiting = self.take(await group.send(self.text()))
-        await eventually(lambda: sender.engine._delivery_errors(waiting.message.id) != {})
+        await eventually(lambda: sender._session.store.delivery_errors(waiting.message.id) != {})
         relay.accept()
         assert (await waiting.delivered(PATIENCE)).delivery is Delivery.ACCEPTED
         await hear(room, 1)

@@ -48,7 +48,7 @@ async def test_what_others_named_is_not_ours_by_keeping_it(
         )
         ours = await alice.invites.accept(await alice.invites.next(PATIENCE))
         await ours.update(relays=[*ours.info.relays, "wss://relay.example"])
-        stored = await alice._session.look(lambda mdk: mdk._state("relays/named"))
+        stored = await alice._session.look(lambda _: alice._session.store.state("relays/named"))
         assert stored is not None
         assert json.loads(stored) == [relay.url, "wss://relay.example"]
         assert trap.connections <= 1, "bob's alone"

@@ -290,8 +290,8 @@ impl Client {
             let mut from = 0;
             while !shared.stopped() {
                 // What comes before the first that no relay has was looked at already; at the end it is once more.
-                let look = move |engine: &mut Engine| match engine.outbox_next(from)? {
-                    None if from > 0 => engine.outbox_next(0),
+                let look = move |engine: &mut Engine| match engine.outbox_next(from, None)? {
+                    None if from > 0 => engine.outbox_next(0, None),
                     next => Ok(next),
                 };
                 match shared.engine(look).await {

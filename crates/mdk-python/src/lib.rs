@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 
+mod account_store;
 mod ahead;
 mod args;
 mod batch;
@@ -43,6 +44,8 @@ static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
 #[pymodule(gil_used = false)]
 mod _mdk {
     #[pymodule_export]
+    use crate::account_store::AccountStore;
+    #[pymodule_export]
     use crate::batch::{EventIterator, OutcomeIterator};
     #[pymodule_export]
     use crate::client::{_normal_server, _read_file, Client, GroupImage, LocalRelay, Pool};
@@ -51,7 +54,7 @@ mod _mdk {
     #[pymodule_export]
     use crate::database_key::DatabaseKey;
     #[pymodule_export]
-    use crate::engine::Mdk;
+    use crate::engine::{_open_account, Mdk};
     #[pymodule_export]
     use crate::errors::raise::_error_classes;
     #[pymodule_export]

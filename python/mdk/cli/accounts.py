@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from mdk import Client, Config, DatabaseKey, Keys, Mdk
+from mdk._mdk import _AccountStore, _open_account
 from mdk.client.accounts import data_folder, database_path
 from mdk.errors import (
     DatabaseMissing,
@@ -114,15 +115,14 @@ class Account:
         key = self.database_key(new=new and not self.exists)
 
         def work() -> tuple[Mdk, tuple[str, ...]]:
-            engine = Mdk._open_account(
-                self.path, keys=identity, key=key, config=Config(), clock=None
-            )
+            engine = _open_account(self.path, keys=identity, key=key, config=Config(), clock=None)
+            store = _AccountStore(engine)
             try:
                 if identity is not None:
-                    engine._keep_keys()
+                    store.keep_keys()
                 if relays:
-                    engine._set_state(RELAYS, json.dumps(relays).encode())
-                remembered = engine._state(RELAYS)
+                    store.set_state(RELAYS, json.dumps(relays).encode())
+                remembered = store.state(RELAYS)
             except BaseException:
                 engine.close()
                 raise

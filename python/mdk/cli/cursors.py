@@ -82,7 +82,7 @@ def check(client: Client, cursor: str, *, file: CursorFile | None) -> None:
     except InvalidInput:
         where = "--after" if file is None else "the cursor file"
         raise InvalidInput(f"{where} holds no cursor", field="cursor", hint=hint) from None
-    if position > client.engine._last_cursor():
+    if position > client._session.store.last_cursor():
         raise InvalidInput("this cursor is not this account's", field="cursor", hint=hint)
 
 
@@ -97,11 +97,12 @@ class CursorOfAccount(Cursor):
 
     async def last(self) -> str | None:
         """Where the last one ended; None if there was none."""
+        store = self._client._session.store
 
-        def read(mdk: Mdk) -> str | None:
-            value = mdk._state(self._key)
+        def read(_: Mdk) -> str | None:
+            value = store.state(self._key)
             # What was salvaged from a damaged database may have lost the end of its log.
-            return None if value is None else str(min(int(value), mdk._last_cursor()))
+            return None if value is None else str(min(int(value), store.last_cursor()))
 
         return await self._client._session.look(read)
 
@@ -119,5 +120,6 @@ class CursorOfAccount(Cursor):
         cursor, self._new = self._new, None
         if cursor is not None:
             value = cursor.encode("ascii")
-            await self._client._session.look(lambda mdk: mdk._set_state(self._key, value))
+            session = self._client._session
+            await session.look(lambda _: session.store.set_state(self._key, value))
             self._written_at = time.monotonic()

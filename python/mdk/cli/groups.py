@@ -126,7 +126,7 @@ def invite(
         deadline = running.Deadline(timeout)
         async with session.opened(account, deadline) as client:
             await session.catch_up(client, deadline, silent=as_json)
-            begin, place = client.cursor, client.engine._outbox_end()
+            begin, place = client.cursor, client._session.store.outbox_end()
             async with session.within(client, deadline):
                 if new:
                     # Whoever founds a group is in it.
@@ -302,7 +302,7 @@ def leave(group: str, account: Account, yes: bool, timeout: float, as_json: bool
                 question = f"Leave {records.one_line(info.name or group)!r}?"
                 running.ask(lambda: click.confirm(question, abort=True, err=True))
                 deadline.begin()
-            place = client.engine._outbox_end()
+            place = client._session.store.outbox_end()
             async with session.within(client, deadline):
                 if info.member_count == 1:
                     await room.disband()

@@ -88,7 +88,7 @@ def send(
                 errors = dict(sent.errors)
             except TimeoutError:
                 # What was said while it waited.
-                errors = client.engine._delivery_errors(sent.message.id)
+                errors = client._session.store.delivery_errors(sent.message.id)
             code = _CODES[sent.delivery]
             document = {
                 "command": "send",

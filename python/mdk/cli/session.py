@@ -187,14 +187,11 @@ def connected(client: Client) -> bool:
 
 async def flush(client: Client, group_id: GroupId, after: int, deadline: Deadline) -> bool:
     """Wait until what stands in the outbox behind `after` and is about this group is on a relay. False: not in time."""
-
-    def empty(mdk: Mdk) -> bool | None:
-        return mdk._outbox_waiting(group_id, after=after) == 0 or None
-
     try:
-        return await client._session.until(empty, deadline.left)
+        await client._session.flush(deadline.left, group_id=group_id, after=after)
     except TimeoutError:
         return False
+    return True
 
 
 def waits(deadline: Deadline) -> str:

@@ -199,7 +199,7 @@ class Client:
             self._spawn(self._invites._answer_all(settings.invites))
         if settings.config.add_own_relays:
             self._spawn(upkeep.add_own_relays(session))
-        if await session.look(lambda mdk: mdk._state(RESTORED) is not None):
+        if await session.look(lambda _: session.store.state(RESTORED) is not None):
             self._spawn(upkeep.renew_restored(session, self._key_packages, RESTORED))
 
     def _open_database(self) -> tuple[Mdk, tuple[str, ...], tuple[str, ...]]:

@@ -39,7 +39,8 @@ class Farewells:
     async def resume(self) -> None:
         """Go on with what an earlier run has declined."""
         try:
-            waiting = await self._session().look(lambda mdk: mdk._farewells())
+            session = self._session()
+            waiting = await session.look(lambda _: session.store.farewells())
         except MdkError as error:
             _log.warning("invites that were declined wait for the next start (%s)", error.code)
             return
@@ -76,14 +77,14 @@ class Farewells:
         session = self._session()
         told = False
         while not told:
-            route = (await session.look(lambda mdk: mdk._farewells())).get(group_id)
+            route = (await session.look(lambda _: session.store.farewells())).get(group_id)
             if route is None:
                 return
             async with asyncio.timeout(DECLINED_ATTEMPT):
                 await session.native.read(route)
             # (the group may have another route by then)
             told = await session.patient(
-                lambda mdk, route=route: mdk._farewell(group_id, route),  # type: ignore[misc]
+                lambda _, route=route: session.store.farewell(group_id, route),  # type: ignore[misc]
                 COMMIT_PATIENCE,
             )
 
@@ -91,11 +92,11 @@ class Farewells:
     async def _following(self, group_id: GroupId) -> AsyncIterator[None]:
         """Listen to the group meanwhile."""
         session = self._session()
-        await session.change(lambda mdk: mdk._follow_declined(group_id, follow=True))
+        await session.change(lambda _: session.store.follow_declined(group_id, follow=True))
         try:
             yield
         finally:
-            await session.change(lambda mdk: mdk._follow_declined(group_id, follow=False))
+            await session.change(lambda _: session.store.follow_declined(group_id, follow=False))
 
     async def _rest(self, pause: float) -> None:
         await asyncio.sleep(pause)

@@ -26,7 +26,7 @@ from mdk.values import GroupId, GroupInfo, GroupState
 from .runtime import Signal, growing, in_thread, running_loop
 
 if TYPE_CHECKING:
-    from mdk._mdk import Mdk, _Client
+    from mdk._mdk import Mdk, _AccountStore, _Client
 
 _log = logging.getLogger("mdk.client")
 
@@ -72,8 +72,11 @@ class Feed:
     Listeners have their own positions. A group is never behind an event about it: who sees `Joined` finds the group.
     """
 
-    def __init__(self, mdk: "Mdk", native: "_Client", *, started_at: datetime) -> None:
+    def __init__(
+        self, mdk: "Mdk", store: "_AccountStore", native: "_Client", *, started_at: datetime
+    ) -> None:
         self._mdk = mdk
+        self._store = store
         self._native = native
         # Messages say when they were sent in whole seconds.
         self._started_at = started_at.replace(microsecond=0)
@@ -100,7 +103,7 @@ class Feed:
         """Read where things stand, then follow."""
 
         def read() -> tuple[int, list[GroupInfo]]:
-            return self._mdk._last_cursor(), self._mdk.groups()
+            return self._store.last_cursor(), self._mdk.groups()
 
         self._loop = asyncio.get_running_loop()
         last, groups = await in_thread(read)
@@ -173,7 +176,7 @@ class Feed:
     async def _why(self, closed: Closed) -> MdkError:
         """What the engine itself says: it may have been closed, or be unusable after a bug."""
         try:
-            await in_thread(self._mdk._last_cursor)
+            await in_thread(self._store.last_cursor)
         except Closed:
             return Closed("the engine of this client was closed", hint=CLOSED)
         except MdkError as error:
@@ -250,7 +253,7 @@ class Feed:
         Raises:
             Closed: the client was closed.
         """
-        last = await in_thread(self._mdk._last_cursor)
+        last = await in_thread(self._store.last_cursor)
         while (seen := self.position) < last:
             at = str(seen)
             page = await in_thread(lambda: list(self._mdk.events(after=at, limit=1)))  # noqa: B023  # awaited here
@@ -318,7 +321,7 @@ class Feed:
             self.check()
         self.on_its_loop()
         if after > self.position:
-            last = await in_thread(self._mdk._last_cursor)
+            last = await in_thread(self._store.last_cursor)
             if after > last:
                 raise InvalidInput(
                     "after: ahead of this account's log; a cursor of another account, or of a later state",

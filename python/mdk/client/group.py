@@ -192,7 +192,8 @@ class Group:
         Raises:
             MessageNotFound: there is no such reaction of ours. Otherwise as send().
         """
-        reactions = await self._session.look(lambda mdk: mdk._own_reactions(self._id, _id(message)))
+        store, target = self._session.store, _id(message)
+        reactions = await self._session.look(lambda _: store.own_reactions(self._id, target))
         for reaction, given in reversed(reactions):
             if emoji is None or given == emoji:
                 return await self.delete(reaction, timeout=timeout)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from mdk._mdk import PublicKey
+from mdk._mdk import PublicKey, _AccountStore
 from mdk.shown import Shown
 from mdk.values import Invite, PublicKeyLike
 
@@ -50,7 +50,8 @@ class InvitePolicy(Shown):
 
     def _tell(self, mdk: "Mdk") -> None:
         """Say to the engine whose invites are not to be opened at all: those that would only be declined."""
-        mdk._set_inviters(self.allowed or (), strangers=self.allowed is None or not self.declines)
+        strangers = self.allowed is None or not self.declines
+        _AccountStore(mdk).set_inviters(self.allowed or (), strangers=strangers)
 
     def accepts(self, invite: Invite) -> bool:
         """Whether this invite is accepted without asking."""

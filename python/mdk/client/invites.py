@@ -128,7 +128,9 @@ class Invites:
         if quietly is None:
             policy = self._policy()
             quietly = not policy.is_manual and not policy.accepts(waiting)
-        await session.change(lambda mdk: mdk.decline(chosen) if quietly else mdk._decline(chosen))
+        await session.change(
+            lambda mdk: mdk.decline(chosen) if quietly else session.store.decline_and_follow(chosen)
+        )
         try:
             # The account may have been in it before, or be invited once more.
             await session.fresh(waiting.group_id)

@@ -37,9 +37,9 @@ class KeyPackages:
         if newest is None:
             return await self.rotate()
 
-        def is_on_its_way(mdk: "Mdk") -> bool:
-            taken = mdk._state(PUBLISHED) == bytes.fromhex(newest.event_id)
-            return not taken and mdk._outbox_waiting() > 0
+        def is_on_its_way(_: "Mdk") -> bool:
+            taken = session.store.state(PUBLISHED) == bytes.fromhex(newest.event_id)
+            return not taken and session.store.next_waiting() is not None
 
         if await session.look(is_on_its_way) or await self._is_there(newest):
             return newest
@@ -89,7 +89,7 @@ class KeyPackages:
                 events = await session.native.find_key_packages(account, list(hints))
         except KeyPackageNotFound:
             return []
-        return await session.look(lambda mdk: mdk._read_key_packages(events))
+        return await session.look(lambda _: session.store.read_key_packages(events))
 
 
 def _find(mdk: "Mdk", event_id: EventId) -> KeyPackage:

@@ -4,7 +4,15 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mdk._mdk import Clock, DatabaseKey, Keys, Mdk, _normal_server
+from mdk._mdk import (
+    Clock,
+    DatabaseKey,
+    Keys,
+    Mdk,
+    _AccountStore,
+    _normal_server,
+    _open_account,
+)
 from mdk.config import Config
 from mdk.errors import InvalidInput
 from mdk.values import Signer
@@ -114,20 +122,20 @@ class Settings:
     """Seconds that relays get to say how large an event may be, before a group is founded."""
 
 
-def _servers(mdk: Mdk, named: tuple[str, ...]) -> tuple[str, ...]:
+def _servers(store: _AccountStore, named: tuple[str, ...]) -> tuple[str, ...]:
     """The account's file servers: those that are named now, else those that were named last."""
-    remembered = mdk._state(SERVERS)
+    remembered = store.state(SERVERS)
     if not named:
         return tuple(json.loads(remembered)) if remembered else ()
     text = json.dumps(named).encode()
     if remembered != text:
-        mdk._set_state(SERVERS, text)
+        store.set_state(SERVERS, text)
     return named
 
 
 def own_relays(mdk: Mdk) -> tuple[str, ...]:
     """The relays that the account was last opened with."""
-    remembered = mdk._state(RELAYS)
+    remembered = _AccountStore(mdk).state(RELAYS)
     return tuple(json.loads(remembered)) if remembered else ()
 
 
@@ -137,19 +145,20 @@ def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...], tuple[str, 
     if settings.path is None:
         mdk = Mdk.in_memory(settings.keys, config=settings.config, clock=settings.clock)
     else:
-        mdk = Mdk._open_account(
+        mdk = _open_account(
             settings.path,
             keys=settings.keys,
             key=settings.key,
             config=settings.config,
             clock=settings.clock,
         )
+    store = _AccountStore(mdk)
     try:
         settings.invites._tell(mdk)
         if settings.restored:
-            mdk._set_state(RESTORED, b"1")
+            store.set_state(RESTORED, b"1")
         if settings.keys is not None and settings.path is not None:
-            mdk._keep_keys()
+            store.keep_keys()
         for pending in mdk.pending():
             if pending.event is None:
                 pending.discard()  # a group that a crash left half founded; nobody knows of it
@@ -157,7 +166,7 @@ def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...], tuple[str, 
         if not relays:
             relays = own_relays(mdk)
         _need(relays)
-        servers = _servers(mdk, named)
+        servers = _servers(store, named)
     except BaseException:
         mdk.close()
         raise

@@ -9,8 +9,6 @@ from mdk.values import EventId, Message
 from .values import Sent
 
 if TYPE_CHECKING:
-    from mdk._mdk import Mdk
-
     from .session import Session
 
 
@@ -23,7 +21,8 @@ class Outbox:
 
     async def pending(self) -> list[Message]:
         """Messages of ours that no relay has yet and that have not failed, in the order of sending."""
-        return await self._session().look(lambda mdk: mdk._outbox_messages())
+        session = self._session()
+        return await session.look(lambda _: session.store.waiting_messages())
 
     async def retry(self, message_id: EventId) -> Sent:
         """Try a failed message again, at all relays of its group.
@@ -36,7 +35,7 @@ class Outbox:
             NotMember: we are no longer in its group.
         """
         session = self._session()
-        return await session.sent(await session.change(lambda mdk: mdk._outbox_retry(message_id)))
+        return await session.sent(await session.change(lambda _: session.store.retry(message_id)))
 
     async def cancel(self, message_id: EventId) -> None:
         """Take back a message that no relay has. An attempt that is under way may reach a relay all the same.
@@ -44,7 +43,8 @@ class Outbox:
         Raises:
             NotAllowed: a relay has it, or it is not in the outbox: delete() it instead.
         """
-        if not await self._session().change(lambda mdk: mdk._outbox_cancel(message_id)):
+        session = self._session()
+        if not await session.change(lambda _: session.store.cancel(message_id)):
             raise NotAllowed("a relay may have it already, or it is not in the outbox")
 
     async def flush(self, timeout: float | None = None) -> None:
@@ -56,8 +56,4 @@ class Outbox:
         Raises:
             TimeoutError: something still waits; it goes on being tried.
         """
-
-        def empty(mdk: "Mdk") -> bool | None:
-            return mdk._outbox_waiting() == 0 or None
-
-        await self._session().until(empty, timeout)
+        await self._session().flush(timeout)

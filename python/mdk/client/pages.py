@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from mdk._mdk import _AccountStore
 from mdk.errors import MessageNotFound
 from mdk.values import EventId, GroupId, Message
 
@@ -143,8 +144,8 @@ def _newer(
 def _behind(mdk: "Mdk", group_id: GroupId, given: _Given) -> list[Message]:
     for anchor in given.anchors(mdk):
         try:
-            return mdk._messages_oldest(group_id, anchor, PAGE)
+            return _AccountStore(mdk).messages_oldest(group_id, anchor, PAGE)
         except MessageNotFound:
             continue
     # All that was given has gone.
-    return mdk._messages_oldest(group_id, None, PAGE)
+    return _AccountStore(mdk).messages_oldest(group_id, None, PAGE)

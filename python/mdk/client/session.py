@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from mdk._mdk import PublicKey, SignedEvent
+from mdk._mdk import PublicKey, SignedEvent, _AccountStore
 from mdk.errors import (
     CommitPending,
     GroupSettling,
@@ -70,10 +70,11 @@ class Session:
     ) -> None:
         self.mdk: Mdk = mdk
         self.native: _Client = native
+        self.store: _AccountStore = _AccountStore(mdk)
         self.relays: tuple[str, ...] = relays
         self.servers: tuple[str, ...] = servers
         self.max_media_bytes: int = max_media_bytes
-        self.feed: Feed = Feed(mdk, native, started_at=datetime.now(UTC))
+        self.feed: Feed = Feed(mdk, self.store, native, started_at=datetime.now(UTC))
         # Of class Group, which lies above.
         self.handles: dict[GroupId, object] = {}
         self.direct: asyncio.Lock = asyncio.Lock()
@@ -195,16 +196,37 @@ class Session:
                     return found
                 await self.native.changed(seen)
 
+    async def flush(
+        self, timeout: float | None, *, group_id: GroupId | None = None, after: int = 0
+    ) -> None:
+        """Wait until what is in the outbox behind `after`, of all groups or of one, is on a relay or refused by all.
+
+        Raises:
+            TimeoutError: something still waits after `timeout` seconds.
+        """
+        start = place = after + 1
+
+        def empty(_: "Mdk") -> bool | None:
+            # What comes before the first that waits was looked at already; at the end it is once more.
+            nonlocal place
+            found = self.store.next_waiting(place, group_id)
+            if found is None:
+                found = self.store.next_waiting(start, group_id)
+            place = found or start
+            return found is None or None
+
+        await self.until(empty, timeout)
+
     async def sent(self, message: Message) -> Sent:
         """A message of ours, with what relays have said."""
-        errors = await self.look(lambda mdk: mdk._delivery_errors(message.id))
+        errors = await self.look(lambda _: self.store.delivery_errors(message.id))
         return Sent(message, errors, self)
 
     async def delivered(self, message: Message, timeout: float | None) -> Sent:
         """Wait until the delivery of a message is decided."""
 
-        def decided(mdk: "Mdk") -> Message | None:
-            delivery = mdk._delivery(message.group_id, message.id)
+        def decided(_: "Mdk") -> Message | None:
+            delivery = self.store.delivery(message.group_id, message.id)
             return None if delivery is Delivery.QUEUED else replace(message, delivery=delivery)
 
         try:
@@ -215,8 +237,8 @@ class Session:
     async def _outlived(self, message: Message) -> Sent:
         """What became of a message that is not there any more: the log still tells."""
 
-        def read(mdk: "Mdk") -> DeliveryChanged | None:
-            after, last, told = self.feed.opened_at, mdk._last_cursor(), None
+        def read(_: "Mdk") -> DeliveryChanged | None:
+            after, last, told = self.feed.opened_at, self.store.last_cursor(), None
             while after < last:
                 events, after = self.native.events_of(after, last, message.group_id, _PAGE)
                 for event in events:

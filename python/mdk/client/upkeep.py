@@ -140,11 +140,7 @@ async def renew_restored(session: "Session", key_packages: KeyPackages, mark: st
         updated, failed = await renew_groups(session, waiting)
         _log.info("restored: %d groups renewed, %d not", len(updated), len(failed))
         if not failed:
-
-            def forget(mdk: "Mdk") -> None:
-                mdk._set_state(mark, None)
-
-            await session.change(forget)
+            await session.change(lambda _: session.store.set_state(mark, None))
     except TransportError as error:
         _log.warning("the restored account is renewed at the next start (%s)", error.code)
     except MdkError as error:
@@ -174,11 +170,11 @@ async def _add_relays(session: "Session", group_id: GroupId, tried: set[GroupId]
     tried.add(group_id)
     key = f"{_SPREAD}{group_id}"
     try:
-        if await session.look(lambda mdk: mdk._state(key)) is not None:
+        if await session.look(lambda _: session.store.state(key)) is not None:
             return
         await handle(session, group_id).update(relays=[*info.relays, *add])
         # Another admin who takes them out again has the last word.
-        await session.change(lambda mdk: mdk._set_state(key, b"1"))
+        await session.change(lambda _: session.store.set_state(key, b"1"))
         _log.info("a group that one relay carried alone has those of its admin, too")
     except Closed:
         raise

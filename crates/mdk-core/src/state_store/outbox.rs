@@ -219,13 +219,15 @@ impl Outbox<'_> {
     }
 
     /// The first unfinished event from this place on that no relay has, and that is worth waiting for.
-    pub(crate) fn outbox_next(&self, from: i64) -> Result<Option<i64>> {
+    pub(crate) fn outbox_next(&self, from: i64, group: Option<&GroupId>) -> Result<Option<i64>> {
         /// Rows at one time.
         const PAGE: u32 = 64;
         let mut after = from.saturating_sub(1);
         loop {
             let rows = self.tx.outgoing(after, PAGE)?;
-            if let Some(row) = rows.iter().find(|row| !accepted(row) && !refused(row)) {
+            let of_group = |row: &OutgoingRow| group.is_none() || row.group.as_ref() == group;
+            let waits = |row: &&OutgoingRow| of_group(row) && !accepted(row) && !refused(row);
+            if let Some(row) = rows.iter().find(waits) {
                 return Ok(Some(row.seq));
             }
             match rows.last() {

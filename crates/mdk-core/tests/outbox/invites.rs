@@ -38,7 +38,7 @@ fn a_refused_invite_is_told_and_stays() {
     let mut bob = Member::new("bob");
     let (group, welcome) = invites(&mut alice.member, &mut bob, &[ONE]);
     assert!(!alice.answers(&welcome, ONE, refused("too large")).finished);
-    assert_eq!(alice.engine.outbox_next(0).unwrap(), None, "nobody need wait for it");
+    assert_eq!(alice.engine.outbox_next(0, None).unwrap(), None, "nobody need wait for it");
     for _ in 0..2 {
         alice = alice.restarted();
         alice.engine.tick().unwrap();
@@ -64,7 +64,11 @@ fn one_relay_that_takes_it_is_enough() {
     let (_, welcome) = invites(&mut alice, &mut bob, &[ONE]);
     alice.answers(&welcome, ONE, refused("no"));
     alice.engine.set_outbox_relays(welcome.seq, &relays(&[ONE, TWO])).unwrap();
-    assert_eq!(alice.engine.outbox_next(0).unwrap(), Some(welcome.seq), "there is hope again");
+    assert_eq!(
+        alice.engine.outbox_next(0, None).unwrap(),
+        Some(welcome.seq),
+        "there is hope again"
+    );
     assert!(alice.answers(&welcome, TWO, RelayVerdict::Accepted).finished);
     let accepted = (bob.key(), Delivery::Accepted, words(&[(ONE, "no")]));
     assert_eq!(told(&mut alice)[1..], [accepted]);

@@ -46,6 +46,13 @@ fn everything_that_is_sent_is_in_it_in_order() {
     assert_eq!(items[0].group, Some(group.clone()));
     assert_eq!((&items[4].relays, &items[4].group), (&relays(&[RELAY]), &None));
     assert_eq!(alice.engine.outbox(2).unwrap(), items[..2]);
+    let aside = items[..3].iter().map(|item| item.seq).collect();
+    assert_eq!(alice.engine.outbox_but(&aside, 2).unwrap(), items[3..5]);
+    assert_eq!(alice.engine.outbox_end().unwrap(), items[5].seq);
+    let key_package = items[4].seq;
+    assert_eq!(alice.engine.outbox_next(key_package, None).unwrap(), Some(key_package));
+    let next = alice.engine.outbox_next(key_package, Some(&group)).unwrap();
+    assert_eq!(next, Some(items[5].seq), "of that group");
 
     for event in alice.publishes() {
         if event.kind() == kind::GROUP_MESSAGE {

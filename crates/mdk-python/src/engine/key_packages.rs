@@ -1,8 +1,7 @@
 //! `mdk.Mdk`: KeyPackages and invites.
 
-use mdk_core::{Engine, Inviters};
+use mdk_core::Engine;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use super::{Mdk, Object, Objects};
 use crate::args;
@@ -74,11 +73,6 @@ impl Mdk {
         Ok(self.call(py, |e| e.select_key_package(&events))?.map(SignedEvent))
     }
 
-    fn _read_key_packages<'py>(&self, py: Python<'py>, events: &Bound<'_, PyAny>) -> Objects<'py> {
-        let events = args::events("events", events)?;
-        views::list(py, self.call(py, |e| e.read_key_packages(&events))?)
-    }
-
     /// Welcomes that were verified and wait for an answer: Invite.
     ///
     /// Several may be for one group, if their makers may not know of each other: a former admin can invite to an old copy.
@@ -117,54 +111,5 @@ impl Mdk {
             return Ok(self.call(py, |e| e.decline_and_leave(&invite))?.map(SignedEvent));
         }
         self.call(py, |e| e.decline(&invite)).map(|()| None)
-    }
-
-    /// Declines an invite whose group is to be told, see `_farewell`. Neither is seen any more.
-    fn _decline(&self, py: Python<'_>, invite_id: Text) -> PyResult<()> {
-        let invite = args::event_id("invite_id", &invite_id)?;
-        self.call(py, |e| e.decline_and_follow(&invite))
-    }
-
-    /// Whether a group whose invite was declined is listened to from now on: interests() has its relays then.
-    #[pyo3(signature = (group_id, *, follow))]
-    fn _follow_declined(&self, py: Python<'_>, group_id: Text, follow: bool) -> PyResult<()> {
-        let group = args::group(&group_id)?;
-        self.call(py, |e| {
-            e.follow_declined(&group, follow);
-            Ok(())
-        })
-    }
-
-    /// Groups that are still to be told, by id, and their routing ids.
-    fn _farewells<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let waiting = PyDict::new(py);
-        for (group, route) in self.call(py, Engine::farewells)? {
-            waiting.set_item(group.to_hex(), route.to_hex())?;
-        }
-        Ok(waiting)
-    }
-
-    /// Tells a group whose invite was declined, once all is read that its relays have under `route`; then it is deleted. False
-    /// if it has another one by now.
-    fn _farewell(&self, py: Python<'_>, group_id: Text, route: Text) -> PyResult<bool> {
-        let group = args::group(&group_id)?;
-        let route = args::route("route", &route)?;
-        self.call(py, |e| e.farewell_to(&group, &route))
-    }
-
-    /// Whose invites are taken from now on: those of these accounts and of whom we are in a group with, and of strangers only
-    /// if that is said. Others are Rejected before a group is opened for them.
-    #[pyo3(signature = (known, *, strangers))]
-    fn _set_inviters(
-        &self,
-        py: Python<'_>,
-        known: &Bound<'_, PyAny>,
-        strangers: bool,
-    ) -> PyResult<()> {
-        let known = args::public_keys("known", known)?.into_iter().collect();
-        self.call(py, |e| {
-            e.set_inviters(Inviters { known, strangers });
-            Ok(())
-        })
     }
 }

@@ -5,8 +5,10 @@ mod history;
 mod key_packages;
 pub(crate) mod media;
 mod messages;
-mod outbox;
+mod open_account;
 mod vault;
+
+pub(crate) use self::open_account::_open_account;
 
 use std::path::PathBuf;
 use std::sync::Arc;

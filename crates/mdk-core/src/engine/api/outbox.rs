@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use mdk_wire::{Event, EventId, PublicKey};
+use mdk_wire::{Event, EventId, GroupId, PublicKey};
 
 use crate::engine::Engine;
 use crate::model::error::Result;
@@ -63,10 +63,15 @@ impl Engine {
         self.look(|ctx| ctx.work.records.outbox().outbox_has(event))
     }
 
-    /// Place of the first unfinished event at `from` or behind it that no relay has: to see an outbox empty without
-    /// reading all of it each time.
-    pub fn outbox_next(&mut self, from: i64) -> Result<Option<i64>> {
-        self.look(|ctx| ctx.work.records.outbox().outbox_next(from))
+    /// Place of the first unfinished event at `from` or behind it that no relay has, of all groups or of one: to see an
+    /// outbox empty without reading all of it each time.
+    pub fn outbox_next(&mut self, from: i64, group: Option<&GroupId>) -> Result<Option<i64>> {
+        self.look(|ctx| ctx.work.records.outbox().outbox_next(from, group))
+    }
+
+    /// The last place that was taken: what is put in from now on stands behind it.
+    pub fn outbox_end(&mut self) -> Result<i64> {
+        self.look(|ctx| Ok(ctx.work.records.tx.outgoing_end()?))
     }
 
     /// Sets the relays for an event. Relays that were named before keep their answers; those that are not named any

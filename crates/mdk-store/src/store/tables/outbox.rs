@@ -271,6 +271,14 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// The highest place that is taken; 0 when there is none.
+    pub fn outgoing_end(&self) -> Result<i64> {
+        let end = self.one("SELECT max(seq) FROM outbox", [], |row| {
+            Columns::new(row, "outbox").opt(Columns::i64)
+        })?;
+        Ok(end.flatten().unwrap_or(0))
+    }
+
     /// An upper bound of the number of rows, at little cost: exact when it is over `enough`.
     pub fn outgoing_count(&self, enough: u64) -> Result<u64> {
         let number = |sql| {

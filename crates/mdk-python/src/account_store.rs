@@ -1,0 +1,207 @@
+//! Reads and writes, for `mdk.Client`, of an account's database: the outbox, what is remembered, invites that are declined.
+
+use std::sync::Arc;
+
+use mdk_core::{Engine, Inviters};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+
+use crate::args;
+use crate::engine::Mdk;
+use crate::guard::Guard;
+use crate::text::Text;
+use crate::views::{self, ToPy};
+
+/// The database of an account, as the client uses it beside the methods of Mdk. Every call blocks.
+#[pyclass(frozen, name = "_AccountStore", module = "mdk._mdk")]
+pub(crate) struct AccountStore(Arc<Guard>);
+
+#[pymethods]
+impl AccountStore {
+    #[new]
+    fn new(mdk: &Mdk) -> Self {
+        Self(mdk.guard.clone())
+    }
+
+    /// Leaves the account's keys in the database.
+    fn keep_keys(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.call(py, Engine::keep_keys)
+    }
+
+    // The outbox.
+
+    /// Whether nothing at the place `start` or behind it waits for a first relay, of all groups or of one. Invites that every
+    /// relay refused do not count: they may go on for days. Returns the place of the first that waits, or None.
+    #[pyo3(signature = (start = 0, group_id = None))]
+    fn next_waiting(
+        &self,
+        py: Python<'_>,
+        start: i64,
+        group_id: Option<Text>,
+    ) -> PyResult<Option<i64>> {
+        let group = group_id.as_ref().map(args::group).transpose()?;
+        self.0.call(py, |e| e.outbox_next(start, group.as_ref()))
+    }
+
+    /// The last place of the outbox that is taken: what is put in from now on stands behind it.
+    fn outbox_end(&self, py: Python<'_>) -> PyResult<i64> {
+        self.0.call(py, Engine::outbox_end)
+    }
+
+    /// Messages that no relay has accepted yet: Message.
+    fn waiting_messages<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        views::list(py, self.0.call(py, Engine::outbox_messages)?)
+    }
+
+    fn retry<'py>(&self, py: Python<'py>, message_id: Text) -> PyResult<Bound<'py, PyAny>> {
+        let id = args::event_id("message_id", &message_id)?;
+        self.0.call(py, |e| e.outbox_retry(&id))?.to_py(py)
+    }
+
+    fn cancel(&self, py: Python<'_>, message_id: Text) -> PyResult<bool> {
+        let id = args::event_id("message_id", &message_id)?;
+        self.0.call(py, |e| e.outbox_cancel(&id))
+    }
+
+    /// How far a message, reaction, edit or deletion of ours got: a Delivery.
+    fn delivery<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: Text,
+        message_id: Text,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let group = args::group(&group_id)?;
+        let message = args::event_id("message_id", &message_id)?;
+        self.0.call(py, |e| e.delivery(&group, &message))?.to_py(py)
+    }
+
+    /// What relays said against a message, by URL.
+    fn delivery_errors<'py>(
+        &self,
+        py: Python<'py>,
+        message_id: Text,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let id = args::event_id("message_id", &message_id)?;
+        let errors = PyDict::new(py);
+        for (relay, reason) in self.0.call(py, |e| e.delivery_errors(&id))? {
+            errors.set_item(relay, reason)?;
+        }
+        Ok(errors)
+    }
+
+    // History.
+
+    /// Our reactions to a message: pairs of id and emoji, oldest first.
+    fn own_reactions<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: Text,
+        message_id: Text,
+    ) -> PyResult<Vec<(Bound<'py, PyAny>, String)>> {
+        let group = args::group(&group_id)?;
+        let message = args::event_id("message_id", &message_id)?;
+        let found = self.0.call(py, |e| e.own_reactions(&group, &message))?;
+        found.into_iter().map(|(id, emoji)| Ok((id.to_py(py)?, emoji))).collect()
+    }
+
+    /// A page of the history from its beginning, or from behind `after`: Message.
+    fn messages_oldest<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: Text,
+        after: Option<Text>,
+        limit: u32,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let group = args::group(&group_id)?;
+        let after = after.as_ref().map(|id| args::event_id("after", id)).transpose()?;
+        views::list(py, self.0.call(py, |e| e.messages_oldest(&group, after.as_ref(), limit))?)
+    }
+
+    /// The cursor of the newest event of the log; 0 when there is none.
+    fn last_cursor(&self, py: Python<'_>) -> PyResult<i64> {
+        self.0.call(py, Engine::last_cursor)
+    }
+
+    // What is remembered.
+
+    fn state<'py>(&self, py: Python<'py>, key: Text) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let key = key.get("key")?;
+        Ok(self.0.call(py, |e| e.state(key))?.map(|value| PyBytes::new(py, &value)))
+    }
+
+    #[pyo3(signature = (key, value))]
+    fn set_state(&self, py: Python<'_>, key: Text, value: Option<&[u8]>) -> PyResult<()> {
+        let key = key.get("key")?;
+        self.0.call(py, |e| e.set_state(key, value))
+    }
+
+    /// The values whose keys begin with `prefix`, by key.
+    fn states<'py>(&self, py: Python<'py>, prefix: Text) -> PyResult<Bound<'py, PyDict>> {
+        let prefix = prefix.get("prefix")?;
+        let states = PyDict::new(py);
+        for (key, value) in self.0.call(py, |e| e.states(prefix))? {
+            states.set_item(key, PyBytes::new(py, &value))?;
+        }
+        Ok(states)
+    }
+
+    // Invites.
+
+    fn read_key_packages<'py>(
+        &self,
+        py: Python<'py>,
+        events: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let events = args::events("events", events)?;
+        views::list(py, self.0.call(py, |e| e.read_key_packages(&events))?)
+    }
+
+    /// Whose invites are taken from now on: those of these accounts and of whom we are in a group with, and of strangers only
+    /// if that is said. Others are Rejected before a group is opened for them.
+    #[pyo3(signature = (known, *, strangers))]
+    fn set_inviters(
+        &self,
+        py: Python<'_>,
+        known: &Bound<'_, PyAny>,
+        strangers: bool,
+    ) -> PyResult<()> {
+        let known = args::public_keys("known", known)?.into_iter().collect();
+        self.0.call(py, |e| {
+            e.set_inviters(Inviters { known, strangers });
+            Ok(())
+        })
+    }
+
+    /// Declines an invite whose group is to be told, see `farewell`. Neither is seen any more.
+    fn decline_and_follow(&self, py: Python<'_>, invite_id: Text) -> PyResult<()> {
+        let invite = args::event_id("invite_id", &invite_id)?;
+        self.0.call(py, |e| e.decline_and_follow(&invite))
+    }
+
+    /// Whether a group whose invite was declined is listened to from now on: interests() has its relays then.
+    #[pyo3(signature = (group_id, *, follow))]
+    fn follow_declined(&self, py: Python<'_>, group_id: Text, follow: bool) -> PyResult<()> {
+        let group = args::group(&group_id)?;
+        self.0.call(py, |e| {
+            e.follow_declined(&group, follow);
+            Ok(())
+        })
+    }
+
+    /// Groups that are still to be told, by id, and their routing ids.
+    fn farewells<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let waiting = PyDict::new(py);
+        for (group, route) in self.0.call(py, Engine::farewells)? {
+            waiting.set_item(group.to_hex(), route.to_hex())?;
+        }
+        Ok(waiting)
+    }
+
+    /// Tells a group whose invite was declined, once all is read that its relays have under `route`; then it is deleted. False
+    /// if it has another one by now.
+    fn farewell(&self, py: Python<'_>, group_id: Text, route: Text) -> PyResult<bool> {
+        let group = args::group(&group_id)?;
+        let route = args::route("route", &route)?;
+        self.0.call(py, |e| e.farewell_to(&group, &route))
+    }
+}
