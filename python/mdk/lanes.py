@@ -1,7 +1,6 @@
 """In which order a bot takes up what happens, and how far it is: on disk, so that the next run goes on there."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -15,9 +14,6 @@ from .values import EventId, GroupId
 
 _log = logging.getLogger("mdk.bot")
 
-_POSITION = "bot/position"
-_LANE = "bot/lane/"
-_SEEN = "bot/seen"
 """Where the log was when the last run ended in good order; not there while a bot runs, and after a kill."""
 _PAGE = 32
 
@@ -80,30 +76,27 @@ class Lanes:
         session = self._client._session
         store = session.store
 
-        def read(_: Mdk) -> tuple[int, int, dict[str, bytes]]:
-            stored = store.state(_POSITION)
-            if stored is None:
+        def read(_: Mdk) -> tuple[int, int, dict[GroupId | None, int]]:
+            position, seen, lanes = store.bot_state()
+            if position is None:
                 # What was there before there was a bot is not for it.
-                stored = json.dumps(session.feed.opened_at).encode()
-                store.set_state(_POSITION, stored)
-            seen = store.state(_SEEN)
+                position = session.feed.opened_at
+                store.set_bot_position(position)
             if seen is not None:
-                store.set_state(_SEEN, None)
+                store.set_bot_seen(None)
             # After a kill all that is in the log counts as seen: nobody knows better, and nothing is to be lost.
-            last = session.feed.opened_at if seen is None else int(json.loads(seen))
-            return int(json.loads(stored)), last, store.states(_LANE)
+            return position, session.feed.opened_at if seen is None else seen, lanes
 
         self._position, self._seen, lanes = await session.look(read)
-        for key, value in lanes.items():
-            group_id = GroupId(key.removeprefix(_LANE)) or None
-            self._lanes[group_id] = _Lane(group_id, int(json.loads(value)))
+        for group_id, at in lanes.items():
+            self._lanes[group_id] = _Lane(group_id, at)
 
     async def part(self) -> None:
         """Note that this run ends here: what comes into the log from now on, it has not seen."""
         store = self._client._session.store
 
         def write(_: Mdk) -> None:
-            store.set_state(_SEEN, json.dumps(store.last_cursor()).encode())
+            store.set_bot_seen(store.last_cursor())
 
         # Without it the next run takes all that is there for seen.
         with suppress(MdkError):
@@ -206,9 +199,7 @@ class Lanes:
         if lane.group_id is not None and lane.group_id not in session.feed.groups:
             # Its handler has deleted it: nothing of it comes again, and nothing of it is to be written.
             return
-        key = _LANE + (lane.group_id or "")
-        value = json.dumps(cursor).encode()
-        await session.look(lambda _: session.store.set_state(key, value))
+        await session.look(lambda _: session.store.set_bot_lane(lane.group_id, cursor))
 
     async def _mark_read(self, lane: _Lane, last: EventId | None) -> None:
         """What a bot has been through is read: nobody else does it, and counting grows with what is not."""
@@ -227,8 +218,7 @@ class Lanes:
         position = max((lane.wanted for lane in self._lanes.values()), default=0)
         if position <= self._position:
             return
-        value = json.dumps(position).encode()
         # Losing it costs the next run a longer look, and nothing else.
         with suppress(MdkError):
             session = self._client._session
-            await session.look(lambda _: session.store.set_state(_POSITION, value))
+            await session.look(lambda _: session.store.set_bot_position(position))

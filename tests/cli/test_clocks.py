@@ -17,7 +17,6 @@ from mdk import DatabaseKey, Keys, Mdk, errors
 from mdk._mdk import _AccountStore
 from mdk.cli import clocks
 from mdk.cli.app import app
-from mdk.client.opening import RELAYS
 from mdk.reports import Level
 
 
@@ -93,7 +92,7 @@ def test_the_doctor_asks_the_relays_of_the_account(
     assert "looked at from outside" in clock()[1]["text"]
     judged(*clock("--relay", slow))
     with Mdk.open(database, keys=keys, key=key) as mdk:
-        _AccountStore(mdk).set_state(RELAYS, json.dumps(["ws://127.0.0.1:9", slow]).encode())
+        _AccountStore(mdk).set_relays(["ws://127.0.0.1:9", slow])
         assert "not read" in clock()[1]["text"]
     before = written(database.parent)
     judged(*clock())
@@ -104,7 +103,7 @@ def test_the_doctor_asks_the_relays_of_the_account(
         assert clock(*options)[1]["level"] == "note"
     assert written(database.parent) == before
     with Mdk.open(database, keys=keys, key=key) as mdk:
-        _AccountStore(mdk).set_state(RELAYS, None)
+        _AccountStore(mdk).set_relays([])
     assert "the account has none" in clock()[1]["text"]
 
 

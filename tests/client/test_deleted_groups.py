@@ -23,6 +23,7 @@ from mdk import (
     Removed,
     errors,
 )
+from mdk._mdk import _states
 from mdk.client import invites
 from mdk.testing import LocalRelay, client
 from mdk.testing.fixtures import MakeClient
@@ -73,7 +74,7 @@ async def test_a_group_that_is_over_is_deleted(relay: LocalRelay, make_client: M
     assert all(event.group_id != his.id for event in bob.engine.events())
     recent, _ = await bob._session.feed.read_group(0, his.id, 100)
     assert recent == []
-    states = bob._session.store.states("")
+    states = _states(bob.engine, "")
     named = [key for key, value in states.items() if his.id in key or route.encode() in value]
     assert named == []
     # Cursors go on, and the others hear what is said.
@@ -113,7 +114,7 @@ async def test_a_handler_deletes_the_group_that_its_bot_was_put_out_of(
         await group.remove(bot.client.public_key)
         await asyncio.wait_for(gone.wait(), PATIENCE)
         await asyncio.gather(*bot._lanes.tasks)
-        assert not [key for key in bot.client._session.store.states("") if group.id in key]
+        assert not [key for key in _states(bot.client.engine, "") if group.id in key]
         # It goes on with others.
         other = await alice.groups.create("other", [bot.client.public_key])
         await other.send("there")
@@ -162,7 +163,7 @@ async def test_a_relay_that_was_named_for_it_alone_is_forgotten(
         other = await alice.groups.create("other", relays=[relay.url, shared.url])
 
         def named() -> set[str]:
-            return set(json.loads(alice._session.store.states("relays/named")["relays/named"]))
+            return set(json.loads(_states(alice.engine, "relays/named")["relays/named"]))
 
         own, in_both, alone = (one.url.rstrip("/") for one in (relay, shared, single))
         assert {url.rstrip("/") for url in named()} == {own, in_both, alone}
@@ -259,7 +260,7 @@ async def test_an_invite_that_was_declined_offline_is_left_after_the_next_start(
             assert await heard_of(bob, lunch.id, "0") == []
             await relay.resume()
             assert (await left(alice)).left == {bob.public_key}
-            await until(lambda: not bob._session.store.states("declined/"), bob)
+            await until(lambda: not _states(bob.engine, "declined/"), bob)
             assert await heard_of(bob, lunch.id, begin) == []
 
 

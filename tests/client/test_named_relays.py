@@ -12,6 +12,7 @@ import pytest
 from tests.client.people import KEY, PATIENCE, join, until
 
 from mdk import Client, Config, DatabaseKey, Delivery, GroupInfo, Keys, Mdk, PublicKey, errors
+from mdk._mdk import _states
 from mdk.client import spread
 from mdk.testing import Clock, LocalRelay, client
 from mdk.testing.clients import impatient
@@ -48,9 +49,8 @@ async def test_what_others_named_is_not_ours_by_keeping_it(
         )
         ours = await alice.invites.accept(await alice.invites.next(PATIENCE))
         await ours.update(relays=[*ours.info.relays, "wss://relay.example"])
-        stored = await alice._session.look(lambda _: alice._session.store.state("relays/named"))
-        assert stored is not None
-        assert json.loads(stored) == [relay.url, "wss://relay.example"]
+        stored = await alice._session.look(lambda mdk: _states(mdk, "relays/named"))
+        assert json.loads(stored["relays/named"]) == [relay.url, "wss://relay.example"]
         assert trap.connections <= 1, "bob's alone"
 
 

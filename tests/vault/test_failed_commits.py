@@ -13,7 +13,7 @@ from tests.vault.kit import python
 from tests.vault.torture.shim import build
 
 from mdk import DatabaseKey, Keys, Mdk
-from mdk._mdk import _AccountStore
+from mdk._mdk import _states
 
 pytestmark = NEEDS_SHIM
 
@@ -23,28 +23,27 @@ PROGRAM = """
 import errno, os, sys
 from pathlib import Path
 from mdk import DatabaseKey, Keys, Mdk
-from mdk._mdk import _AccountStore
+from mdk._mdk import _set_state, _states
 from mdk.errors import StorageError
 from tests.vault.torture.shim import Kind, Mode, Plan, Shim
 
 path, shim = Path(sys.argv[1]), Shim()
 account = Mdk.open(path, keys=Keys.parse("11" * 32), key=DatabaseKey.raw(bytes(range(32))))
-store = _AccountStore(account)
-store.set_state("first", b"1")
+_set_state(account, "first", b"1")
 for n, word in enumerate(sys.argv[2].split(",")):
     value = bytes([n]) * int(word.strip("!"))
     if word.endswith("!"):
         shim.arm(path.parent, Plan(Mode.FAIL, 1, Kind.SYNC, errno.EIO))
         try:
-            store.set_state(f"v{n}", value)
+            _set_state(account, f"v{n}", value)
         except StorageError:
             assert shim.fired == 1
         else:
             raise SystemExit("stored")
         shim.disarm()
-        assert store.state(f"v{n}") is None
+        assert not _states(account, f"v{n}")
     else:
-        store.set_state(f"v{n}", value)
+        _set_state(account, f"v{n}", value)
 print("ready", flush=True)
 os.kill(os.getpid(), 9)
 """
@@ -82,7 +81,7 @@ def test_what_failed_is_gone_and_what_was_stored_is_there(
     assert done.stdout == "ready\n", done.stderr
     assert done.returncode == -signal.SIGKILL
     with Mdk.open(path, keys=Keys.parse("11" * 32), key=DatabaseKey.raw(RAW)) as account:
-        assert _AccountStore(account).state("first") == b"1"
+        assert _states(account, "first") == {"first": b"1"}
         for n, word in enumerate(sizes.split(",")):
-            stored = _AccountStore(account).state(f"v{n}")
+            stored = _states(account, f"v{n}").get(f"v{n}")
             assert stored == (None if word.endswith("!") else bytes([n]) * int(word))

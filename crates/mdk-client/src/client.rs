@@ -34,10 +34,7 @@ use self::times::now;
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
 use crate::relay_pool::{Pool, RelayStatus, normal_url};
-use crate::{lists, outbox_worker, sync, upkeep};
-
-/// Where the account's own relays stand in the engine's state.
-const RELAYS_STATE: &str = "relays";
+use crate::{lists, outbox_worker, remembered, sync, upkeep};
 
 /// What a client did since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -396,13 +393,9 @@ impl Client {
 
 /// The account's own relays: those that are named now, else those that were named last.
 fn relays(engine: &mut Engine, named: Vec<String>) -> mdk_core::Result<Vec<String>> {
-    let before = engine.state(RELAYS_STATE)?;
     if named.is_empty() {
-        return Ok(before.and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default());
+        return remembered::relays(engine);
     }
-    let text = serde_json::json!(named).to_string().into_bytes();
-    if before.as_ref() != Some(&text) {
-        engine.set_state(RELAYS_STATE, Some(&text))?;
-    }
+    remembered::set_relays(engine, &named)?;
     Ok(named)
 }

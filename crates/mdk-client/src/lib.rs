@@ -15,6 +15,7 @@ mod options;
 mod outbox_worker;
 mod relay_info;
 mod relay_pool;
+pub mod remembered;
 mod sync;
 #[cfg(test)]
 mod testing;

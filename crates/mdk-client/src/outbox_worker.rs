@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-pub(crate) use self::state::KEY_PACKAGE_STATE;
 use self::state::{Done, Worker};
 use self::window::{Aside, ROWS};
 use crate::client::lock::lock;

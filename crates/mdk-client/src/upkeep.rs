@@ -22,7 +22,7 @@ use crate::client::shared::{Command, Shared};
 use crate::client::times::{MOST_AHEAD, backoff, jittered, now};
 use crate::error::{ClientError, Result};
 use crate::lists;
-use crate::outbox_worker::KEY_PACKAGE_STATE;
+use crate::remembered;
 
 /// How much the pause between two ticks grows while nothing happens.
 const STRETCH: u32 = 64;
@@ -216,7 +216,7 @@ enum KeyPackage {
 
 /// Makes a KeyPackage unless a usable one is on the relays, or on its way there.
 fn key_package(engine: &mut Engine, relays: &[String]) -> mdk_core::Result<KeyPackage> {
-    let published = engine.state(KEY_PACKAGE_STATE)?;
+    let published = remembered::published_key_package(engine)?;
     let mut ours = engine.key_packages()?;
     let latest = engine.now().saturating_add(MOST_AHEAD);
     ours.retain(|kp| kp.created_at <= latest);
@@ -232,7 +232,7 @@ fn key_package(engine: &mut Engine, relays: &[String]) -> mdk_core::Result<KeyPa
         // One that is on others, too, will do: those that the account left fall away one day.
         .filter(|kp| relays.iter().all(|relay| kp.relays.contains(relay)))
         .collect();
-    if usable.iter().any(|kp| published.as_deref() == Some(kp.event_id.as_bytes())) {
+    if usable.iter().any(|kp| published == Some(kp.event_id)) {
         return Ok(KeyPackage::Published);
     }
     for kp in usable {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use mdk_client::remembered;
 use mdk_core::{Engine, Inviters};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 
 use crate::args;
 use crate::engine::Mdk;
@@ -124,25 +125,91 @@ impl AccountStore {
 
     // What is remembered.
 
-    fn state<'py>(&self, py: Python<'py>, key: Text) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let key = key.get("key")?;
-        Ok(self.0.call(py, |e| e.state(key))?.map(|value| PyBytes::new(py, &value)))
+    /// The relays that the account was last opened with.
+    fn relays(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.0.call(py, remembered::relays)
     }
 
-    #[pyo3(signature = (key, value))]
-    fn set_state(&self, py: Python<'_>, key: Text, value: Option<&[u8]>) -> PyResult<()> {
-        let key = key.get("key")?;
-        self.0.call(py, |e| e.set_state(key, value))
+    fn set_relays(&self, py: Python<'_>, relays: Vec<String>) -> PyResult<()> {
+        self.0.call(py, |e| remembered::set_relays(e, &relays))
     }
 
-    /// The values whose keys begin with `prefix`, by key.
-    fn states<'py>(&self, py: Python<'py>, prefix: Text) -> PyResult<Bound<'py, PyDict>> {
-        let prefix = prefix.get("prefix")?;
-        let states = PyDict::new(py);
-        for (key, value) in self.0.call(py, |e| e.states(prefix))? {
-            states.set_item(key, PyBytes::new(py, &value))?;
+    /// The file servers that were named last.
+    fn file_servers(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.0.call(py, remembered::file_servers)
+    }
+
+    fn set_file_servers(&self, py: Python<'_>, servers: Vec<String>) -> PyResult<()> {
+        self.0.call(py, |e| remembered::set_file_servers(e, &servers))
+    }
+
+    /// The id of the KeyPackage event of ours that a relay took last.
+    fn published_key_package<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let id = self.0.call(py, remembered::published_key_package)?;
+        id.map(|id| id.to_py(py)).transpose()
+    }
+
+    /// Whether the account was restored, and its keys have not been renewed since.
+    fn is_restored(&self, py: Python<'_>) -> PyResult<bool> {
+        self.0.call(py, remembered::is_restored)
+    }
+
+    fn set_restored(&self, py: Python<'_>, restored: bool) -> PyResult<()> {
+        self.0.call(py, |e| remembered::set_restored(e, restored))
+    }
+
+    /// Whether the account's own relays were once added to this group.
+    fn own_relays_added(&self, py: Python<'_>, group_id: Text) -> PyResult<bool> {
+        let group = args::group(&group_id)?;
+        self.0.call(py, |e| remembered::own_relays_added(e, &group))
+    }
+
+    fn note_own_relays_added(&self, py: Python<'_>, group_id: Text) -> PyResult<()> {
+        let group = args::group(&group_id)?;
+        self.0.call(py, |e| remembered::note_own_relays_added(e, &group))
+    }
+
+    /// Where the last listener ended, of one group or of everything.
+    #[pyo3(signature = (group_id))]
+    fn listen_cursor(&self, py: Python<'_>, group_id: Option<Text>) -> PyResult<Option<i64>> {
+        let group = group_id.as_ref().map(args::group).transpose()?;
+        self.0.call(py, |e| remembered::listen_cursor(e, group.as_ref()))
+    }
+
+    #[pyo3(signature = (group_id, at))]
+    fn set_listen_cursor(&self, py: Python<'_>, group_id: Option<Text>, at: i64) -> PyResult<()> {
+        let group = group_id.as_ref().map(args::group).transpose()?;
+        self.0.call(py, |e| remembered::set_listen_cursor(e, group.as_ref(), at))
+    }
+
+    /// How far the bot is: nothing is open up to the first cursor; the end of the log when its last run ended; the last event
+    /// that was done of each group, and under None of no group.
+    #[allow(clippy::type_complexity)] // of Python
+    fn bot_state<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Option<i64>, Option<i64>, Bound<'py, PyDict>)> {
+        let state = self.0.call(py, remembered::bot_state)?;
+        let lanes = PyDict::new(py);
+        for (group, at) in state.lanes {
+            lanes.set_item(group.map(|group| group.to_hex()), at)?;
         }
-        Ok(states)
+        Ok((state.position, state.seen, lanes))
+    }
+
+    fn set_bot_position(&self, py: Python<'_>, at: i64) -> PyResult<()> {
+        self.0.call(py, |e| remembered::set_bot_position(e, at))
+    }
+
+    #[pyo3(signature = (at))]
+    fn set_bot_seen(&self, py: Python<'_>, at: Option<i64>) -> PyResult<()> {
+        self.0.call(py, |e| remembered::set_bot_seen(e, at))
+    }
+
+    #[pyo3(signature = (group_id, at))]
+    fn set_bot_lane(&self, py: Python<'_>, group_id: Option<Text>, at: i64) -> PyResult<()> {
+        let group = group_id.as_ref().map(args::group).transpose()?;
+        self.0.call(py, |e| remembered::set_bot_lane(e, group.as_ref(), at))
     }
 
     // Invites.

@@ -58,7 +58,7 @@ mod _mdk {
     #[pymodule_export]
     use crate::errors::raise::_error_classes;
     #[pymodule_export]
-    use crate::faults::{_panic, _panic_in_future};
+    use crate::faults::{_panic, _panic_in_future, _set_state, _states};
     #[pymodule_export]
     use crate::keys::Keys;
     #[pymodule_export]
@@ -69,7 +69,7 @@ mod _mdk {
     use crate::signed_event::SignedEvent;
     #[pymodule_export]
     use crate::vault::{
-        _remembered, backup, doctor, encrypt_existing, rekey, restore, salvage, verify,
+        _remembered_relays, backup, doctor, encrypt_existing, rekey, restore, salvage, verify,
     };
 
     #[pymodule_export]

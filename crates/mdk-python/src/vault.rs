@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use mdk_client::remembered;
 use mdk_store::{OpenOptions, Store, VaultError};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 use crate::database_key::{self, DatabaseKey};
 use crate::errors::Raise;
 use crate::passphrase::Passphrase;
 use crate::progress::{Callback, Teller};
-use crate::text::{PathText, Text};
+use crate::text::PathText;
 use crate::views::ToPy;
 use crate::{logging, panics};
 
@@ -236,19 +236,18 @@ pub(crate) fn salvage<'py>(
     report.to_py(py)
 }
 
-/// What the client keeps under `name` in a database that nobody has open; None for nothing. Changes nothing.
+/// The relays of the account in a database that nobody has open. Changes nothing.
 #[pyfunction]
-#[pyo3(signature = (path, name, *, key))]
-pub(crate) fn _remembered<'py>(
-    py: Python<'py>,
+#[pyo3(signature = (path, *, key))]
+pub(crate) fn _remembered_relays(
+    py: Python<'_>,
     path: PathText,
-    name: Text,
     key: &DatabaseKey,
-) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    let (path, name, key) = (path.get()?, name.get("name")?.to_owned(), &key.key);
-    let read = |_: &mut Teller| mdk_store::remembered(&path, key, &name);
+) -> PyResult<Vec<String>> {
+    let (path, key) = (path.get()?, &key.key);
+    let read = |_: &mut Teller| mdk_store::remembered(&path, key, remembered::RELAYS);
     let found = detached(py, "remembered", Callback::none(), read)?;
-    Ok(found.map(|value| PyBytes::new(py, &value)))
+    Ok(remembered::urls(found.as_deref()))
 }
 
 /// Looks at everything that a database depends on, and changes nothing: a DoctorReport, in less than two seconds.

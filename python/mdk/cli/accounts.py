@@ -1,7 +1,6 @@
 """Which account a command works with, where its key is, and how it is opened."""
 
 import functools
-import json
 import shlex
 import shutil
 import sys
@@ -35,8 +34,6 @@ from .options import key_option
 Command = TypeVar("Command", bound=Callable[..., int])
 
 DEFAULT = "default"
-RELAYS = "relays"
-"""Where the client keeps the account's own relays, in the state beside the engine's."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +118,12 @@ class Account:
                 if identity is not None:
                     store.keep_keys()
                 if relays:
-                    store.set_state(RELAYS, json.dumps(relays).encode())
-                remembered = store.state(RELAYS)
+                    store.set_relays(list(relays))
+                remembered = tuple(store.relays())
             except BaseException:
                 engine.close()
                 raise
-            return engine, tuple(json.loads(remembered)) if remembered else ()
+            return engine, remembered
 
         return work
 

@@ -1,12 +1,10 @@
 """What time it is for a relay."""
 
-import json
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mdk._mdk import DatabaseKey, _remembered
-from mdk.client.opening import RELAYS
+from mdk._mdk import DatabaseKey, _remembered_relays
 from mdk.errors import InvalidRelayUrl, MdkError
 from mdk.reports import Finding, Level
 
@@ -28,10 +26,9 @@ def compared_with_own(database: Path, key: DatabaseKey | None) -> Finding:
     if key is None:
         return _unknown("they stand in the database, which was looked at from outside")
     try:
-        value = _remembered(database, RELAYS, key=key)
+        relays = _relays(_remembered_relays(database, key=key))
     except MdkError as error:
         return _unknown(f"the database is not read ({error.code})")
-    relays = _relays(value)
     if not relays:
         return _unknown("the account has none")
     end = time.monotonic() + _PATIENCE
@@ -42,12 +39,8 @@ def compared_with_own(database: Path, key: DatabaseKey | None) -> Finding:
     return _note("no relay of the account says what time it is, or none can be reached")
 
 
-def _relays(value: bytes | None) -> list[str]:
-    try:
-        found = json.loads(value or b"[]")
-    except ValueError:
-        return []
-    return [url for url in found if isinstance(url, str) and url.startswith(("ws://", "wss://"))]
+def _relays(found: list[str]) -> list[str]:
+    return [url for url in found if url.startswith(("ws://", "wss://"))]
 
 
 def _note(text: str) -> Finding:

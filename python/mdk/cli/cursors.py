@@ -11,7 +11,6 @@ from mdk import Client, GroupId, Mdk
 from mdk.client.feed import position_of
 from mdk.errors import InvalidInput, NotARegularFile
 
-_KEY = "cli/listen/"
 _EVERY = 0.5
 """Seconds between two writes into the database while there is much to show: a crash repeats that much."""
 
@@ -91,7 +90,7 @@ class CursorOfAccount(Cursor):
 
     def __init__(self, client: Client, group: GroupId | None) -> None:
         self._client: Client = client
-        self._key: str = f"{_KEY}{group or ''}"
+        self._group: GroupId | None = group
         self._new: str | None = None
         self._written_at: float = 0.0
 
@@ -100,9 +99,8 @@ class CursorOfAccount(Cursor):
         store = self._client._session.store
 
         def read(_: Mdk) -> str | None:
-            value = store.state(self._key)
-            # What was salvaged from a damaged database may have lost the end of its log.
-            return None if value is None else str(min(int(value), store.last_cursor()))
+            at = store.listen_cursor(self._group)
+            return None if at is None else str(at)
 
         return await self._client._session.look(read)
 
@@ -119,7 +117,8 @@ class CursorOfAccount(Cursor):
         """Put it on disk."""
         cursor, self._new = self._new, None
         if cursor is not None:
-            value = cursor.encode("ascii")
-            session = self._client._session
-            await session.look(lambda _: session.store.set_state(self._key, value))
+            store = self._client._session.store
+            await self._client._session.look(
+                lambda _: store.set_listen_cursor(self._group, int(cursor))
+            )
             self._written_at = time.monotonic()

@@ -21,7 +21,7 @@ from .invite_policy import InvitePolicy
 from .invites import Invites
 from .key_packages import KeyPackages
 from .media import Media
-from .opening import RESTORED, Settings, open_database, own_keys, shown_name
+from .opening import Settings, open_database, own_keys, shown_name
 from .outbox import Outbox
 from .pool import RelayPool
 from .runtime import in_thread, opened_in_thread
@@ -199,8 +199,8 @@ class Client:
             self._spawn(self._invites._answer_all(settings.invites))
         if settings.config.add_own_relays:
             self._spawn(upkeep.add_own_relays(session))
-        if await session.look(lambda _: session.store.state(RESTORED) is not None):
-            self._spawn(upkeep.renew_restored(session, self._key_packages, RESTORED))
+        if await session.look(lambda _: session.store.is_restored()):
+            self._spawn(upkeep.renew_restored(session, self._key_packages))
 
     def _open_database(self) -> tuple[Mdk, tuple[str, ...], tuple[str, ...]]:
         """The engine alone, not connected, the account's relays and its file servers. It blocks."""

@@ -11,9 +11,6 @@ from .session import Session, people
 if TYPE_CHECKING:
     from mdk._mdk import Mdk
 
-PUBLISHED = "key_package/published"
-"""Where mdk-client remembers which event of ours a relay has taken last: its id."""
-
 
 class KeyPackages:
     """KeyPackages (RFC 9420, 10; kind 30443). The client keeps one published by itself."""
@@ -38,7 +35,7 @@ class KeyPackages:
             return await self.rotate()
 
         def is_on_its_way(_: "Mdk") -> bool:
-            taken = session.store.state(PUBLISHED) == bytes.fromhex(newest.event_id)
+            taken = session.store.published_key_package() == newest.event_id
             return not taken and session.store.next_waiting() is not None
 
         if await session.look(is_on_its_way) or await self._is_there(newest):

@@ -1,6 +1,5 @@
 """Opening an account's database, with what was remembered in it."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,14 +19,8 @@ from mdk.values import Signer
 from .invite_policy import InvitePolicy
 from .pool import RelayPool
 
-RELAYS = "relays"
-"""Where mdk-client remembers the account's relays: a JSON list."""
-SERVERS = "blossom"
-"""Where the account's file servers are remembered: a JSON list."""
 PICTURE_SERVER = "https://blossom.divine.video"
 """Where other apps keep the pictures of groups, whatever a group names."""
-RESTORED = "client/restored"
-"""Set while a restored account has not been renewed."""
 
 
 def own_keys(keys: Keys | Signer | None) -> Keys | None:
@@ -124,19 +117,15 @@ class Settings:
 
 def _servers(store: _AccountStore, named: tuple[str, ...]) -> tuple[str, ...]:
     """The account's file servers: those that are named now, else those that were named last."""
-    remembered = store.state(SERVERS)
     if not named:
-        return tuple(json.loads(remembered)) if remembered else ()
-    text = json.dumps(named).encode()
-    if remembered != text:
-        store.set_state(SERVERS, text)
+        return tuple(store.file_servers())
+    store.set_file_servers(list(named))
     return named
 
 
 def own_relays(mdk: Mdk) -> tuple[str, ...]:
     """The relays that the account was last opened with."""
-    remembered = _AccountStore(mdk).state(RELAYS)
-    return tuple(json.loads(remembered)) if remembered else ()
+    return tuple(_AccountStore(mdk).relays())
 
 
 def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...], tuple[str, ...]]:
@@ -156,15 +145,13 @@ def open_database(settings: Settings) -> tuple[Mdk, tuple[str, ...], tuple[str, 
     try:
         settings.invites._tell(mdk)
         if settings.restored:
-            store.set_state(RESTORED, b"1")
+            store.set_restored(True)
         if settings.keys is not None and settings.path is not None:
             store.keep_keys()
         for pending in mdk.pending():
             if pending.event is None:
                 pending.discard()  # a group that a crash left half founded; nobody knows of it
-        relays = settings.relays
-        if not relays:
-            relays = own_relays(mdk)
+        relays = settings.relays or own_relays(mdk)
         _need(relays)
         servers = _servers(store, named)
     except BaseException:

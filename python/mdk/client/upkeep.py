@@ -26,8 +26,6 @@ T = TypeVar("T")
 _log = logging.getLogger("mdk.client")
 
 _LOOK_AGAIN = 0.05
-_SPREAD = "spread/"
-"""Where it stands, with the group's id, that relays of ours were added to that group."""
 _AWAY = frozenset({"backing-off", "banned"})
 """What a relay is that cannot be reached."""
 
@@ -131,7 +129,7 @@ async def renew_groups(
     return updated, failed
 
 
-async def renew_restored(session: "Session", key_packages: KeyPackages, mark: str) -> None:
+async def renew_restored(session: "Session", key_packages: KeyPackages) -> None:
     """After a restore, once connected: fresh keys everywhere. Goes on in the next run if it does not get through."""
     try:
         await session.native.ready()
@@ -140,7 +138,7 @@ async def renew_restored(session: "Session", key_packages: KeyPackages, mark: st
         updated, failed = await renew_groups(session, waiting)
         _log.info("restored: %d groups renewed, %d not", len(updated), len(failed))
         if not failed:
-            await session.change(lambda _: session.store.set_state(mark, None))
+            await session.change(lambda _: session.store.set_restored(False))
     except TransportError as error:
         _log.warning("the restored account is renewed at the next start (%s)", error.code)
     except MdkError as error:
@@ -168,13 +166,12 @@ async def _add_relays(session: "Session", group_id: GroupId, tried: set[GroupId]
         return
     # What fails is tried again by the next start, and not with each message.
     tried.add(group_id)
-    key = f"{_SPREAD}{group_id}"
     try:
-        if await session.look(lambda _: session.store.state(key)) is not None:
+        if await session.look(lambda _: session.store.own_relays_added(group_id)):
             return
         await handle(session, group_id).update(relays=[*info.relays, *add])
         # Another admin who takes them out again has the last word.
-        await session.change(lambda _: session.store.set_state(key, b"1"))
+        await session.change(lambda _: session.store.note_own_relays_added(group_id))
         _log.info("a group that one relay carried alone has those of its admin, too")
     except Closed:
         raise

@@ -3,12 +3,13 @@
 use mdk_core::{OutboxPurpose, RelayVerdict, SendState};
 use tokio::time::Instant;
 
-use super::state::{Done, KEY_PACKAGE_STATE, Worker};
+use super::state::{Done, Worker};
 use crate::client::amends::state_key;
 use crate::client::lock::lock;
 use crate::client::times::{backoff, now_millis};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Published, normal_url};
+use crate::remembered;
 
 impl Worker {
     pub(super) async fn done(&mut self, done: Done) -> Result<()> {
@@ -124,7 +125,7 @@ impl Worker {
             }
             let change = engine.outbox_result(seq, &to, said)?;
             if let Some((id, event)) = key_package {
-                engine.set_state(KEY_PACKAGE_STATE, Some(id.as_bytes()))?;
+                remembered::set_published_key_package(engine, &id)?;
                 let key = state_key(mdk_wire::kind::KEY_PACKAGE);
                 engine.set_state(&key, Some(event.as_bytes()))?;
             }

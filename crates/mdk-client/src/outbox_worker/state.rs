@@ -16,8 +16,6 @@ use crate::relay_pool::{Published, normal_url};
 
 /// Answers of a relay that hold up what comes after; then order gives way.
 pub(super) const PATIENT: u32 = 3;
-/// Where it stands in the engine's state that a relay has taken this KeyPackage event of ours.
-pub(crate) const KEY_PACKAGE_STATE: &str = "key_package/published";
 
 /// A sequence that is kept in order: events of a group at a relay; everything else by itself.
 #[derive(Clone, PartialEq, Eq, Hash)]
