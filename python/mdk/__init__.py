@@ -27,6 +27,7 @@ from .client import (
 )
 from .config import Config
 from .context import Context
+from .errors import MdkError
 from .events import (
     CannotFollow,
     ChangeWithdrawn,
@@ -140,6 +141,7 @@ __all__ = [
     "Kind",
     "Level",
     "Mdk",
+    "MdkError",
     "Media",
     "Member",
     "MembersChanged",

@@ -54,9 +54,9 @@ _log = logging.getLogger("mdk.bot")
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
-Handler: TypeAlias = Callable[[Context], Awaitable[None]]
-EventHandler: TypeAlias = Callable[[E], Awaitable[None]]
-ClientHandler: TypeAlias = Callable[[Client], Awaitable[None]]
+Handler: TypeAlias = Callable[[Context], Awaitable[object]]
+EventHandler: TypeAlias = Callable[[E], Awaitable[object]]
+ClientHandler: TypeAlias = Callable[[Client], Awaitable[object]]
 ErrorHandler: TypeAlias = (
     Callable[[Event, Exception, int], Awaitable[bool | None]]
     | Callable[[Event, Exception, int, bool], Awaitable[bool | None]]
@@ -68,7 +68,7 @@ class Call:
     """One handler that is to be called."""
 
     name: str
-    run: Callable[[], Awaitable[None]]
+    run: Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class Handlers:
         self._prefix = prefix
         self._commands: dict[str, Handler] = {}
         self._messages: list[Handler] = []
-        self._events: list[tuple[type[Event], Callable[[Any], Awaitable[None]]]] = []
+        self._events: list[tuple[type[Event], Callable[[Any], Awaitable[object]]]] = []
         self.timers: list[tuple[float, ClientHandler]] = []
         self.starts: list[ClientHandler] = []
         self.errors: list[tuple[Callable[..., Awaitable[bool | None]], int]] = []
@@ -346,7 +346,7 @@ class Handlers:
             if message.kind == Kind.CHAT:
                 calls += self._message_calls(event)
 
-        def bound(handler: Callable[[Any], Awaitable[None]]) -> Call:
+        def bound(handler: Callable[[Any], Awaitable[object]]) -> Call:
             return Call(name_of(handler), lambda: contained(handler, event))
 
         calls += [bound(handler) for kind, handler in self._events if isinstance(event, kind)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mdk import Bot, Client, Keys, PublicKey, Signer, errors
+from mdk import Bot, Client, Keys, MdkError, PublicKey, Signer, errors
 from mdk.client.accounts import database_path
 from mdk.testing import Faults, LocalBlossom, LocalRelay
 
@@ -138,6 +138,15 @@ async def test_relays_are_taken_all_or_not_at_all(relay: LocalRelay, alice: Clie
             await call()
         assert (caught.value.field, caught.value.limit, caught.value.value) == expected
     assert len(alice.groups) == 1
+
+
+async def test_nobody_adds_itself(alice: Client) -> None:
+    group = await alice.groups.create("Lunch")
+    with pytest.raises(MdkError) as caught:
+        await group.add(alice.public_key)
+    assert isinstance(caught.value, errors.InvalidInput)
+    assert caught.value.field == "members"
+    assert alice.public_key.npub in str(caught.value)
 
 
 RELAYS = ["wss://relay.example"]

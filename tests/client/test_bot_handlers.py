@@ -11,7 +11,7 @@ import pytest
 from tests.client.bots import at_work, bot_of, end, going, in_a_chat
 from tests.client.people import hear, until
 
-from mdk import Bot, Client, Context, Joined, Message, errors
+from mdk import Bot, Client, Context, Joined, Message, Sent, errors
 from mdk.client import InvitePolicy, invites
 from mdk.testing import LocalRelay
 from mdk.testing.clients import impatient
@@ -29,7 +29,12 @@ def test_a_handler_has_to_take_what_it_gets() -> None:
 
     async def right(*_arguments: object) -> None: ...
 
+    async def answering(ctx: Context) -> Sent:
+        return await ctx.reply("done")
+
     bot = offline()
+    typed: Bot = bot  # for the type checkers, which take it as it is
+    typed.command("answer")(answering)
     decorators = [bot.on_message, bot.on_start, bot.on_error]
     decorators += [bot.command("add"), bot.on(Joined), bot.every(timedelta(seconds=1))]
     for decorator in decorators:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mdk.errors import Closed, GroupNotFound, MessageNotFound
+from mdk.errors import Closed, GroupNotFound, InvalidInput, MessageNotFound
 from mdk.ranges import within
 from mdk.values import EventId, GroupId, GroupInfo, Kind, Member, Message, PathArg, PublicKeyLike
 
@@ -326,11 +326,19 @@ class Group:
         Raises:
             KeyPackageNotFound: `who` has those without a usable KeyPackage on any relay; nobody was invited.
             NotConnected: as in Groups.create(); nobody was invited.
+            InvalidInput: one of them is this account itself.
             NotAdmin, IncompatibleMember, GroupTooLarge: nothing was published.
             CommitLost: another member's commit won; nobody was invited.
             NoRelayAccepted: every relay refused; nobody was invited.
         """
-        events = await self._session.key_packages_of(people(members), self._id)
+        invited = people(members)
+        if (own := self._session.mdk.public_key) in invited:
+            raise InvalidInput(
+                f"members: {own.npub} is this account itself, which is in the group",
+                field="members",
+                hint="Leave it out; to make it an admin, an admin calls promote().",
+            )
+        events = await self._session.key_packages_of(invited, self._id)
         return await self._session.commit(
             lambda mdk: mdk.add_members(self._id, events, promote=admin)
         )
