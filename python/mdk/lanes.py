@@ -1,4 +1,4 @@
-"""In which order a bot takes up what happens, and how far it is: on disk, so that the next run goes on there."""
+"""What a bot works on: each group by itself and in order, and how far it is, on disk for the next run."""
 
 import asyncio
 import logging
@@ -14,7 +14,6 @@ from .values import EventId, GroupId
 
 _log = logging.getLogger("mdk.bot")
 
-"""Where the log was when the last run ended in good order; not there while a bot runs, and after a kill."""
 _PAGE = 32
 
 

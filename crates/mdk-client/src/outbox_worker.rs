@@ -2,27 +2,27 @@
 //!
 //! For one relay and one group things go out one after the other, in the order in which they were put in; relays do
 //! not wait for one another. What a relay refuses for good is out of the way at once; what it puts off for no reason of
-//! time holds up its successors a few times only.
+//! time holds up its successors a few times only. After a commit a message waits until its epoch is old enough.
 
 mod answers;
 mod echoes;
+mod epoch_wait;
 mod jobs;
 mod reachable;
+mod rows_read;
 mod sending;
-mod speaking;
 mod state;
 #[cfg(test)]
 mod tests;
 mod welcomes;
-mod window;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use self::rows_read::{Aside, ROWS};
 use self::state::{Done, Worker};
-use self::window::{Aside, ROWS};
 use crate::client::lock::lock;
 use crate::client::shared::{Shared, add};
 use crate::client::times::backoff;
@@ -78,21 +78,21 @@ impl Worker {
                     // What had to be given up for now may go at once.
                     self.searches.clear();
                     self.pauses.clear();
-                    self.window.aside = Aside::default();
+                    self.rows.aside = Aside::default();
                     // And what is first.
-                    self.window.rows = ROWS;
+                    self.rows.count = ROWS;
                     self.stale = true;
                 }
-                () = until(alarm) => self.stale |= self.waits_to_speak || self.window.aside.is_due(),
+                () = until(alarm) => self.stale |= self.waits_to_speak || self.rows.aside.is_due(),
             }
         }
     }
 
     async fn load(&mut self) -> Result<()> {
-        if self.window.aside.is_due() {
-            self.window.aside = Aside::default();
+        if self.rows.aside.is_due() {
+            self.rows.aside = Aside::default();
         }
-        let (rows, aside) = (self.window.rows, self.window.aside.seqs.clone());
+        let (rows, aside) = (self.rows.count, self.rows.aside.seqs.clone());
         self.reading.clone_from(&lock(&self.shared.reading));
         let read = move |engine: &mut mdk_core::Engine| {
             Ok((engine.outbox_but(&aside, rows)?, engine.time_millis()))
@@ -101,21 +101,20 @@ impl Worker {
         self.look_at_ages();
         self.hurry();
         self.stale = false;
-        self.window.full = self.items.len() >= rows as usize;
+        self.rows.full = self.items.len() >= rows as usize;
         if self.items.len() < ROWS as usize {
-            self.window.rows = ROWS;
+            self.rows.count = ROWS;
         }
         add(&self.shared.counters.outbox_looks, self.items.len() as u64);
         let read: HashSet<i64> = self.items.iter().map(|item| item.seq).collect();
         // What is known of rows that were not read is needed when they are again.
-        let behind =
-            self.items.last().filter(|_| self.window.full).map_or(i64::MAX, |item| item.seq);
+        let behind = self.items.last().filter(|_| self.rows.full).map_or(i64::MAX, |item| item.seq);
         let there = |seq: &i64| read.contains(seq) || *seq > behind;
         self.searches.retain(|seq, _| there(seq));
         self.widened.retain(|seq, _| there(seq));
         self.refused.retain(|(seq, _), _| there(seq));
         self.tried_since.retain(|seq, _| there(seq));
-        self.speaking.latest.retain(|seq, _| there(seq));
+        self.epoch_waits.latest.retain(|seq, _| there(seq));
         self.tell();
         Ok(())
     }

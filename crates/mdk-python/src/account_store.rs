@@ -9,7 +9,7 @@ use pyo3::types::PyDict;
 
 use crate::args;
 use crate::engine::Mdk;
-use crate::guard::Guard;
+use crate::engine_guard::Guard;
 use crate::text::Text;
 use crate::views::{self, ToPy};
 

@@ -12,7 +12,7 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::ahead::{Ahead, Taken};
 use crate::args;
 use crate::engine::Mdk;
-use crate::guard::Guard;
+use crate::engine_guard::Guard;
 use crate::signed_event::Incoming;
 use crate::turn::Turns;
 use crate::views::ToPy;

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt as _;
 
+use crate::engine_guard::{Guard, this_thread};
 use crate::errors::{Class, Raise};
-use crate::guard::{Guard, this_thread};
 
 /// What an iterator has in hand, for the thread whose turn it is.
 #[derive(Default)]

@@ -71,7 +71,7 @@ HINTS: Mapping[type[MdkError], str] = {
         "--key keyring:SERVICE/ID, --key file:PATH or --key passphrase."
     ),
     errors.KeyNotStored: f"Check the disk or the keyring, then {AGAIN}.",
-    # files
+    # the database and its disk
     errors.StorageError: f"Look at the disk and the system log, then {AGAIN}.",
     errors.DiskFull: f"Free space, then {AGAIN}.",
     errors.NotEnoughSpace: f"Free space, or use another disk, then {AGAIN}.",

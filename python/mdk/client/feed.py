@@ -1,4 +1,4 @@
-"""What happens, in the order of the log, handed to everybody in this process who listens."""
+"""The groups as they stand, kept for whoever asks, and what happens in the order of the log, for whoever listens."""
 
 import asyncio
 import logging

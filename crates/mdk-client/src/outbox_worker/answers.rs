@@ -162,7 +162,7 @@ impl Worker {
         if finished {
             let item = self.items.remove(place);
             lock(&self.shared.awaited).remove(item.event_id.as_bytes());
-            self.stale |= self.window.full && self.items.len() < self.window.rows as usize / 2;
+            self.stale |= self.rows.full && self.items.len() < self.rows.count as usize / 2;
         } else if let Some(result) =
             self.items[place].results.iter_mut().find(|result| result.relay == relay)
         {

@@ -9,9 +9,9 @@ use mdk_wire::budget::relay::{OWED_EVENTS, OWED_FOR};
 use tokio::time::Instant;
 
 use super::jobs::{or_else, panicked, search};
+use super::rows_read::MOST_ROWS;
 use super::state::{Done, Lane, PATIENT, Worker, lane};
 use super::welcomes::{may_ask_again, widen};
-use super::window::MOST_ROWS;
 use crate::client::lock::lock;
 use crate::client::shared::{Shared, add};
 use crate::client::times::now_millis;
@@ -124,18 +124,18 @@ impl Worker {
             self.answer(seq, &relay, verdict).await?;
         }
         // Those behind them were not read.
-        self.stale |= self.window.aside.take(&mut self.items, &look.away) && self.window.full;
+        self.stale |= self.rows.aside.take(&mut self.items, &look.away) && self.rows.full;
         // All of these wait: there may be others behind them.
         if !self.stale
             && self.urgent().next().is_none()
-            && self.window.full
-            && self.window.rows < MOST_ROWS
+            && self.rows.full
+            && self.rows.count < MOST_ROWS
         {
-            self.window.rows = self.window.rows.saturating_mul(4).min(MOST_ROWS);
+            self.rows.count = self.rows.count.saturating_mul(4).min(MOST_ROWS);
             self.stale = true;
         }
         self.narrow();
-        Ok(look.alarm.into_iter().chain(self.window.aside.due()).min())
+        Ok(look.alarm.into_iter().chain(self.rows.aside.due()).min())
     }
 
     /// Whether relays are to be looked for now, for this row.
@@ -172,7 +172,7 @@ impl Worker {
             look.refuse(item, &result.relay, "not a relay address");
             return Ok(None);
         };
-        if !self.shared.is_connected(&url) || self.window.aside.relays.contains(&url) {
+        if !self.shared.is_connected(&url) || self.rows.aside.relays.contains(&url) {
             self.reach(item, &lane, &url, look).await?;
             return Ok(None);
         }
@@ -244,7 +244,7 @@ impl Worker {
         look: &mut Look,
     ) -> Result<()> {
         let age = (self.read_at / 1000).saturating_sub(item.created_at);
-        let owed = age < OWED_FOR && self.items.len() + self.window.aside.seqs.len() < OWED_EVENTS;
+        let owed = age < OWED_FOR && self.items.len() + self.rows.aside.seqs.len() < OWED_EVENTS;
         if !owed && item.is_accepted() {
             look.refuse(item, &lane.relay, "not reached for too long");
             return Ok(());

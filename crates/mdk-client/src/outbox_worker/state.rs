@@ -8,8 +8,8 @@ use mdk_core::{Delivery, OutboxChange, OutboxItem, OutboxPurpose, SendState};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::speaking::Speaking;
-use super::window::{ROWS, Window};
+use super::epoch_wait::EpochWaits;
+use super::rows_read::{ROWS, RowsRead};
 use crate::client::lock::lock;
 use crate::client::shared::{Shared, add};
 use crate::relay_pool::{Published, normal_url};
@@ -47,11 +47,11 @@ pub(super) enum Done {
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) items: Vec<OutboxItem>,
-    pub(super) window: Window,
+    pub(super) rows: RowsRead,
     pub(super) stale: bool,
     /// A message waits for its group's epoch to be old enough, which may be another one by then.
     pub(super) waits_to_speak: bool,
-    pub(super) speaking: Speaking,
+    pub(super) epoch_waits: EpochWaits,
     /// The account's time when the rows were read, Unix milliseconds.
     pub(super) read_at: u64,
     /// Relays whose history was being read when the rows were: once it is, some rows may be others.
@@ -78,10 +78,10 @@ impl Worker {
         Self {
             shared,
             items: Vec::new(),
-            window: Window::default(),
+            rows: RowsRead::default(),
             stale: true,
             waits_to_speak: false,
-            speaking: Speaking::default(),
+            epoch_waits: EpochWaits::default(),
             read_at: 0,
             reading: HashSet::new(),
             jobs: JoinSet::new(),
@@ -98,8 +98,8 @@ impl Worker {
 
     /// Relays that are away are tried for what has just been put in.
     pub(super) fn hurry(&mut self) {
-        let newest = self.items.last().map_or(0, |item| item.seq).max(self.window.newest);
-        let seen = std::mem::replace(&mut self.window.newest, newest);
+        let newest = self.items.last().map_or(0, |item| item.seq).max(self.rows.newest);
+        let seen = std::mem::replace(&mut self.rows.newest, newest);
         let new = self.items.iter().rev().take_while(|item| item.seq > seen);
         let relays: HashSet<String> = new
             .flat_map(|item| &item.relays)
@@ -118,11 +118,11 @@ impl Worker {
         let Some(border) = self.items.get(ROWS as usize / 2).map(|item| item.seq) else { return };
         let mut under_way = self.urgent();
         let sends = under_way.next().is_some_and(|seq| seq < border);
-        if self.window.rows > ROWS && sends && under_way.all(|seq| seq < border) {
+        if self.rows.count > ROWS && sends && under_way.all(|seq| seq < border) {
             drop(under_way);
-            self.window.full |= self.items.len() > ROWS as usize;
+            self.rows.full |= self.items.len() > ROWS as usize;
             self.items.truncate(ROWS as usize);
-            self.window.rows = ROWS;
+            self.rows.count = ROWS;
         }
     }
 
@@ -153,7 +153,7 @@ impl Worker {
             waiting.filter_map(|r| normal_url(&r.relay).ok()).collect::<Vec<_>>()
         };
         let needed =
-            self.items.iter().flat_map(waiting).chain(self.window.aside.relays.iter().cloned());
+            self.items.iter().flat_map(waiting).chain(self.rows.aside.relays.iter().cloned());
         *lock(&self.shared.outbox_targets) = needed.collect();
         *lock(&self.shared.awaited) =
             self.items.iter().map(|item| *item.event_id.as_bytes()).collect();

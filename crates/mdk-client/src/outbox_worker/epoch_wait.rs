@@ -19,7 +19,7 @@ const AT_LATEST: Duration = Duration::from_secs(10);
 /// The waits of messages, by the time of this process. The account's clock, by which the engine dates things, may differ
 /// from the machine's and be set at any moment, so each age is asked for once.
 #[derive(Default)]
-pub(super) struct Speaking {
+pub(super) struct EpochWaits {
     /// Since when each group has been in its epoch, as the engine has it, and when that is old enough.
     epochs: HashMap<Vec<u8>, (u64, Instant)>,
     /// When each message has waited long enough.
@@ -39,7 +39,7 @@ struct Said<'a> {
     epoch_since: u64,
 }
 
-impl Speaking {
+impl EpochWaits {
     /// Looks at a message when the engine's clock is at `engine_now`, Unix milliseconds, and this process at `now`.
     fn look(&mut self, said: Said<'_>, engine_now: u64, now: Instant, after: Duration) {
         // A date ahead of the clock comes from a clock that was ahead: its time counts from now on.
@@ -78,7 +78,7 @@ impl Worker {
             let Some(group) = group_of_message(item) else { continue };
             let at = item.created_at.saturating_mul(1000);
             let said = Said { seq: item.seq, group, at, epoch_since: item.epoch_since };
-            self.speaking.look(said, self.read_at, now, after);
+            self.epoch_waits.look(said, self.read_at, now, after);
         }
     }
 
@@ -93,14 +93,14 @@ impl Worker {
                 && !other.is_accepted()
                 && other.attempts < PATIENT
         };
-        self.speaking.at(item.seq, group, self.items.iter().any(waits), after)
+        self.epoch_waits.at(item.seq, group, self.items.iter().any(waits), after)
     }
 
     // rule: OB-20 a relay that took the commit later gets the message later
     /// When this may go out at one relay, which may have taken a commit of ours just now.
     pub(super) fn speaks_there_at(&self, item: &OutboxItem, lane: &Lane) -> Option<Instant> {
         group_of_message(item)?;
-        self.speaking.took.get(lane).map(|at| *at + self.shared.options.speak_after)
+        self.epoch_waits.took.get(lane).map(|at| *at + self.shared.options.speak_after)
     }
 
     /// Remembers that an invite or a commit of a group has gone out.
@@ -112,12 +112,12 @@ impl Worker {
         let (after, now) = (self.shared.options.speak_after, Instant::now());
         match item.purpose {
             OutboxPurpose::Welcome { .. } => {
-                self.speaking.invited.retain(|_, at| at.elapsed() < after);
-                self.speaking.invited.insert(group.as_bytes().to_vec(), now);
+                self.epoch_waits.invited.retain(|_, at| at.elapsed() < after);
+                self.epoch_waits.invited.insert(group.as_bytes().to_vec(), now);
             }
             OutboxPurpose::Commit { .. } => {
-                self.speaking.took.retain(|_, at| at.elapsed() < after);
-                self.speaking.took.insert(lane(item, relay), now);
+                self.epoch_waits.took.retain(|_, at| at.elapsed() < after);
+                self.epoch_waits.took.insert(lane(item, relay), now);
             }
             _ => {}
         }
@@ -135,14 +135,14 @@ mod tests {
 
     /// Messages that are looked at so many milliseconds after the first.
     struct Waiting {
-        speaking: Speaking,
+        epoch_waits: EpochWaits,
         begin: Instant,
         now: u64,
     }
 
     impl Waiting {
         fn new() -> Self {
-            Self { speaking: Speaking::default(), begin: Instant::now(), now: 0 }
+            Self { epoch_waits: EpochWaits::default(), begin: Instant::now(), now: 0 }
         }
 
         fn instant(&self) -> Instant {
@@ -152,8 +152,8 @@ mod tests {
         /// How long a message waits yet, in milliseconds, while the engine's clock is at `NOW`.
         fn left(&mut self, seq: i64, at: u64, epoch_since: u64, invites: bool) -> u128 {
             let (now, said) = (self.instant(), Said { seq, group: GROUP, at, epoch_since });
-            self.speaking.look(said, NOW, now, AFTER);
-            let at = self.speaking.at(seq, GROUP, invites, AFTER).unwrap();
+            self.epoch_waits.look(said, NOW, now, AFTER);
+            let at = self.epoch_waits.at(seq, GROUP, invites, AFTER).unwrap();
             at.saturating_duration_since(now).as_millis()
         }
     }
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(late(9), 1_000, "commits that follow each other do not silence anybody");
         assert_eq!(late(10), 0);
         let mut invited = Waiting::new();
-        invited.speaking.invited.insert(GROUP.to_vec(), invited.begin);
+        invited.epoch_waits.invited.insert(GROUP.to_vec(), invited.begin);
         invited.now = 300;
         assert_eq!(invited.left(1, NOW, NOW - 9_000, false), 1_700);
     }

@@ -16,8 +16,9 @@ pub(super) const MOST_ROWS: u32 = 100_000;
 /// How often rows that were set aside are looked at all the same: what is owed for too long is given up.
 const LOOK_AFTER: Duration = Duration::from_secs(3_600);
 
-pub(super) struct Window {
-    pub(super) rows: u32,
+pub(super) struct RowsRead {
+    /// As many at most.
+    pub(super) count: u32,
     /// There are more rows than were read.
     pub(super) full: bool,
     /// The highest place that was read.
@@ -25,9 +26,9 @@ pub(super) struct Window {
     pub(super) aside: Aside,
 }
 
-impl Default for Window {
+impl Default for RowsRead {
     fn default() -> Self {
-        Self { rows: ROWS, full: false, newest: 0, aside: Aside::default() }
+        Self { count: ROWS, full: false, newest: 0, aside: Aside::default() }
     }
 }
 
