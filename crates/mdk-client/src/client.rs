@@ -1,6 +1,5 @@
 //! One account at work: what it needs is fetched, what it has to say is published, and nothing is lost in between.
 
-pub(crate) mod amends;
 mod commits;
 pub(crate) mod feed;
 mod former;
@@ -10,6 +9,7 @@ mod named;
 pub(crate) mod outdated;
 pub(crate) mod ready;
 pub(crate) mod recent;
+pub(crate) mod republish_lost;
 pub(crate) mod sent;
 pub(crate) mod shared;
 pub(crate) mod times;

@@ -14,10 +14,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::amends;
 use crate::client::feed::changes_interests;
 use crate::client::lock::lock;
 use crate::client::outdated;
+use crate::client::republish_lost;
 use crate::client::shared::{Command, Shared};
 use crate::client::times::{MOST_AHEAD, backoff, jittered, now};
 use crate::error::{ClientError, Result};
@@ -180,7 +180,7 @@ impl Upkeep {
         self.offered = true;
         self.key_package_at = None;
         let shared = self.shared.clone();
-        self.offers.spawn(async move { amends::offer_lists(&shared).await });
+        self.offers.spawn(async move { republish_lost::offer_lists(&shared).await });
         true
     }
 

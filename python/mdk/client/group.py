@@ -331,6 +331,7 @@ class Group:
             CommitLost: another member's commit won; nobody was invited.
             NoRelayAccepted: every relay refused; nobody was invited.
         """
+        self._session.feed.check()
         invited = people(members)
         if (own := self._session.mdk.public_key) in invited:
             raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Whose invites are accepted without asking."""
+"""Whose invites are accepted without asking: the rule. (invites.py answers by it.)"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final

@@ -6,8 +6,8 @@ use mdk_wire::{Event, UnsignedEvent};
 use serde_json::{Value, json};
 
 use super::{INBOX_LIST, PROFILE, RELAY_LIST, ask, newest};
-use crate::client::amends::state_key;
 use crate::client::outdated;
+use crate::client::republish_lost::state_key;
 use crate::client::shared::Shared;
 use crate::client::times::{MOST_AHEAD, now};
 use crate::error::Result;

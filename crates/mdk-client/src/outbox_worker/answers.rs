@@ -4,8 +4,8 @@ use mdk_core::{OutboxPurpose, RelayVerdict, SendState};
 use tokio::time::Instant;
 
 use super::state::{Done, Worker};
-use crate::client::amends::state_key;
 use crate::client::lock::lock;
+use crate::client::republish_lost::state_key;
 use crate::client::times::{backoff, now_millis};
 use crate::error::{ClientError, Result};
 use crate::relay_pool::{Published, normal_url};

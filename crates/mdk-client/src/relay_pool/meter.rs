@@ -1,4 +1,4 @@
-//! How much of what a relay sends nobody asked for.
+//! How much of what a relay sends nobody asked for, and when it is banned for that.
 
 use mdk_wire::budget::relay::{
     BYTES_PER_POINT, CHATTER_POINTS, FALSE_POINTS, POINTS, STRAY_BYTES_PER_POINT, STRAY_POINTS,

@@ -1,4 +1,4 @@
-//! How far a relay has been read.
+//! How far a relay has been read. (turn/settling.rs writes it down.)
 
 use std::collections::BTreeSet;
 

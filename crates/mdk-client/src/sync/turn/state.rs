@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::catch_up::{Fetch, Said};
-use crate::client::amends::{self, Place};
 use crate::client::feed::Heard;
+use crate::client::republish_lost::{self, Place};
 use crate::client::shared::Shared;
 use crate::client::times::{chance, now};
 use crate::error::Result;
@@ -115,7 +115,7 @@ impl Turn {
                     (false, false) => Place::Group,
                 };
                 while self.amends.try_join_next().is_some() {}
-                self.amends.spawn(amends::make(self.shared.clone(), url.to_owned(), place));
+                self.amends.spawn(republish_lost::make(self.shared.clone(), url.to_owned(), place));
                 return;
             }
             Action::SearchedDeeper(topics) => {
