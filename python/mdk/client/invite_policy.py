@@ -1,4 +1,4 @@
-"""Whose invites are accepted without asking: the rule. (invites.py answers by it.)"""
+"""Whose invites are accepted without asking: the rule, by which invites.py answers."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
