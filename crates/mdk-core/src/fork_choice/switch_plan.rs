@@ -1,7 +1,9 @@
 //! The plan to follow another branch: the changes that are withdrawn, and the group's row there. Pure.
 
-use mdk_store::{GroupRow, NodeRow};
+use mdk_store::{GroupRow, NodeRow, PendingRow};
 use mdk_wire::{ContentId, PublicKey};
+
+use crate::fork_choice::branch_order::{POLICY, eligible};
 
 /// The changes when another branch is followed, as far as the retained states tell.
 pub(crate) struct SwitchPlan<'n> {
@@ -13,6 +15,26 @@ pub(crate) struct SwitchPlan<'n> {
     pub(crate) row: GroupRow,
     /// Whether our membership rests on another invitation there.
     pub(crate) another_invitation: bool,
+}
+
+impl SwitchPlan<'_> {
+    // rule: D8-10 who leaves a branch that a commit of its own has put out of reach of this one is told that others may be there
+    /// A commit of ours on the branch that is left. Members who have settled it cannot come to the new branch, which begins
+    /// with `lowest`. `pending` is a commit of ours that may have been published.
+    pub(crate) fn left_behind(
+        &self,
+        lowest: &NodeRow,
+        pending: Option<&PendingRow>,
+        me: PublicKey,
+    ) -> Option<ContentId> {
+        lowest.parent?;
+        let beyond = |epoch: u64| !eligible(lowest.epoch.saturating_sub(1), epoch, &POLICY);
+        let made = |node: &&&NodeRow| node.committer == Some(me) && beyond(node.epoch);
+        match pending.filter(|own| beyond(own.source_epoch.saturating_add(1))) {
+            Some(own) => Some(own.digest),
+            None => self.left.iter().find(made)?.commit,
+        }
+    }
 }
 
 /// Plans to follow another branch. `path` are its states above the followed one, the tip first; without any there is no plan.

@@ -512,8 +512,9 @@ pub enum EventBody {
     ///
     /// The second case: a branch that is not followed here removes this account, and events after it cannot be read
     /// (rule: D8-8). The third case: members that are no admins have made everything here for five epochs, and an
-    /// event came that cannot be read (rule: D8-9). The others may be elsewhere: the group is contested until
-    /// somebody else is heard here.
+    /// event came that cannot be read (rule: D8-9). The fourth case: this member went over to another branch, and who
+    /// has its last commit on the former one cannot (rule: D8-10). The others may be elsewhere: the group is
+    /// contested until somebody else is heard here.
     CannotFollow {
         /// The epoch that the group stands in here.
         epoch: u64,

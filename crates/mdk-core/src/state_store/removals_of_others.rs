@@ -197,6 +197,16 @@ pub(crate) fn note_put_out(groups: Groups<'_>, call: Call<'_>, node: &NodeRow) -
     if row.status != GroupStatus::Active || row.authenticator == node.authenticator {
         return Ok(());
     }
+    note_apart(groups, call, node, commit)
+}
+
+/// Notes that the others may be on another branch than `node`, because of a commit.
+pub(crate) fn note_apart(
+    groups: Groups<'_>,
+    call: Call<'_>,
+    node: &NodeRow,
+    commit: ContentId,
+) -> Result<()> {
     Ok(groups.tx.put_removal(&RemovalRow {
         group: node.group.clone(),
         account: call.me(),
@@ -212,8 +222,8 @@ pub(crate) fn note_put_out(groups: Groups<'_>, call: Call<'_>, node: &NodeRow) -
     })?)
 }
 
-/// Tells that this account was put out on a branch that was not chosen. Forgets it when another member was heard since
-/// on the followed branch: they are here.
+/// Tells that the others may be on another branch. Forgets it when another member was heard since on the followed branch:
+/// they are here.
 pub(crate) fn note_company(
     records: &mut Records<'_>,
     row: &GroupRow,

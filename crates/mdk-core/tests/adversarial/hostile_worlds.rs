@@ -325,7 +325,7 @@ fn live(seed: u64) {
     world.ends();
 }
 
-// shows: D8-2, D8-4, D8-5, D8-6, D8-8, D8-9
+// shows: D8-2, D8-4, D8-5, D8-6, D8-8, D8-9, D8-10
 /// Nobody panics. Who has the same events agrees, or knows that it may not; who was put out and is out of reach never comes
 /// back; who comes back is told of; and in the end alice has put them out again.
 #[test]

@@ -1,7 +1,7 @@
 //! The same events in other orders: who was away and gets a removal that the others have settled together with what the
 //! removed one had prepared ends where the others are, or is told that the others may be elsewhere.
 
-use mdk_core::GroupState;
+use mdk_core::{EventBody, GroupState};
 use mdk_wire::{Event, GroupId, Keys, Secret};
 
 use super::betrayed::{Betrayed, undone};
@@ -206,6 +206,43 @@ fn in_any_order_a_member_agrees_or_knows_that_it_may_not() {
             assert!(there || contested, "{number}, seed {seed}");
         }
     }
+}
+
+// shows: D8-10
+/// The last commit of a seal reaches the others, and they settle it. Alice gets no answer and no echo, but what the removed
+/// one has made. She goes there, the others cannot, and she is told so.
+#[test]
+fn who_goes_where_the_others_cannot_follow_knows_that_it_may_be_alone() {
+    let mut group = Betrayed::new(false);
+    let id = group.group.clone();
+    group.removed(true);
+    while group.log.len() < 5 {
+        group.alice_works();
+    }
+    let mut last = std::mem::take(&mut group.made);
+    while last.is_empty() {
+        last = group.honest[0].waits(2_500).reply;
+    }
+    for other in &mut group.honest[1..] {
+        other.applies(&last[0]);
+        other.waits(6_000);
+    }
+    let rivals = group.revenge(8);
+    let told = group.come(&rivals);
+    let elsewhere = group.honest[1].ends(&id).authenticator;
+    assert_ne!(group.honest[0].ends(&id).authenticator, elsewhere);
+    assert_eq!(undone(&told[0], group.him()), [false]);
+    let again = group.honest[0].waits(6_000);
+    let cannot = |body: &EventBody| matches!(body, EventBody::CannotFollow { .. });
+    let apart = again.events.iter().any(|event| cannot(&event.body));
+    assert!(apart || told[0].iter().any(cannot));
+    // He is out again, and the group is contested still: nobody else was heard.
+    for commit in group.made.drain(..).chain(again.reply) {
+        group.honest[0].takes(&commit);
+    }
+    group.honest[0].waits(6_000);
+    assert_eq!(group.members(), [3; 3]);
+    assert_eq!(group.contested(), [true, false, false]);
 }
 
 /// Alice removes mallory, an admin, and renames the group. He has removed her, and has led his branch on by so many commits.

@@ -48,6 +48,7 @@ pub(crate) fn switch(
     let (Some(&tip), Some(&lowest)) = (path.first(), path.last()) else { return Ok(()) };
     let (tip, lowest) = (&nodes[tip], &nodes[lowest]);
     let old = work.records.groups().current_row(id)?;
+    let pending = work.records.tx.pending_of(id)?;
     let before = leave_branch(work, &old, nodes)?;
     let fork = match path {
         [_] => look_of_fork(work.copies(), id, nodes, tip),
@@ -60,6 +61,7 @@ pub(crate) fn switch(
     for &node in path {
         work.records.tx.set_canonical(id, &nodes[node].authenticator, true)?;
     }
+    let left_behind = plan.left_behind(lowest, pending.as_ref(), work.records.me());
     let row = plan.row;
     for commit in &plan.withdrawn {
         if let Some(own) = work.records.tx.pending_by_digest(id, commit)? {
@@ -107,7 +109,13 @@ pub(crate) fn switch(
         lowest.committer,
         parted,
         &passed.unwrap_or_default(),
-    )
+    )?;
+    match left_behind {
+        Some(commit) => {
+            removals_of_others::note_apart(work.records.groups(), work.records.call, tip, commit)
+        }
+        None => Ok(()),
+    }
 }
 
 // rule: D6-9 what is shown of a group that we are out of is how it was when we went, on that branch
