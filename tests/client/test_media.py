@@ -314,6 +314,7 @@ def test_a_safe_name_stays_where_it_is_put() -> None:
         " ": "file",
         "\n\r\t\x1b": "file",
         "a\x00b\u202egpj.exe": "abgpj.exe",
+        "two\u2028lines\u2029.txt": "twolines.txt",
         "c:\\windows": "cwindows",
         "CON.txt": "_CON.txt",
         "report. ": "report",

@@ -10,9 +10,24 @@ use crate::relay_pool::types::Origin;
 /// Longest relay URL, bytes.
 const MAX_URL_BYTES: usize = 512;
 
-/// Names that never lead to a public host: special-use domains of RFC 6761, 6762, 8375 and 9476, and what clouds call inside.
-const PRIVATE_NAMES: [&str; 9] =
-    ["localhost", "local", "internal", "intranet", "lan", "home.arpa", "test", "invalid", "alt"];
+/// Names that never lead to a public host: special-use domains of RFC 6761, 6762, 8375 and 9476, what clouds call inside,
+/// and what networks at home and at work do (RFC 6762, appendix G; ICANN delegates none of these).
+const PRIVATE_NAMES: [&str; 14] = [
+    "localhost",
+    "localdomain",
+    "local",
+    "internal",
+    "intranet",
+    "private",
+    "corp",
+    "home",
+    "lan",
+    "mail",
+    "home.arpa",
+    "test",
+    "invalid",
+    "alt",
+];
 
 /// Reads a relay URL and brings it into its one form. `Peer` adds what an address that somebody else named must not be.
 ///

@@ -77,6 +77,7 @@ fn urls_of_others_are_checked_before_dns() {
         wss://relay.example.org:22 wss://relay.example.org:1023 wss://relay.example.org:0 \
         ws://localhost ws://LOCALHOST:8080 ws://localhost. ws://a.localhost ws://relay \
         ws://printer.local ws://metadata.google.internal ws://router.lan ws://x.home.arpa \
+        wss://nas.localdomain wss://nas.home wss://git.corp wss://db.private wss://mx.mail \
         ws://127.0.0.1 ws://127.1 ws://0x7f.1 ws://2130706433 ws://0177.0.0.1 ws://[::1] \
         ws://[::ffff:7f00:1] ws://[::ffff:169.254.169.254] ws://10.0.0.1 \
         ws://169.254.169.254/latest/meta-data ws://[fe80::1] ws://[64:ff9b::a9fe:a9fe] \

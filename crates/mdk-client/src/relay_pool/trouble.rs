@@ -24,6 +24,7 @@ const NO_WORD: usize = 24;
 const CLOCK: u64 = 120;
 /// Seconds ahead from which on others refuse a KeyPackage.
 const REFUSED: u64 = 300;
+const NO_INVITES: &str = ": until it is set right, nobody can invite this account";
 
 /// What does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +96,7 @@ impl Troubles {
             Matter::Write(kind) => {
                 tracing::info!(relay, kind, words = said, "a relay refuses events");
             }
+            Matter::Clock if said.ends_with(NO_INVITES) => tracing::warn!(relay, "{said}"),
             Matter::Clock => tracing::info!(relay, "{said}"),
         }
         self.count.send_modify(|count| *count += 1);
@@ -138,7 +140,7 @@ fn clock_words(apart: u64, word: &str) -> String {
     let words = format!("the clock of this machine is {apart} s {word} a relay's");
     // What the owner sees of it otherwise is that no invite comes.
     match word.starts_with("ahead") && apart > REFUSED {
-        true => format!("{words}: until it is set right, nobody can invite this account"),
+        true => format!("{words}{NO_INVITES}"),
         false => words,
     }
 }
