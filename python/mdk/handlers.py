@@ -411,7 +411,7 @@ class Handlers:
         """Whether the bot is, or was, in the group: what goes on in one that it is only invited to is for nobody."""
         if event.group_id is None:
             return True
-        info = self._client._session.feed.groups.get(event.group_id)
+        info = self._client._session.native.group(event.group_id)
         return info is not None and info.state is not GroupState.PENDING
 
     def _message_calls(self, event: MessageReceived) -> list[Call]:

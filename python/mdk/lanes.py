@@ -166,8 +166,8 @@ class Lanes:
 
     async def _uncontested(self, lane: _Lane) -> None:
         """Answer nobody in a group in which somebody is back who had been put out, until that is settled."""
-        feed, group_id = self._client._session.feed, lane.group_id
-        info = None if group_id is None else feed.groups.get(group_id)
+        native, group_id = self._client._session.native, lane.group_id
+        info = None if group_id is None else native.group(group_id)
         if info is None or not info.contested:
             return
         _log.warning("a removal was undone: the bot waits until it holds again, or is accepted")
@@ -195,7 +195,7 @@ class Lanes:
 
     async def _acknowledge(self, lane: _Lane, cursor: int) -> None:
         session = self._client._session
-        if lane.group_id is not None and lane.group_id not in session.feed.groups:
+        if lane.group_id is not None and not session.native.has_group(lane.group_id):
             # Its handler has deleted it: nothing of it comes again, and nothing of it is to be written.
             return
         await session.look(lambda _: session.store.set_bot_lane(lane.group_id, cursor))

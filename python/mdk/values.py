@@ -371,7 +371,7 @@ _DEVICES = frozenset(
 
 def _safe(name: str) -> str:
     """A file name of others, so that it can be joined to a folder on any system."""
-    # Format characters go as well: they can show an ending that is not there. So do separators of lines: they end a line of a log.
+    # Format characters go as well: they can show an ending that is not there. Separators end a line of a log.
     unseen = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
     kept = (c for c in name if c not in _FORBIDDEN and unicodedata.category(c) not in unseen)
     safe = "".join(kept).lstrip(". ").rstrip(". ")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.client.bots import answering, bot_of, in_a_chat
-from tests.client.people import PATIENCE, Account, Two, event_of, hear, join, texts, until
+from tests.client.people import PATIENCE, Account, event_of, hear, join, texts, until
 
 from mdk import (
     Client,
@@ -16,7 +16,6 @@ from mdk import (
     Event,
     Group,
     GroupId,
-    GroupInfo,
     GroupState,
     MembersChanged,
     MessageReceived,
@@ -119,27 +118,6 @@ async def test_a_handler_deletes_the_group_that_its_bot_was_put_out_of(
         other = await alice.groups.create("other", [bot.client.public_key])
         await other.send("there")
         assert await hear(other, 1) == ["done there"]
-
-
-async def test_what_was_read_before_it_was_deleted_does_not_bring_it_back(
-    two: Two,
-) -> None:
-    _, bob, hers, his = two
-    await ended(bob, hers, his)
-    session, info = bob._session, his.info
-    await bob.groups.delete(his.id)
-
-    # A call that had read it, and comes back now.
-    async def late(_read: object) -> GroupInfo:
-        session.look = look  # type: ignore[method-assign]
-        session.feed.drop(his.id)
-        return info
-
-    look = session.look
-    session.look = late  # type: ignore[method-assign, assignment]
-    with pytest.raises(errors.GroupNotFound):
-        await session.fresh(his.id)
-    assert his.id not in bob.groups
 
 
 async def delete_when_final(who: Client, group: Group) -> None:

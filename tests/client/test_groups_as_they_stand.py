@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.client.bots import answering, bot_of, in_a_chat
-from tests.client.people import PATIENCE, Account, Two, hear, join, until
+from tests.client.people import PATIENCE, Account, Two, hear, join
 
-from mdk import Client, Event, Group, GroupId, GroupInfo, MessageReceived, errors
-from mdk._mdk import Mdk
+from mdk import Client, Event, Group, MessageReceived, errors
 from mdk.client.feed import Feed
 from mdk.testing import LocalRelay
 from mdk.testing.fixtures import MakeClient
@@ -26,13 +23,13 @@ LATE = 0.3
 @pytest.fixture
 def late_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read of the log comes late, as on a machine with more to do."""
-    read = Feed._take
+    read = Feed._read
 
-    async def late(self: Feed, group_id: GroupId, group: GroupInfo | None) -> None:
+    async def late(self: Feed) -> None:
         await asyncio.sleep(LATE)
-        await read(self, group_id, group)
+        await read(self)
 
-    monkeypatch.setattr(Feed, "_take", late)
+    monkeypatch.setattr(Feed, "_read", late)
 
 
 @pytest.mark.usefixtures("late_reader")
@@ -58,78 +55,30 @@ async def test_who_has_fetched_all_finds_the_groups_so(
             assert his.groups[group.id].name == "Dinner"
 
 
-async def test_what_was_read_early_does_not_take_the_place_of_what_was_read_later(
-    alice: Client,
-) -> None:
-    group = await alice.groups.create("Lunch")
-    session = alice._session
-    look = session.look
-
-    async def late(read: Callable[[Mdk], Any]) -> Any:
-        session.look = look  # type: ignore[method-assign]
-        found = await look(read)
-        await group.update(name="Dinner")
-        await until(lambda: group.name == "Dinner", alice)
-        return found
-
-    session.look = late  # type: ignore[method-assign]
-    assert (await session.fresh(group.id)).name == "Dinner"
-    assert group.name == "Dinner"
-
-
-class Reading:
-    """A reader of the log that is given what the test says, beside an engine that has this of the group."""
-
-    def __init__(self, now: GroupInfo | None) -> None:
-        self.now = now
-        self.answers: asyncio.Queue[tuple[list[Event], list[GroupInfo], int]] = asyncio.Queue()
-        parts: tuple[Any, Any, Any] = self, self, self
-        self.feed = Feed(*parts, started_at=datetime.now(UTC))
-
-    def group(self, _id: GroupId) -> GroupInfo:
-        if self.now is None:
-            raise errors.GroupNotFound
-        return self.now
-
-    async def poll(self, _after: int, _limit: int) -> object:
-        return await self.answers.get()
-
-    async def gets(
-        self, events: list[Event], groups: list[GroupInfo], position: int, after: Callable[[], None]
-    ) -> None:
-        """What it has asked for comes after a call of ours."""
-        following = asyncio.create_task(self.feed._follow())
-        try:
-            await asyncio.sleep(0)
-            after()
-            self.answers.put_nowait((events, groups, position))
-            async with asyncio.timeout(PATIENCE):
-                while self.feed.position < position:
-                    await self.feed.wait()
-        finally:
-            following.cancel()
-
-
-@pytest.mark.parametrize("now", ["newer", "there", "gone", "deleted"])
-async def test_what_the_reader_is_given_late_is_not_what_there_is(alice: Client, now: str) -> None:
-    """The group changed, came, came and went, or was deleted by calls of ours before the reader got its answer."""
+async def test_a_group_that_was_deleted_is_not_read_behind_it(alice: Client) -> None:
+    """The reader has events of a group in hand while it is deleted: nobody is told them."""
     info = (await alice.groups.create("Lunch")).info
     told = [event for event in alice.engine.events() if event.group_id == info.id]
-    newer = dataclasses.replace(info, epoch=info.epoch + 1)
-    reading = Reading({"newer": newer, "there": info}.get(now))
-    feed = reading.feed
-    if now == "newer":
-        await reading.gets([], [info], 1, lambda: feed.keep(newer))
-        assert feed.groups == {info.id: newer}
-    elif now == "deleted":
-        await reading.gets(told, [info], 9_000, lambda: feed.drop(info.id))
-        assert feed.groups == {}
-        assert await feed.read_group(8_999, info.id, 9) == ([], 9_000)
-        assert list(feed._recent) == []
-    else:
-        early = dataclasses.replace(info, epoch=0)
-        await reading.gets(told[:1], [], 1, lambda: feed.keep(early))
-        assert feed.groups == ({info.id: info} if now == "there" else {})
+    answers: asyncio.Queue[tuple[list[Event], int]] = asyncio.Queue()
+
+    class Reading:
+        async def poll(self, _after: int, _limit: int) -> tuple[list[Event], int]:
+            return await answers.get()
+
+    parts: tuple[Any, Any, Any] = None, None, Reading()
+    feed = Feed(*parts, started_at=datetime.now(UTC))
+    following = asyncio.create_task(feed._follow())
+    try:
+        await asyncio.sleep(0)
+        feed.drop(info.id)
+        answers.put_nowait((told, 9_000))
+        answers.put_nowait(([], 9_001))
+        async with asyncio.timeout(PATIENCE):
+            while feed.position < 9_001:
+                await feed.wait()
+        assert await feed.read(0) == []
+    finally:
+        following.cancel()
 
 
 STREAM = 1200

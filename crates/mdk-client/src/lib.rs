@@ -10,6 +10,7 @@ mod catch_up;
 mod client;
 mod dial;
 mod error;
+mod known_groups;
 mod lists;
 mod options;
 mod outbox_worker;
@@ -24,6 +25,7 @@ mod upkeep;
 pub use blossom::{Blossom, BlossomOptions, LOCATOR_KIND, Server, normal_server};
 pub use client::{Client, Stats};
 pub use error::{ClientError, Result};
+pub use known_groups::KnownGroups;
 pub use options::{ClientOptions, EngineAccess, PoolOptions, SharedEngine, with_engine};
 pub use relay_info::RelayInfo;
 #[doc(hidden)]

@@ -7,7 +7,9 @@ mod views;
 
 use std::sync::Arc;
 
-use mdk_client::{BlossomOptions, ClientError, ClientOptions, EngineAccess, with_engine};
+use mdk_client::{
+    BlossomOptions, ClientError, ClientOptions, EngineAccess, KnownGroups, with_engine,
+};
 use mdk_wire::GroupId;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -24,6 +26,7 @@ use crate::futures::{runtime, spawn};
 use crate::pending::PendingCommit;
 use crate::process::OfProcess;
 use crate::public_key;
+use crate::views::ToPy;
 
 /// An account at work. Private: `mdk.Client` is what people use.
 #[pyclass(frozen, name = "_Client", module = "mdk._mdk")]
@@ -37,6 +40,7 @@ struct Alive {
     client: mdk_client::Client,
     pool: mdk_client::Pool,
     files: Arc<media::Files>,
+    groups: Arc<KnownGroups>,
     /// Counts what Python itself did to the engine, so that it is looked at like anything else.
     used: watch::Sender<u64>,
 }
@@ -105,7 +109,8 @@ impl Client {
             mdk_client::Client::new(access, keys, options, shared)
         });
         let client = client.map_err(|error| Raise::from(error).into_err(py))?;
-        let alive = Alive { client, pool, files, used: watch::Sender::new(0) };
+        let (groups, used) = (Arc::default(), watch::Sender::new(0));
+        let alive = Alive { client, pool, files, groups, used };
         Ok(Self { alive: OfProcess::new(alive), engine })
     }
 
@@ -178,18 +183,20 @@ impl Client {
         Ok(())
     }
 
-    /// Events behind `after`, at most `limit`, as soon as there is one.
+    /// Events behind `after`, at most `limit`, as soon as there is one. The groups they are about are read first.
     fn poll<'py>(&self, py: Python<'py>, after: i64, limit: u32) -> PyResult<Bound<'py, PyAny>> {
         let alive = self.alive.get()?;
         let (mut changes, mut used) = (alive.client.changes(), alive.used.subscribe());
         let engine: Arc<dyn EngineAccess> = self.engine.clone();
-        let client = alive.client.clone();
+        let (client, groups) = (alive.client.clone(), alive.groups.clone());
         spawn(py, async move {
             loop {
                 // Before looking, so that nothing comes between looking and waiting.
                 changes.borrow_and_update();
                 used.borrow_and_update();
-                let polled = with_engine(&engine, move |e| look(e, after, limit)).await?;
+                let groups = groups.clone();
+                let look = move |e: &mut _| look(e, &groups, after, limit);
+                let polled = with_engine(&engine, look).await?;
                 if !polled.0.is_empty() {
                     return Ok(polled);
                 }
@@ -199,6 +206,43 @@ impl Client {
                 wait(&mut changes, &mut used).await?;
             }
         })
+    }
+
+    /// Reads every group; the cursor of the last event that they have seen. Blocks.
+    fn read_groups(&self, py: Python<'_>) -> PyResult<i64> {
+        let groups = &self.alive.get()?.groups;
+        self.engine.call(py, |e| groups.read_all(e))
+    }
+
+    /// Reads one group, to be found by `group()` from now on; None if there is none with this id. Blocks.
+    fn read_group<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: crate::text::Text,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (groups, id) = (&self.alive.get()?.groups, args::group(&group_id)?);
+        self.engine.call(py, |e| groups.read(e, &id))?.to_py(py)
+    }
+
+    /// One group as it was last read; None if there is none with this id.
+    fn group<'py>(
+        &self,
+        py: Python<'py>,
+        group_id: crate::text::Text,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let groups = &self.alive.get()?.groups;
+        args::group(&group_id).ok().and_then(|id| groups.get(&id)).to_py(py)
+    }
+
+    /// Whether there is a group with this id.
+    fn has_group(&self, group_id: crate::text::Text) -> PyResult<bool> {
+        let groups = &self.alive.get()?.groups;
+        Ok(args::group(&group_id).is_ok_and(|id| groups.contains(&id)))
+    }
+
+    /// Every group as it was last read, the oldest first.
+    fn groups<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        crate::views::list(py, self.alive.get()?.groups.all())
     }
 
     /// A number that grows when the event log or the outbox may have changed.
@@ -323,21 +367,20 @@ async fn wait(
     .map_err(|_| ClientError::Closed)
 }
 
-/// Events, and the groups they are about.
-fn look(engine: &mut mdk_core::Engine, after: i64, limit: u32) -> mdk_core::Result<views::Polled> {
+/// Events, after the groups they are about were read: who sees an event finds its group at least as new.
+fn look(
+    engine: &mut mdk_core::Engine,
+    groups: &KnownGroups,
+    after: i64,
+    limit: u32,
+) -> mdk_core::Result<views::Polled> {
     let events = engine.events(after, limit)?;
     let last = events.last().map_or(after, |event| event.cursor);
     let mut ids: Vec<&GroupId> = events.iter().filter_map(|e| e.group_id.as_ref()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut groups = Vec::with_capacity(ids.len());
     for id in ids {
-        match engine.group(id) {
-            Ok(group) => groups.push(group),
-            // A declined invite takes its group along.
-            Err(mdk_core::Error::GroupNotFound) => {}
-            Err(error) => return Err(error),
-        }
+        groups.read(engine, id)?;
     }
-    Ok((events, groups, last))
+    Ok((events, last))
 }

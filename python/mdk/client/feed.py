@@ -1,4 +1,4 @@
-"""The groups as they stand, kept for whoever asks, and what happens in the order of the log, for whoever listens."""
+"""The one reader of an account's log in this process: it wakes those who listen, each with a position of its own."""
 
 import asyncio
 import logging
@@ -14,14 +14,13 @@ from mdk.errors import (
     Closed,
     DiskFull,
     Forked,
-    GroupNotFound,
     InvalidInput,
     MdkError,
     StorageError,
     WrongLoop,
 )
 from mdk.events import Event, MessageReceived
-from mdk.values import GroupId, GroupInfo, GroupState
+from mdk.values import GroupId, GroupState
 
 from .runtime import Signal, growing, in_thread, running_loop
 
@@ -67,9 +66,9 @@ def position_of(cursor: str) -> int:
 
 
 class Feed:
-    """The one reader of an account's log in this process: keeps the groups as they stand and wakes listeners.
+    """Reads the log of an open account and wakes listeners, which have their own positions.
 
-    Listeners have their own positions. A group is never behind an event about it: who sees `Joined` finds the group.
+    A group is never behind an event about it: who sees `Joined` finds the group (`_Client.group()`).
     """
 
     def __init__(
@@ -87,13 +86,8 @@ class Feed:
         self._ended: BaseException | None = None
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._kept: set[GroupId] = set()
-        """Groups that were kept while this reader read."""
-        self._dropped: set[GroupId] = set()
-        """Groups that were deleted while this reader read."""
-        self.drops: int = 0
+        self._drops = 0
         """How many groups were deleted."""
-        self.groups: dict[GroupId, GroupInfo] = {}
         self.opened_at: int = 0
         """Position of the log when the account was opened."""
         self.position: int = 0
@@ -101,14 +95,9 @@ class Feed:
 
     async def start(self) -> None:
         """Read where things stand, then follow."""
-
-        def read() -> tuple[int, list[GroupInfo]]:
-            return self._store.last_cursor(), self._mdk.groups()
-
         self._loop = asyncio.get_running_loop()
-        last, groups = await in_thread(read)
+        last = await in_thread(self._native.read_groups)
         self.opened_at = self.position = self._before_recent = last
-        self.groups = {group.id: group for group in groups}
         self._task = asyncio.create_task(self._follow(), name="mdk-feed")
 
     async def stop(self) -> None:
@@ -143,35 +132,18 @@ class Feed:
             self._end(error)
 
     async def _read(self) -> None:
-        self._kept.clear()
-        self._dropped.clear()
-        events, groups, last = await self._native.poll(self.position, _BATCH)
-        for group in groups:
-            await self._take(group.id, group)
-        gone = {e.group_id for e in events if e.group_id} - {g.id for g in groups}
-        for group_id in gone:
-            await self._take(group_id, None)
+        while True:
+            drops = self._drops
+            events, last = await self._native.poll(self.position, _BATCH)
+            # The log has lost the events of a group that was deleted; what was read may still have them.
+            if drops == self._drops:
+                break
         for event in events:
-            if event.group_id in self._dropped and event.group_id not in self.groups:
-                continue
             if len(self._recent) == _RECENT:
                 self._before_recent = int(self._recent[0].cursor)
             self._recent.append(event)
         self.position = last
         self._signal.give()
-
-    async def _take(self, group_id: GroupId, group: GroupInfo | None) -> None:
-        """Take what was read, unless a call of ours returned meanwhile: what that kept may be newer, or older."""
-        while group_id in self._kept:
-            self._kept.discard(group_id)
-            try:
-                group = await in_thread(lambda: self._mdk.group(group_id))
-            except GroupNotFound:
-                group = None
-        if group is None:
-            self.groups.pop(group_id, None)
-        else:
-            self.groups[group_id] = group
 
     async def _why(self, closed: Closed) -> MdkError:
         """What the engine itself says: it may have been closed, or be unusable after a bug."""
@@ -187,21 +159,12 @@ class Feed:
         self._ended = error
         self._signal.give()
 
-    def keep(self, group: GroupInfo) -> None:
-        """Take what a call of ours returned: it may be newer than what has been read."""
-        self.groups[group.id] = group
-        self._kept.add(group.id)
-
     def drop(self, group_id: GroupId) -> None:
-        """Forget a group that was deleted, and what happened in it."""
-        self.groups.pop(group_id, None)
-        self.drops += 1
-        # What is being read just now may still have it.
-        self._kept.add(group_id)
-        self._dropped.add(group_id)
+        """Forget what happened in a group that was deleted."""
+        self._drops += 1
         left = [event for event in self._recent if event.group_id != group_id]
         self._recent = deque(left, maxlen=_RECENT)
-        # Whoever waits for more of it waits in vain.
+        # A listener that waits for more of it waits in vain.
         self._signal.give()
 
     @property

@@ -80,10 +80,10 @@ class Group:
         Raises:
             GroupNotFound: it was deleted.
         """
-        try:
-            return self._session.feed.groups[self._id]
-        except KeyError:
-            raise GroupNotFound("no such group") from None
+        info = self._session.native.group(self._id)
+        if info is None:
+            raise GroupNotFound("no such group")
+        return info
 
     @property
     def name(self) -> str:

@@ -38,30 +38,28 @@ class Groups:
         self._invites = invites
         self._ask = ask
 
-    def _known(self) -> dict[GroupId, GroupInfo]:
-        return self._session().feed.groups
+    def _known(self) -> list[GroupInfo]:
+        return self._session().native.groups()
 
     def __iter__(self) -> Iterator[Group]:
         session = self._session()
         hidden = GONE | {GroupState.PENDING}
-        return iter(
-            [handle(session, i.id) for i in self._known().values() if i.state not in hidden]
-        )
+        return iter([handle(session, i.id) for i in self._known() if i.state not in hidden])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __contains__(self, group_id: object) -> bool:
-        return group_id in self._known()
+        return isinstance(group_id, str) and self._session().native.has_group(group_id)
 
     def __getitem__(self, group_id: GroupId) -> Group:
-        if group_id not in self._known():
+        if group_id not in self:
             raise KeyError(group_id)
         return handle(self._session(), group_id)
 
     def get(self, group_id: GroupId) -> Group | None:
         """The handle of a group; None if there is no such group."""
-        return handle(self._session(), group_id) if group_id in self._known() else None
+        return handle(self._session(), group_id) if group_id in self else None
 
     async def create(
         self,
@@ -161,7 +159,7 @@ class Groups:
             raise InvalidInput("peer: that is this account itself", field="peer")
         # Two calls at once make one group.
         async with session.direct:
-            known = [i for i in self._known().values() if i.state is GroupState.ACTIVE]
+            known = [i for i in self._known() if i.state is GroupState.ACTIVE]
             for info in known:
                 if info.member_count == 2 and not info.name and await self._has(info.id, other):
                     return handle(session, info.id)
@@ -194,6 +192,7 @@ class Groups:
         def delete(mdk: "Mdk") -> tuple[str, ...]:
             relays = mdk.group(group_id).relays
             mdk.delete_group(group_id)
+            session.native.read_group(group_id)
             return relays
 
         relays = await session.patient(delete, COMMIT_PATIENCE)

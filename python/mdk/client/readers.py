@@ -80,7 +80,7 @@ class Reader:
             for event in events
             if isinstance(event, MessageReceived) and self._is_wanted(event.message)
         ]
-        if not self._ready and self._id not in feed.groups:
+        if not self._ready and not self._session.native.has_group(self._id):
             raise GroupNotFound("no such group")
         if not self._ready and self._after >= feed.position:
             await feed.wait()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mdk._mdk import PublicKey, SignedEvent, _AccountStore
 from mdk.errors import (
     CommitPending,
+    GroupNotFound,
     GroupSettling,
     InvalidInput,
     KeyPackageNotFound,
@@ -173,14 +174,15 @@ class Session:
         return await self.fresh(GroupId(pending.group_id))
 
     async def fresh(self, group_id: GroupId) -> GroupInfo:
-        """A group as it stands now."""
-        while True:
-            drops, known = self.feed.drops, self.feed.groups.get(group_id)
-            info = await self.look(lambda mdk: mdk.group(group_id))
-            # What was read before it was deleted must not bring it back, nor take the place of what was read later.
-            if drops == self.feed.drops and self.feed.groups.get(group_id) is known:
-                self.feed.keep(info)
-                return info
+        """A group as it stands now.
+
+        Raises:
+            GroupNotFound: there is none with this id.
+        """
+        info = await self.look(lambda _: self.native.read_group(group_id))
+        if info is None:
+            raise GroupNotFound("no such group")
+        return info
 
     async def until(self, check: Callable[["Mdk"], T | None], timeout: float | None) -> T:
         """Wait until `check` returns something, looking again whenever something changed.

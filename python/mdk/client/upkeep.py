@@ -118,7 +118,7 @@ async def renew_groups(
     """Update our leaf in each group; those that worked, and why not for the others."""
     updated: list[GroupId] = []
     failed: dict[GroupId, str] = {}
-    for info in list(session.feed.groups.values()):
+    for info in session.native.groups():
         if info.state is not GroupState.ACTIVE or (only is not None and info.id not in only):
             continue
         try:
@@ -150,15 +150,15 @@ async def add_own_relays(session: "Session") -> None:
     tried: set[GroupId] = set()
     with suppress(Closed):
         await session.native.caught_up()
-        for group_id in list(session.feed.groups):
-            await _add_relays(session, group_id, tried)
+        for info in session.native.groups():
+            await _add_relays(session, info.id, tried)
         async for happened in session.feed.events(session.feed.opened_at):
             if happened.group_id is not None:
                 await _add_relays(session, happened.group_id, tried)
 
 
 async def _add_relays(session: "Session", group_id: GroupId, tried: set[GroupId]) -> None:
-    info = session.feed.groups.get(group_id)
+    info = session.native.group(group_id)
     if info is None or group_id in tried:
         return
     add = spread.to_add(info, session.mdk.public_key, session.relays)

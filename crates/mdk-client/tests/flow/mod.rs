@@ -12,6 +12,7 @@ mod gate;
 mod huge;
 mod invites;
 mod kit;
+mod known_groups;
 mod late;
 mod line;
 mod moves;

@@ -3,15 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use mdk_client::{RelayState, RelayStatus, Stats};
-use mdk_core::{Engine, EngineEvent, GroupInfo};
+use mdk_core::{Engine, EngineEvent};
 use mdk_wire::GroupId;
 use pyo3::prelude::*;
 use pyo3::types::{PyDelta, PyDict, PyList, PyTuple};
 
 use crate::views::{self, ToPy, build, list, time};
 
-/// What `poll` returns: events, the groups they are about as they stand, and the cursor of the last event.
-pub(crate) type Polled = (Vec<EngineEvent>, Vec<GroupInfo>, i64);
+/// What `poll` returns: events, and the cursor of the last one.
+pub(crate) type Polled = (Vec<EngineEvent>, i64);
 
 /// A list of Python, where `Vec` alone is a tuple.
 pub(crate) struct List<T>(pub(crate) Vec<T>);
@@ -30,9 +30,9 @@ impl<'py> ToPy<'py> for () {
 
 impl<'py> ToPy<'py> for Polled {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (events, groups, last) = self;
-        let (events, groups) = (List(events).to_py(py)?, List(groups).to_py(py)?);
-        Ok(PyTuple::new(py, [events, groups, last.into_pyobject(py)?.into_any()])?.into_any())
+        let (events, last) = self;
+        let events = List(events).to_py(py)?;
+        Ok(PyTuple::new(py, [events, last.into_pyobject(py)?.into_any()])?.into_any())
     }
 }
 
