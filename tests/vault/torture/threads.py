@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from statistics import median
 from time import perf_counter, thread_time
 
 from mdk import Applied, GroupId, Mdk, MessageReceived
@@ -18,8 +19,10 @@ from .world import build, require
 
 # Messages asked for at once.
 PAGE = 1000
-# Seconds for which a writer may keep a reader: target R8.
+# Seconds for which a writer may keep a reader: target R8. Judged where the machine is known.
 MOST = 0.05
+# The same on any machine: as many usual sends of the same run.
+MOST_SENDS = 30
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class Waits:
     def longest_send(self) -> float:
         """The most processor time of one send, which a reader waits for at least once in its life."""
         return max(send.worked for send in self.sends)
+
+    def usual_send(self) -> float:
+        """The processor time of one send in the middle of all."""
+        return median(send.worked for send in self.sends)
 
     def behind(self) -> list[tuple[int, float]]:
         """For each read, how many sends came to their end while it waited, and the processor time they took.
