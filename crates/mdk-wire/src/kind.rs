@@ -14,6 +14,14 @@ pub const SEAL: u16 = 13;
 pub const WELCOME: u16 = 444;
 /// Group message.
 pub const GROUP_MESSAGE: u16 = 445;
+/// Asks a notification server to wake phones; in a gift wrap to it.
+pub const PUSH_TRIGGER: u16 = 446;
+/// Push tokens of the sender, or a request for those of all; inside a group.
+pub const PUSH_TOKENS: u16 = 447;
+/// Push tokens that the sender knows, inside a group.
+pub const PUSH_KNOWN_TOKENS: u16 = 448;
+/// Removal of push tokens, inside a group.
+pub const PUSH_REMOVALS: u16 = 449;
 /// Template of the account identity proof; never published.
 pub const IDENTITY_PROOF: u16 = 450;
 /// Template of the owner's proof for a push token; never published.

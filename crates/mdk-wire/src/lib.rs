@@ -19,6 +19,7 @@ pub mod limits;
 mod locked;
 mod nip44;
 pub mod payload;
+pub mod push;
 pub mod random;
 pub mod relay_url;
 pub mod secret;

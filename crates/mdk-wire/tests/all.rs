@@ -3,4 +3,5 @@
 
 mod events;
 mod kit;
+mod push;
 mod v2;
