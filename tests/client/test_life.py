@@ -23,7 +23,7 @@ from mdk import (
     RelayPool,
     errors,
 )
-from mdk.client import data_folder, upkeep
+from mdk.client import closing, data_folder
 from mdk.client.accounts import database_path
 from mdk.testing import LocalRelay, client
 from mdk.testing.clients import impatient
@@ -181,7 +181,7 @@ async def test_closing_has_one_end(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """It returns although the connections do not end and the database is in use, and goes on when they do."""
-    monkeypatch.setattr(upkeep, "CLOSE", 0.5)
+    monkeypatch.setattr(closing, "CLOSE", 0.5)
     account = Account(tmp_path, "alice", relay)
     async with account.open() as alice:
         native, closable = alice._session.native, asyncio.Event()
@@ -208,7 +208,7 @@ async def test_closing_has_one_end(
         assert not using.done()
         done.set()
         await using
-        monkeypatch.setattr(upkeep, "CLOSE", PATIENCE)
+        monkeypatch.setattr(closing, "CLOSE", PATIENCE)
         await alice.close()
     assert "in use" in caplog.text
     async with account.open() as again:

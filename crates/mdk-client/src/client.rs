@@ -1,18 +1,18 @@
 //! One account at work: what it needs is fetched, what it has to say is published, and nothing is lost in between.
 
-mod commits;
-pub(crate) mod feed;
-mod former;
-mod links;
-pub(crate) mod lock;
-mod named;
-pub(crate) mod outdated;
-pub(crate) mod ready;
-pub(crate) mod recent;
-pub(crate) mod republish_lost;
-pub(crate) mod sent;
-pub(crate) mod shared;
-pub(crate) mod times;
+mod commits; // a user's commit: staged, published, true
+pub(crate) mod feed; // from an event of a relay to the engine
+mod former; // relays that the account left, still listened to
+mod links; // which relays the account holds open
+pub(crate) mod lock; // a mutex that a panic leaves usable
+mod named; // relays that the user named at any time
+pub(crate) mod outdated; // gives up lists and KeyPackages that a newer one replaces
+pub(crate) mod ready; // waiting until the account is up to date, or can be invited
+pub(crate) mod recent; // ids of events that the engine has had lately
+pub(crate) mod republish_lost; // publishes again what a relay has lost
+pub(crate) mod sent; // group events that relays accepted lately
+pub(crate) mod shared; // what the tasks of one account have in common
+pub(crate) mod times; // the time, and pauses with chance in them
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

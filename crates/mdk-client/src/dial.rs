@@ -31,7 +31,7 @@ use url::{Host, Url};
 pub(crate) use self::counted::Counted;
 use crate::error::ClientError;
 use crate::options::PoolOptions;
-use crate::relay_pool::trouble::http_date;
+use crate::relay_pool::trouble_log::http_date;
 use crate::relay_pool::types::Origin;
 
 /// Addresses of one name that are tried.

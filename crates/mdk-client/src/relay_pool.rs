@@ -16,25 +16,25 @@
 //! once: what cannot be written is queued within a bound, what an account does not take is kept within a bound, and beyond that
 //! the socket is not read, so that the relay is held back by TCP.
 
-mod accounts;
-mod auth;
-mod command;
-mod connections;
-mod filters;
-mod frames;
-pub mod fuzzing;
-mod meter;
-mod panic_guard;
-mod reconciling;
-mod registry;
-mod room;
-mod rounds;
-mod session;
-mod socket;
-pub(crate) mod sockets;
-pub(crate) mod trouble;
-pub(crate) mod types;
-mod worker;
+mod accounts; // the accounts of one connection, and what waits for them
+mod auth; // NIP-42 for several accounts on one connection
+mod command; // what the pool asks of a connection
+mod connections; // starts connections, and moves accounts between them
+mod filters; // filters of NIP-01, and whether an event matches
+mod frames; // messages to and from a relay, written and parsed
+pub mod fuzzing; // a session without a relay, for the fuzzer
+mod meter; // counts what nobody asked for; a ban follows
+mod panic_guard; // starts a connection's task again after a panic
+mod reconciling; // NIP-77: which events a relay has
+mod reconnect; // the task of a connection: dials, serves, pauses, dials again
+mod registry; // which accounts share which connection
+mod room; // whether there is room for another connection
+mod rounds; // NIP-77: the messages of a connection's reconciliations
+mod session; // one connection from its handshake to its end
+mod socket; // one WebSocket, read and written
+pub(crate) mod sockets; // how many connections the process may have
+pub(crate) mod trouble_log; // logs and counts what a relay does not do for us
+pub(crate) mod types; // what the pool and its users exchange
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,12 +50,12 @@ use self::command::{Command, Publish, Query};
 use self::connections::Connections;
 use self::filters::Filter;
 pub(crate) use self::frames::wants_auth;
+#[cfg(test)]
+pub(crate) use self::reconnect::tests::{URL, in_pause, nowhere};
 use self::registry::Handle;
 pub use self::types::{
     Account, Arrived, Held, Origin, Page, Published, RelayState, RelayStatus, Room,
 };
-#[cfg(test)]
-pub(crate) use self::worker::tests::{URL, in_pause, nowhere};
 pub use crate::dial::address::normal_url;
 use crate::dial::{Dialer, Resolve, SystemResolver, address};
 use crate::error::{ClientError, Result};

@@ -3,6 +3,14 @@
 //! A [`Store`] is one open database. All work happens in a [`Tx`]: [`Store::write`] commits or changes nothing,
 //! [`Store::read`] never changes anything. The crate stores and finds; it decides no policy.
 //!
+//! On a full disk or quota what is stored can be read, and nothing is lost. A write fails with
+//! [`StoreError::DiskFull`], is rolled back, and succeeds once there is room (`store/transaction.rs`;
+//! `sqlcipher/errors.rs` tells it from other failures). Opening needs no room for what is there already: the index of
+//! the log goes to memory (`sqlcipher/configure.rs`), the log is not primed (`store/checkpoint.rs`), the lock names no
+//! holder (`files/owner_lock.rs`). Closing leaves the log to the next opening. Work that writes a file asks for room
+//! first, with [`VaultError::NoSpace`], and leaves nothing behind when the room goes meanwhile (`vault/new_file.rs`,
+//! `vault/backup.rs`). `vault/doctor/files.rs` reports the room; the tests are in `tests/vault/full_disk.rs`.
+//!
 //! `Store::in_memory` is the same code over SQLite's `:memory:`, which is **not** encrypted.
 
 mod error;

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mdk import GroupState, Keys, Mdk, RelayStatus
-from mdk.client.upkeep import profile_uri
+from mdk.client.nprofile import profile_uri
 from mdk.errors import KeyFileTooWide, NotConnected
 
 from . import keys, output, qr, records, running, session

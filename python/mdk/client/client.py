@@ -12,7 +12,7 @@ from mdk.events import Event
 from mdk.reports import RestoreReport
 from mdk.values import Message, PathArg, Signer
 
-from . import upkeep
+from . import closing, upkeep
 from .accounts import database_path
 from .farewells import Farewells
 from .feed import CLOSED, position_of
@@ -21,6 +21,7 @@ from .invite_policy import InvitePolicy
 from .invites import Invites
 from .key_packages import KeyPackages
 from .media import Media
+from .nprofile import profile_uri
 from .opening import Settings, open_database, own_keys, shown_name
 from .outbox import Outbox
 from .pool import RelayPool
@@ -237,7 +238,7 @@ class Client:
             self._opened.feed.on_its_loop()
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="mdk-close")
-        await upkeep.until_closed(self._closing, self._settings.drain)
+        await closing.until_closed(self._closing, self._settings.drain)
 
     async def _close(self) -> None:
         async with self._starting:
@@ -306,7 +307,7 @@ class Client:
     @property
     def invite_uri(self) -> str:
         """`nostr:nprofile1…` with the account and up to three relays (NIP-19, NIP-21): for a link or a QR code."""
-        return upkeep.profile_uri(self.public_key, self._session.relays)
+        return profile_uri(self.public_key, self._session.relays)
 
     @property
     def relays(self) -> tuple[str, ...]:

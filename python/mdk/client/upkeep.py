@@ -6,8 +6,6 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mdk._mdk import PublicKey
-from mdk.config import CLOSE
 from mdk.errors import Closed, Forked, InMemory, MdkError, TransportError
 from mdk.values import GroupId, GroupState, PathArg
 
@@ -44,15 +42,6 @@ async def uncancelled(work: Coroutine[Any, Any, T]) -> T:
     if not task.cancelled():
         task.exception()  # asked for, so that nobody calls it lost: the cancellation tells
     raise cancelled
-
-
-async def until_closed(closing: "asyncio.Task[None]", drain: float) -> None:
-    """Wait until an account is closed whose outbox had `drain` seconds. When the time is over, it goes on alone."""
-    if (await asyncio.wait([closing], timeout=max(CLOSE, drain + 1)))[0]:
-        await closing
-        return
-    _log.warning("the database is in use, and closes when that ends")
-    closing.add_done_callback(lambda closed: closed.cancelled() or closed.exception())
 
 
 async def without_hope(session: "Session") -> None:
@@ -177,42 +166,6 @@ async def _add_relays(session: "Session", group_id: GroupId, tried: set[GroupId]
         raise
     except MdkError as error:
         _log.info("a group stays with one relay for now (%s)", error.code)
-
-
-_MAX_RELAYS = 3
-_ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-
-
-def profile_uri(account: PublicKey, relays: tuple[str, ...]) -> str:
-    """`nostr:nprofile1…` (NIP-19, NIP-21)."""
-    data = bytes([0, 32]) + bytes.fromhex(account.hex)
-    for relay in relays[:_MAX_RELAYS]:
-        url = relay.encode()
-        if len(url) <= 255:
-            data += bytes([1, len(url)]) + url
-    return "nostr:" + _bech32("nprofile", data)
-
-
-def _bech32(prefix: str, data: bytes) -> str:
-    """Bech32 of BIP-173, without its limit of length."""
-    bits = "".join(f"{byte:08b}" for byte in data)
-    bits += "0" * (-len(bits) % 5)
-    words = [int(bits[at : at + 5], 2) for at in range(0, len(bits), 5)]
-    expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
-    check = _polymod([*expanded, *words, 0, 0, 0, 0, 0, 0]) ^ 1
-    words += [check >> 5 * (5 - at) & 31 for at in range(6)]
-    return f"{prefix}1" + "".join(_ALPHABET[word] for word in words)
-
-
-def _polymod(values: list[int]) -> int:
-    generator = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-    check = 1
-    for value in values:
-        top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ value
-        for at, term in enumerate(generator):
-            check ^= term if top >> at & 1 else 0
-    return check
 
 
 async def hand_out_troubles(pool: "_Pool") -> None:

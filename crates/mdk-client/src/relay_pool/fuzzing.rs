@@ -16,7 +16,7 @@ use super::filters::Filter;
 use super::meter::Meter;
 use super::session::{Incoming, Session};
 use super::socket::Socket;
-use super::trouble::Troubles;
+use super::trouble_log::Troubles;
 use super::{Account, Arrived, Origin, Page, Published, Room};
 use crate::dial::Counted;
 use crate::error::Result;

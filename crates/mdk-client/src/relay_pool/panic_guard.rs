@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt as _;
 
-use super::worker::{End, Worker};
+use super::reconnect::{End, Worker};
 use super::{Arrived, RelayState};
 
 /// What `RelayStatus::last_error` says after a panic. Where it was is in the log of the panic, and its text nowhere: it

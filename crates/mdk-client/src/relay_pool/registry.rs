@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::JoinHandle;
 
 use super::command::Command;
-use super::trouble::Troubles;
+use super::trouble_log::Troubles;
 use super::types::Status;
 use super::{Origin, RelayState, RelayStatus};
 use crate::relay_info::InfoCell;

@@ -21,7 +21,7 @@ use super::frames;
 use super::meter::Meter;
 use super::rounds::{NIP, Reconciling, Round};
 use super::socket::Socket;
-use super::trouble::{Matter, Troubles};
+use super::trouble_log::{Matter, Troubles};
 use super::{Arrived, Origin, Published};
 use crate::error::{ClientError, Result};
 use crate::options::PoolOptions;

@@ -13,8 +13,8 @@ use crate::model::state_id::Auth;
 use crate::operations::receive::retry_handshakes;
 use crate::operations::settle_branches::{self, limit, switch};
 use crate::operations::{
-    answer_leaves, confirm_commit, disband_group, discard_commit, leave_group, release_welcomes,
-    repeat_undone_removals,
+    answer_leaves, confirm_commit, disband_group, discard_commit, hold_removals, leave_group,
+    release_welcomes,
 };
 
 /// The extent to which due work is done.
@@ -53,9 +53,7 @@ impl Ctx<'_> {
             }
             FollowUp::DisbandAgain(id) => disband_group::disband_again(&mut self.work, &id),
             FollowUp::AnswerLeaves(id) => answer_leaves::answer_leaves(&mut self.work, &id),
-            FollowUp::WorkOffRemovals(id) => {
-                repeat_undone_removals::work_off_removals(&mut self.work, &id)
-            }
+            FollowUp::WorkOffRemovals(id) => hold_removals::work_off_removals(&mut self.work, &id),
             FollowUp::TakeUpWelcomes => self.take_up_welcomes(due),
             FollowUp::TryHandshakes(id) => {
                 retry_handshakes::look_again(&mut self.work.records, &id)

@@ -1,4 +1,10 @@
 //! The engine: one account, and one call as one transaction.
+//!
+//! - the public methods, by subject: `api`
+//! - the context of one call, and what it makes due elsewhere: `ctx`, `follow_ups`
+//! - events that come: several at once, one at a time: `batch`, `attempt`
+//! - sending: its order, and the answers of relays: `sending_order`, `relay_answers`
+//! - what time makes due: `tick`
 
 pub(crate) mod api;
 pub(crate) mod attempt;

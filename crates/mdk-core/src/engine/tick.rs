@@ -17,8 +17,8 @@ use crate::operations::join::retry_welcomes::Retry;
 use crate::operations::key_packages::{forget, rotate};
 use crate::operations::receive::retry_handshakes;
 use crate::operations::{
-    expire_invites, expire_messages, forget_left_group, others_elsewhere, release_welcomes,
-    repeat_undone_removals, report_gaps, republish_after_restart,
+    expire_invites, expire_messages, forget_left_group, hold_removals, others_on_another_branch,
+    release_welcomes, report_gaps, republish_after_restart,
 };
 use crate::state_store::buffered_events;
 
@@ -84,8 +84,8 @@ impl Engine {
                 ctx.close_due(&row.id)?;
                 let row = ctx.work.records.groups().current_row(&row.id)?;
                 ctx.wake_welcomes(&row.id)?;
-                repeat_undone_removals::work_off_removals(&mut ctx.work, &row.id)?;
-                others_elsewhere::tell_led_on(&mut ctx.work.records, &row)?;
+                hold_removals::work_off_removals(&mut ctx.work, &row.id)?;
+                others_on_another_branch::tell_led_on(&mut ctx.work.records, &row)?;
                 let kept = forget_left_group::forget_left(&mut ctx.work.records, &row)?;
                 if kept || row.pass.opened != 0 || is_invited(row.status) {
                     awake.insert(row.id);

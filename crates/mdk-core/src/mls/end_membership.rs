@@ -8,7 +8,7 @@ use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 use crate::state_store::{competing_invites, retained_states};
 
-/// A commit of ours was made by another copy of the database.
+/// A commit of ours was made by another copy of the database: see `operations/settle_branches/runs_elsewhere.rs`.
 pub(crate) const OWN_COMMIT_LOST: &str = "own_commit_lost";
 
 /// A needed state is gone: nothing is guessed, nothing is sent, and input that has come is kept. (rule: E6-1)

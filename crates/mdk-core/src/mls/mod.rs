@@ -1,4 +1,18 @@
 //! All that touches OpenMLS.
+//!
+//! - what all work here needs: its context, the provider, the loaded groups, our identity, the cores: `work`,
+//!   `provider`, `loaded_groups`, `identity`, `signer`, `parallel`
+//! - what we offer, and the KeyPackages of us and of others: `capabilities`, `key_packages`, `invitees`
+//! - a group's settings and other components of its state: `settings`, `components`
+//! - commits of ours, with their Welcomes and proposals: `stage_commit`, `own_commit`, `outgoing_welcomes`,
+//!   `leave_proposal`
+//! - messages and Welcomes that come, and why one is refused: `decode`, `welcome`, `proposals`, `sender_position`,
+//!   `refusal`
+//! - other states of a group, rebuilt and tried on copies: `rebuild_state`, `replay`
+//! - the step to the next epoch, what it tells the user, and the end: `enter_epoch`, `membership_changes`,
+//!   `end_membership`, `decline_invite`
+//! - messages of ours, and keys from the secrets of a state: `encrypt`, `event_size`, `state_keys`, `media_secret`
+//! - MLS objects in the terms of the rules, for `policy`: `views`
 
 pub(crate) mod capabilities;
 pub(crate) mod components;

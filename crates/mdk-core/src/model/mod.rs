@@ -1,4 +1,12 @@
 //! Plain types and values that the floors above share.
+//!
+//! - what the engine hands out: values, errors, verdicts: `values`, `error`, `outcome`, `halt`
+//! - what it is given: arguments, limits, time: `arguments`, `config`, `limits`, `clock`, `busy_time`, `hints`,
+//!   `relay_urls`
+//! - one call, its input, its effects and its follow-ups: `call`, `input`, `opened`, `effects`, `follow_up`
+//! - groups: membership, invites, settings, states: `membership`, `invites`, `settings`, `state_id`
+//! - commits of ours and of others: `commit_facts`, `commit_purpose`
+//! - messages and events: `message_kinds`, `sending_position`, `stored_event`, `outbox`
 
 pub(crate) mod arguments;
 pub(crate) mod busy_time;

@@ -1,4 +1,7 @@
 //! The invariants of every epoch (protocol/welcomes.md B5), and a joiner's checks besides (B4).
+//!
+//! `judge_welcome` looks at the group that a Welcome has made. What becomes of the invite beside what we know of the
+//! group is `judge_invite` in `invite.rs`.
 
 use std::collections::BTreeSet;
 

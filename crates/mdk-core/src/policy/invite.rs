@@ -1,4 +1,8 @@
 //! The verdict on an invite: it may stand beside another one, or belong to a membership that is over.
+//!
+//! `judge_invite` looks at what we know of the group, and says whether the invite is asked, waits or is refused.
+//! Whether the group that it leads to may be joined (its leaves, its invariants, the signer's right) is `judge_welcome`
+//! in `invariants.rs`.
 
 use mdk_store::{EndedRow, GroupRow, GroupStatus};
 use mdk_wire::{PublicKey, Timestamp};

@@ -10,7 +10,7 @@ use crate::model::state_id::Auth;
 use crate::state_store::event_log::EventLog;
 use crate::state_store::groups::Groups;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::messages::Messages;
+use crate::state_store::message_effects::Messages;
 
 /// Whether a message stands in the history by itself, and does not change another one.
 fn is_shown(row: &MessageRow) -> bool {

@@ -14,7 +14,7 @@ use crate::model::values::{
     Reaction, RemovalsHold,
 };
 use crate::state_store::groups::Groups;
-use crate::state_store::others_elsewhere::is_led_on;
+use crate::state_store::others_on_another_branch::is_led_on;
 
 /// The group as its user sees it.
 pub(crate) fn info(groups: Groups<'_>, me: PublicKey, id: &GroupId) -> Result<GroupInfo> {

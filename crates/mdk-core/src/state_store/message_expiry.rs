@@ -5,7 +5,7 @@ use mdk_wire::{EventId, GroupId, kind};
 
 use crate::model::error::Result;
 use crate::state_store::deliveries::Deliveries;
-use crate::state_store::messages::Messages;
+use crate::state_store::message_effects::Messages;
 
 /// The time for which a message is known to have expired, in seconds: as long as an event waits for the commits before
 /// it.

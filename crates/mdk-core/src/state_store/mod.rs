@@ -1,4 +1,21 @@
 //! Narrow repositories over the transaction, with the memory that mirrors them.
+//!
+//! - all repositories of a call, and the memory of them between calls: `records`, `memory`
+//! - groups, memberships in them and the user's view of both: `groups`, `memberships`, `previous_memberships`,
+//!   `history`
+//! - states of a group, the followed one and those beside it: `retained_states`, `candidates`, `settling`,
+//!   `witnesses`, `others_on_another_branch`
+//! - removals, and what undoes them: `removals_of_others`, `removals_of_us`
+//! - commits of ours, and the renewals after a restore: `pending_commits`, `after_restore`
+//! - events that came: the results, the keys that were tried, what waits: `seen`, `event_keys`, `buffered_events`,
+//!   `buffered_memory`, `held_times`, `pending_handshakes`, `handshakes_tried`
+//! - invites, theirs and ours: `pending_welcomes`, `competing_invites`, `declined_invites`, `invite_deliveries`
+//! - when our KeyPackages are replaced: `key_package_plans`
+//! - messages: what they do to each other, order, branches, end: `message_effects`, `message_order`,
+//!   `branch_messages`, `message_expiry`, `history_quota`, `history_gaps`, `file_keys`
+//! - sending: the outbox, and messages of ours until relays have them: `outbox`, `deliveries`, `stale_outgoing`,
+//!   `timestamps`
+//! - the event log that is told to the user: `event_log`, `log_entry`, `log_rows`, `read_events`
 
 pub(crate) mod after_restore;
 pub(crate) mod branch_messages;
@@ -23,10 +40,10 @@ pub(crate) mod log_entry;
 pub(crate) mod log_rows;
 pub(crate) mod memberships;
 pub(crate) mod memory;
+pub(crate) mod message_effects;
 pub(crate) mod message_expiry;
 pub(crate) mod message_order;
-pub(crate) mod messages;
-pub(crate) mod others_elsewhere;
+pub(crate) mod others_on_another_branch;
 pub(crate) mod outbox;
 pub(crate) mod pending_commits;
 pub(crate) mod pending_handshakes;

@@ -22,7 +22,8 @@ pub(crate) struct PendingHandshakes<'a> {
 }
 
 impl PendingHandshakes<'_> {
-    /// A commit of ours that was made where we have no memory of it (an older copy of the database).
+    /// A commit of ours that was made where we have no memory of it (an older copy of the database): see
+    /// `operations/settle_branches/runs_elsewhere.rs`.
     pub(crate) fn own_lost(
         &mut self,
         opened: &Opened,

@@ -1,16 +1,19 @@
 //! One report about everything that a database depends on.
+//!
+//! Each part adds its findings to the report: `files`, `key` (with `contents`) and `system`. `finding` is what they
+//! add: the report, its lines and their levels.
 
 mod contents;
 mod files;
+mod finding;
 mod key;
-mod report;
 mod system;
 
 use std::path::Path;
 
 use super::{Progress, Stage, VaultError};
 use crate::DatabaseKey;
-pub use report::{DoctorReport, Finding, Level};
+pub use finding::{DoctorReport, Finding, Level};
 
 /// Parts that the report is made of.
 const PARTS: u64 = 5;

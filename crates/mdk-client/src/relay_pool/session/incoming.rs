@@ -8,7 +8,7 @@ use super::super::accounts::Accounts;
 use super::super::auth::{Answer, End, Parked, Verdict};
 use super::super::command::Command;
 use super::super::frames::{self, Fault, Frame, Offer};
-use super::super::trouble::Matter;
+use super::super::trouble_log::Matter;
 use super::super::{Arrived, Held, Origin, Published};
 use super::{Apart, Session, Subscription, earlier};
 use crate::error::ClientError;

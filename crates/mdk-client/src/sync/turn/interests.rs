@@ -1,4 +1,8 @@
 //! Which relays are read, and what is listened to on each.
+//!
+//! An interest is what the engine wants to hear of: a filter, the account's gift wraps or one group's events, with the
+//! relays where it applies. `mdk-core` makes the list (`operations/subscriptions.rs`, `Engine::interests`),
+//! `sync/wanted.rs` turns it into topics by relay, and the turn of an account opens and releases relays by that.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -12,8 +12,8 @@ use crate::model::values::{
 };
 use crate::operations::{
     add_members, change_admins, change_requirements, confirm_commit, create_group, delete_group,
-    disband_group, discard_commit, leave_group, list_members, remove_members,
-    repeat_undone_removals, self_update, update_group,
+    disband_group, discard_commit, hold_removals, leave_group, list_members, remove_members,
+    self_update, update_group,
 };
 use crate::state_store::declined_invites::declined;
 use crate::state_store::{history, retained_states};
@@ -259,7 +259,7 @@ impl Engine {
     pub fn remove_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         self.commit(id, |ctx| {
             let pending = remove_members::remove_members(&mut ctx.work, id, accounts)?;
-            repeat_undone_removals::seal_commit(ctx.work.records.tx, pending.id)?;
+            hold_removals::seal_commit(ctx.work.records.tx, pending.id)?;
             Ok(pending)
         })
     }
@@ -271,7 +271,7 @@ impl Engine {
     pub fn demote_and_seal(&mut self, id: &GroupId, accounts: &[PublicKey]) -> Result<Pending> {
         self.commit(id, |ctx| {
             let pending = change_admins::demote(&mut ctx.work, id, accounts)?;
-            repeat_undone_removals::seal_commit(ctx.work.records.tx, pending.id)?;
+            hold_removals::seal_commit(ctx.work.records.tx, pending.id)?;
             Ok(pending)
         })
     }
@@ -281,7 +281,7 @@ impl Engine {
     /// # Errors
     /// [`Error::GroupNotFound`].
     pub fn accept_members(&mut self, id: &GroupId) -> Result<()> {
-        self.act(|ctx| repeat_undone_removals::accept_members(&mut ctx.work.records, id))
+        self.act(|ctx| hold_removals::accept_members(&mut ctx.work.records, id))
     }
 
     /// MLS-Exporter of the current epoch (RFC 9420, 8.5).

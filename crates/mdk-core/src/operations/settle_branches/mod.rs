@@ -13,12 +13,13 @@
 
 pub(crate) mod decide;
 pub(crate) mod limit;
+mod runs_elsewhere;
 pub(crate) mod switch;
 
 use mdk_store::{GroupStatus, PassRow};
 use mdk_wire::GroupId;
 
-use crate::mls::end_membership::{self, OWN_COMMIT_LOST};
+use crate::mls::end_membership;
 use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::follow_up::FollowUp;
@@ -64,7 +65,7 @@ pub(crate) fn end_pass(records: &mut Records<'_>, id: &GroupId) -> Result<bool> 
         end_membership::finish_disbanding(records, id)?;
         return Ok(false);
     }
-    check_own_lost(records, id)?;
+    runs_elsewhere::check_own_lost(records, id)?;
     let due = [
         FollowUp::DisbandAgain,
         FollowUp::AnswerLeaves,
@@ -73,15 +74,4 @@ pub(crate) fn end_pass(records: &mut Records<'_>, id: &GroupId) -> Result<bool> 
     ];
     records.effects.follow_ups.extend(due.map(|next| next(id.clone())));
     Ok(true)
-}
-
-/// A commit of ours whose realisation is lost, on the state that we stand on: the others go where we cannot.
-fn check_own_lost(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
-    let row = records.groups().current_row(id)?;
-    let lost = records.tx.input_heads(id)?.iter().any(|i| {
-        i.class == mdk_store::InputClass::Commit
-            && i.state == mdk_store::InputState::Verified
-            && i.parent_auth == Some(row.authenticator)
-    });
-    if lost { end_membership::give_up(records, id, OWN_COMMIT_LOST) } else { Ok(()) }
 }

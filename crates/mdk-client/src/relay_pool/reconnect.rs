@@ -15,7 +15,7 @@ use super::connections::Home;
 use super::meter::Meter;
 use super::session::{Apart, Incoming, Session};
 use super::socket::Socket;
-use super::trouble::{Matter, Troubles};
+use super::trouble_log::{Matter, Troubles};
 use super::types::Status;
 use super::{Arrived, RelayState, RelayStatus, meter};
 use crate::client::times::now;

@@ -4,7 +4,7 @@ use mdk_store::GroupRow;
 
 use crate::model::error::Result;
 use crate::state_store::log_entry::Stored;
-use crate::state_store::others_elsewhere::is_led_on;
+use crate::state_store::others_on_another_branch::is_led_on;
 use crate::state_store::records::Records;
 
 /// Tells of [`is_led_on`], once for each state.

@@ -1,4 +1,4 @@
-//! The findings of a report.
+//! The findings of a report: their levels, topics and texts.
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
