@@ -9,18 +9,18 @@ use super::kit::*;
 #[tokio::test]
 async fn groups_are_known_as_they_were_last_read_and_in_the_order_of_the_engine() {
     let relay = relay().await;
-    let alice = Person::new(options(&[&relay.url()])).await;
+    let alice = Person::new(options(&[relay.url()])).await;
     let known = KnownGroups::default();
     let ids =
         |known: &KnownGroups| known.all().into_iter().map(|group| group.id).collect::<Vec<_>>();
     let (first, second) =
-        (alice.creates(&[&relay.url()], []).await, alice.creates(&[&relay.url()], []).await);
+        (alice.creates(&[relay.url()], []).await, alice.creates(&[relay.url()], []).await);
     alice.with(|engine| {
         let last = known.read_all(engine).unwrap();
         assert_eq!(last, engine.last_cursor().unwrap());
         assert_eq!(known.all(), engine.groups(None).unwrap());
     });
-    let third = alice.creates(&[&relay.url()], []).await;
+    let third = alice.creates(&[relay.url()], []).await;
     assert!(!known.contains(&third));
 
     // A change is not known before it is read; reading keeps the place.
@@ -39,9 +39,9 @@ async fn groups_are_known_as_they_were_last_read_and_in_the_order_of_the_engine(
 #[tokio::test]
 async fn a_group_that_is_not_there_any_more_is_forgotten_when_it_is_read() {
     let relay = relay().await;
-    let alice = Person::new(options(&[&relay.url()])).await;
+    let alice = Person::new(options(&[relay.url()])).await;
     let known = KnownGroups::default();
-    let group = alice.creates(&[&relay.url()], []).await;
+    let group = alice.creates(&[relay.url()], []).await;
     let disband = {
         let group = group.clone();
         move |engine: &mut mdk_core::Engine| engine.disband(&group)

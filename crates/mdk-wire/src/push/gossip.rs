@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::record::{Fingerprint, TokenKey, TokenRecord, TokenRemoval};
-use super::token::{EncryptedToken, Platform};
+use super::record::{TokenKey, TokenRecord, TokenRemoval};
+use super::token::{EncryptedToken, Fingerprint, Platform};
 use super::{MAX_AHEAD_MILLIS, MAX_ENTRIES, VERSION};
 use crate::ids::{PublicKey, hex_array};
 use crate::kind;
@@ -60,7 +60,7 @@ struct Entry {
 /// # Errors
 /// All of it is ignored, whatever single entries are.
 pub fn parse(number: u16, content: &str, now: u64) -> Result<Gossip, Ignored> {
-    // rule: PU-1
+    // rule: 2.11-1
     let content: Content = serde_json::from_str(content).map_err(|_| Ignored::Form)?;
     if content.v != VERSION {
         return Err(Ignored::Form);
@@ -74,9 +74,9 @@ pub fn parse(number: u16, content: &str, now: u64) -> Result<Gossip, Ignored> {
     if number == kind::PUSH_TOKENS && count == 0 {
         return Ok(Gossip::Request);
     }
-    // rule: PU-2
+    // rule: 2.11-2
     let entries = given.into_iter().filter_map(|value| Entry::deserialize(value).ok());
-    // rule: PU-3
+    // rule: 2.11-3
     let latest = now.saturating_add(MAX_AHEAD_MILLIS);
     let entries = entries.filter(|entry| entry.owner_ts <= latest);
     if removals {

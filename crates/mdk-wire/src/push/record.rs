@@ -1,10 +1,8 @@
 //! The entries of gossip: a token, or its removal, each signed by its owner.
 
-use std::fmt;
-
 use sha2::{Digest, Sha256};
 
-use super::token::{EncryptedToken, Platform};
+use super::token::{EncryptedToken, Fingerprint, Platform};
 use crate::error::WireError;
 use crate::event::{UnsignedEvent, tag};
 use crate::ids::{GroupId, PublicKey};
@@ -13,7 +11,6 @@ use crate::kind;
 
 const RECORD: &str = "marmot-push-token-record-v1";
 const REMOVAL: &str = "marmot-push-token-removal-v1";
-const PREFIX: &str = "sha256:";
 
 /// What an entry is about. A later entry with the same key takes the place of an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,30 +23,6 @@ pub struct TokenKey {
     pub platform: Platform,
     /// The server of its app.
     pub server: PublicKey,
-}
-
-/// Names a token without revealing it: the first 12 bytes of a hash.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Fingerprint(pub [u8; 12]);
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fingerprint(..)")
-    }
-}
-
-impl Fingerprint {
-    /// `sha256:` and 24 lower-case hex digits.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        format!("{PREFIX}{}", hex::encode(self.0))
-    }
-
-    /// Reads that form.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        text.strip_prefix(PREFIX).and_then(crate::ids::hex_array).map(Self)
-    }
 }
 
 /// A device can be woken by this token.
@@ -98,7 +71,7 @@ impl TokenRecord {
     /// # Errors
     /// [`WireError::InvalidSignature`].
     pub fn verify(&self, group: &GroupId) -> Result<(), WireError> {
-        // rule: PU-4
+        // rule: 2.11-4
         self.key.member.verify(self.template(group).id().as_bytes(), &self.signature)
     }
 
@@ -132,7 +105,7 @@ impl TokenRemoval {
     /// # Errors
     /// [`WireError::InvalidSignature`].
     pub fn verify(&self, group: &GroupId) -> Result<(), WireError> {
-        // rule: PU-4
+        // rule: 2.11-4
         self.key.member.verify(self.template(group).id().as_bytes(), &self.signature)
     }
 
@@ -173,7 +146,7 @@ fn template(
     }
 }
 
-// rule: PU-5 integers are big-endian and of fixed width.
+// rule: 2.11-5 integers are big-endian and of fixed width.
 fn digest(
     about: &str,
     group: &GroupId,

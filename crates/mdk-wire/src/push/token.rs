@@ -12,7 +12,6 @@ use secp256k1::{Parity, SecretKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::record::Fingerprint;
 use crate::curve::lift;
 use crate::error::WireError;
 use crate::ids::PublicKey;
@@ -20,6 +19,7 @@ use crate::keys::Keys;
 use crate::random::Random;
 use crate::secret::SecretVec;
 
+const PREFIX: &str = "sha256:";
 const SALT: &[u8] = b"marmot-push-token-v1";
 const INFO: &[u8] = b"marmot-push-token-encryption";
 const PLAIN: usize = 1024;
@@ -55,6 +55,30 @@ impl Platform {
 
     fn numbered(number: u8) -> Option<Self> {
         [Self::Apns, Self::Fcm].into_iter().find(|platform| *platform as u8 == number)
+    }
+}
+
+/// Names a token without revealing it: the first 12 bytes of a hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 12]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+impl Fingerprint {
+    /// `sha256:` and 24 lower-case hex digits.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{PREFIX}{}", hex::encode(self.0))
+    }
+
+    /// Reads that form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.strip_prefix(PREFIX).and_then(crate::ids::hex_array).map(Self)
     }
 }
 

@@ -28,12 +28,12 @@ pub fn triggers(
     let mut made = Vec::with_capacity(tokens.len().div_ceil(MAX_PIECES));
     for batch in tokens.chunks(MAX_PIECES) {
         let mut pieces = batch.to_vec();
-        // rule: PU-7
+        // rule: 2.11-7
         while !pieces.len().is_power_of_two() {
             pieces.push(EncryptedToken::padding(rng));
         }
         shuffle(&mut pieces, rng);
-        // rule: PU-6 the seal's key is not the wrap's, and neither is the account's.
+        // rule: 2.11-6 the seal's key is not the wrap's, and neither is the account's.
         let sender = Keys::from_random(rng)?;
         let content: Vec<u8> = pieces.iter().flat_map(|piece| piece.as_bytes()).copied().collect();
         let rumor = UnsignedEvent {
@@ -59,7 +59,7 @@ fn shuffle(pieces: &mut [EncryptedToken], rng: &mut dyn Random) {
 /// # Errors
 /// Another kind or version, no base64, or not 1 to 32 whole pieces.
 pub fn read_trigger(rumor: &UnsignedEvent) -> Result<Vec<EncryptedToken>, WireError> {
-    // rule: PU-8
+    // rule: 2.11-8
     let refused = WireError::TransportRejected;
     if rumor.kind != kind::PUSH_TRIGGER || rumor.tags != [tag(&["v", VERSION])] {
         return Err(refused("not a trigger of this version"));

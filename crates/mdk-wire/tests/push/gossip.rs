@@ -46,7 +46,7 @@ fn entries_are_read_as_they_were_written() {
     assert_eq!(read, Gossip::Removals(vec![removal], 0));
 }
 
-// shows: PU-1
+// shows: 2.11-1
 #[test]
 fn what_is_no_payload_is_ignored_whole() {
     let read = |content: &str| parse(kind::PUSH_TOKENS, content, NOW);
@@ -74,7 +74,7 @@ fn what_is_no_payload_is_ignored_whole() {
     }
 }
 
-// shows: PU-2
+// shows: 2.11-2
 #[test]
 fn a_bad_entry_is_dropped_alone() {
     let changed = |name: &str, value: Value| {
@@ -116,7 +116,7 @@ fn a_bad_entry_is_dropped_alone() {
     assert_eq!(taken(&good), Ok((3, 0)));
 }
 
-// shows: PU-3
+// shows: 2.11-3
 #[test]
 fn an_entry_may_be_an_hour_ahead() {
     let at = |owner_ts: u64| {

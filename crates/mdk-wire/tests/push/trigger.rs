@@ -18,7 +18,7 @@ fn tokens(count: usize, server: &Keys) -> Vec<EncryptedToken> {
     (0..count).map(seal).collect()
 }
 
-// shows: PU-6, PU-7
+// shows: 2.11-6, 2.11-7
 #[test]
 fn each_batch_is_filled_up_and_comes_from_nobody() {
     let server = keys(5);
@@ -55,7 +55,7 @@ fn each_batch_is_filled_up_and_comes_from_nobody() {
     assert!(triggers(Vec::new(), &server.public_key(), NOW, &mut OsRandom).unwrap().is_empty());
 }
 
-// shows: PU-8
+// shows: 2.11-8
 #[test]
 fn a_server_takes_one_to_thirty_two_whole_pieces() {
     let server = keys(5);

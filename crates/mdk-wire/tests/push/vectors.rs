@@ -57,7 +57,7 @@ fn pieces_that_are_no_token_do_not_open() {
     assert_eq!(sealed.open(&keys(5)).unwrap().bytes.expose().len(), 1021);
 }
 
-// shows: PU-4, PU-5
+// shows: 2.11-4, 2.11-5
 #[test]
 fn proofs_and_digests_are_those_of_the_examples() {
     let owner = keys(3);
