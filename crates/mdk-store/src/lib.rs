@@ -43,6 +43,7 @@ pub use store::tables::outgoing_welcomes::*;
 pub use store::tables::own_commits::*;
 pub use store::tables::past_memberships::*;
 pub use store::tables::processed_ids::*;
+pub use store::tables::push_tokens::*;
 pub use store::tables::removals::*;
 pub use store::tables::shares::*;
 pub use store::transaction::Tx;

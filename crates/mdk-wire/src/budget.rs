@@ -126,6 +126,10 @@ pub mod member {
     /// Bytes in memory that the tags of a reaction, an edit or a deletion may take. If there are more, only the tag
     /// that names the message is kept.
     pub const MAX_TAGS_ABOUT_BYTES: usize = 2_048;
+    /// Push tokens, removed ones included, of one device that are kept: the newest ones.
+    pub const MAX_PUSH_TOKENS: usize = 8;
+    /// Milliseconds between two requests for push tokens by one member that are answered.
+    pub const PUSH_REQUEST_EVERY: u64 = 600_000;
     /// Messages that go at once when there are more of a member than are kept.
     pub const MAX_CUT_AT_ONCE: u32 = 1_024;
     /// Commits of one account on one state that compete with others there.

@@ -48,6 +48,7 @@ pub(crate) fn end(
     }
     records.deliveries().abandon_outgoing(&row.id)?;
     records.tx.drop_kept(&row.id)?;
+    records.tx.drop_push_rows(&row.id)?;
     records.tx.mls_delete(&row.id)?;
     // The state that was left has its key with it, as long as it is retained.
     records.edit_row(&row.id, |row| row.event_key = Secret::new([0; 32]))?;

@@ -7,7 +7,7 @@ use openmls_rust_crypto::RustCrypto;
 use crate::fork_choice::settling::touch;
 use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::state_keys::{authenticator, event_key};
-use crate::mls::{end_membership, membership_changes, settings};
+use crate::mls::{end_membership, membership_changes, push_owners, settings};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::settings::Settings;
@@ -60,6 +60,9 @@ pub(crate) fn finish_epoch(
     removals_of_others::note_step(records.tx, records.call, &old, row, step)?;
     let base = Some((before, old.members.as_slice()));
     membership_changes::emit_changes(records, &old, &group.row, Some(before), &after, step, base)?;
+    if active {
+        push_owners::forget_of_gone(records, &group.row.id, &group.mls)?;
+    }
     if !active && !disbanded {
         end_membership::end(records, &group.row, step.committer, Some(step.digest))?;
     }

@@ -35,6 +35,7 @@ pub(crate) mod own_commit;
 pub(crate) mod parallel;
 pub(crate) mod proposals;
 pub(crate) mod provider;
+pub(crate) mod push_owners;
 pub(crate) mod rebuild_state;
 pub(crate) mod refusal;
 pub(crate) mod replay;

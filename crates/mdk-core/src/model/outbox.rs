@@ -28,6 +28,8 @@ pub enum OutboxPurpose {
     Proposal,
     /// A KeyPackage of ours.
     KeyPackage,
+    /// What we tell a group about the tokens that wake phones.
+    PushTokens,
     /// Anything else: an event given to [`Engine::enqueue`](crate::Engine::enqueue).
     List,
 }

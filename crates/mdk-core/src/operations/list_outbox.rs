@@ -62,6 +62,7 @@ fn item(row: OutgoingRow) -> Result<OutboxItem> {
         }
         OutgoingPurpose::Proposal => OutboxPurpose::Proposal,
         OutgoingPurpose::KeyPackage => OutboxPurpose::KeyPackage,
+        OutgoingPurpose::PushTokens => OutboxPurpose::PushTokens,
         OutgoingPurpose::List => OutboxPurpose::List,
     };
     let results = row.targets.into_iter().map(|target| RelayResult {

@@ -35,4 +35,5 @@ pub(crate) mod self_update;
 pub(crate) mod send_message;
 pub(crate) mod settle_branches;
 pub(crate) mod subscriptions;
+pub(crate) mod tell_push_tokens;
 pub(crate) mod update_group;

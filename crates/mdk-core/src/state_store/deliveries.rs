@@ -82,7 +82,9 @@ impl Deliveries<'_> {
                     self.outbox.finish(&mut row)?;
                     self.change_delivery(&row, Delivery::Failed)?;
                 }
-                OutgoingPurpose::Proposal => self.outbox.tx.drop_outgoing(row.seq)?,
+                OutgoingPurpose::Proposal | OutgoingPurpose::PushTokens => {
+                    self.outbox.tx.drop_outgoing(row.seq)?;
+                }
                 _ => {}
             }
         }

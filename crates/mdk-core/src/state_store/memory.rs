@@ -42,6 +42,8 @@ pub(crate) struct Memory {
     pub(crate) said: Said,
     /// Files that were encrypted and not sent yet.
     pub(crate) recent: Recent,
+    /// Entries about push tokens that were dropped since the start.
+    pub(crate) push_dropped: u64,
     /// Groups in which no put-out account is back, as far as it was asked.
     pub(crate) uncontested: HashSet<GroupId>,
     /// Groups that time may change, as the last tick saw it. `None`: any may be one.

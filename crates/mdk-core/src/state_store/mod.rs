@@ -15,6 +15,7 @@
 //!   `branch_messages`, `message_expiry`, `history_quota`, `history_gaps`, `file_keys`
 //! - sending: the outbox, and messages of ours until relays have them: `outbox`, `deliveries`, `stale_outgoing`,
 //!   `timestamps`
+//! - the tokens that wake phones: `push_tokens`
 //! - the event log that is told to the user: `event_log`, `log_entry`, `log_rows`, `read_events`
 
 pub(crate) mod after_restore;
@@ -49,6 +50,7 @@ pub(crate) mod pending_commits;
 pub(crate) mod pending_handshakes;
 pub(crate) mod pending_welcomes;
 pub(crate) mod previous_memberships;
+pub(crate) mod push_tokens;
 pub(crate) mod read_events;
 pub(crate) mod records;
 pub(crate) mod removals_of_others;

@@ -91,6 +91,7 @@ impl Outbox<'_> {
             }
             OutboxPurpose::Proposal => (OutgoingPurpose::Proposal, None, None),
             OutboxPurpose::KeyPackage => (OutgoingPurpose::KeyPackage, None, None),
+            OutboxPurpose::PushTokens => (OutgoingPurpose::PushTokens, None, None),
             OutboxPurpose::List => (OutgoingPurpose::List, None, None),
         };
         let mut targets: Vec<TargetRow> = Vec::new();

@@ -28,6 +28,7 @@ use crate::state_store::outbox::Outbox;
 use crate::state_store::pending_commits::PendingCommits;
 use crate::state_store::pending_handshakes::PendingHandshakes;
 use crate::state_store::pending_welcomes::PendingWelcomes;
+use crate::state_store::push_tokens::PushTokens;
 use crate::state_store::retained_states::RetainedStates;
 use crate::state_store::settling::Speaking;
 use crate::state_store::timestamps::Timestamps;
@@ -82,6 +83,10 @@ impl<'a> Records<'a> {
 
     pub(crate) fn outbox(&self) -> Outbox<'a> {
         Outbox { tx: self.tx, now: self.now(), on: self.call.outbox }
+    }
+
+    pub(crate) fn push_tokens(&self) -> PushTokens<'a> {
+        PushTokens { tx: self.tx, now_millis: self.call.now_millis }
     }
 
     pub(crate) fn states(&self) -> RetainedStates<'a> {

@@ -9,6 +9,7 @@ mod media;
 mod media_files;
 mod order;
 mod pace;
+mod push;
 mod skipped;
 mod talk;
 mod words;

@@ -1,5 +1,6 @@
 //! The form of values in columns, and the reading of a row: column by column, in the order of the `SELECT`.
 
+use mdk_wire::push::EncryptedToken;
 use mdk_wire::{
     ContentId, EventId, GroupId, KeyPackageRef, NostrGroupId, PublicKey, Secret, SecretVec,
 };
@@ -172,6 +173,10 @@ impl<'r> Columns<'r> {
 
     pub(crate) fn reference(&mut self) -> Result<KeyPackageRef> {
         self.array().map(KeyPackageRef::from_bytes)
+    }
+
+    pub(crate) fn encrypted_token(&mut self) -> Result<EncryptedToken> {
+        EncryptedToken::from_bytes(self.blob()?).map_err(|_| self.bad())
     }
 
     pub(crate) fn public_key(&mut self) -> Result<PublicKey> {

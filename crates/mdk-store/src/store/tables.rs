@@ -20,6 +20,7 @@ pub(crate) mod own_commits;
 pub(crate) mod past_memberships;
 pub(crate) mod pending_welcomes;
 pub(crate) mod processed_ids;
+pub(crate) mod push_tokens;
 pub(crate) mod removals;
 pub(crate) mod restore_mark;
 pub(crate) mod shares;

@@ -53,7 +53,9 @@ impl Platform {
         [Self::Apns, Self::Fcm].into_iter().find(|platform| platform.name() == name)
     }
 
-    fn numbered(number: u8) -> Option<Self> {
+    /// The platform of this number, in a token and in a digest.
+    #[must_use]
+    pub fn numbered(number: u8) -> Option<Self> {
         [Self::Apns, Self::Fcm].into_iter().find(|platform| *platform as u8 == number)
     }
 }

@@ -9,4 +9,5 @@ pub(crate) mod key_packages;
 pub(crate) mod media;
 pub(crate) mod messages;
 pub(crate) mod outbox;
+pub(crate) mod push;
 pub(crate) mod receive;

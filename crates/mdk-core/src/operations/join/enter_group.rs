@@ -129,6 +129,8 @@ pub(super) fn enter_invited(
         sent_at: row.pass.joined_at,
     };
     work.records.states().put_tip(&row, None, Some(&step))?;
+    work.records.tx.drop_push_rows(&row.id)?;
+    work.records.push_tokens().ask_later(&row.id, &work.records.me())?;
     let mut group = LoadedGroup::new(mls, row.clone());
     group.set_view(Arc::new(view));
     work.put(group);

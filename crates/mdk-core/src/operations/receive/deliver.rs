@@ -15,6 +15,7 @@ use crate::model::halt::Halt;
 use crate::model::message_kinds::{MAX_REACTION_CHARS, expiry, is_about, target_of};
 use crate::model::opened::Opened;
 use crate::model::outcome::{RejectCode, Rejection};
+use crate::operations::receive::push_gossip;
 use crate::state_store::log_entry::Stored;
 use crate::state_store::records::Records;
 
@@ -54,6 +55,9 @@ fn store_payload(
     if copies.iter().any(|copy| copy.authenticator == row.authenticator) {
         // Said in this state already, and counted there: nothing is new.
         return Ok(());
+    }
+    if push_gossip::is_gossip(row.kind) {
+        return Ok(push_gossip::deliver_gossip(work, row)?);
     }
     let late = work.records.expiry().has_had_its_time(&mut row, &copies)?;
     let known = |status| copies.iter().any(|copy| copy.status == status);

@@ -9,6 +9,7 @@ pub(crate) mod locate_parent;
 pub(crate) mod open_message;
 pub(crate) mod own_commit_returns;
 pub(crate) mod peek;
+pub(crate) mod push_gossip;
 pub(crate) mod refuse;
 pub(crate) mod refused_commit;
 pub(crate) mod retry_handshakes;

@@ -148,7 +148,10 @@ fn accepted_first(
         OutgoingPurpose::KeyPackage => {
             key_package_plans::promote_key_package(records.tx, records.call, &row.event_id)?
         }
-        OutgoingPurpose::Commit | OutgoingPurpose::Proposal | OutgoingPurpose::List => {}
+        OutgoingPurpose::Commit
+        | OutgoingPurpose::Proposal
+        | OutgoingPurpose::PushTokens
+        | OutgoingPurpose::List => {}
     }
     Ok(())
 }
@@ -229,6 +232,7 @@ fn refused_by_all(
         OutgoingPurpose::Welcome
         | OutgoingPurpose::Proposal
         | OutgoingPurpose::KeyPackage
+        | OutgoingPurpose::PushTokens
         | OutgoingPurpose::List => {}
     }
     Ok(None)

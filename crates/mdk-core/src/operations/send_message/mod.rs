@@ -106,7 +106,7 @@ pub(crate) fn delete(work: &mut Work<'_>, id: &GroupId, target: &EventId) -> Res
 }
 
 /// Whether anything may be said in a group now.
-fn may_say(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
+pub(crate) fn may_say(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
     records.after_restore().require_renewed(id)?;
     records.outbox().require_outbox_room()?;
     removals_of_others::require_uncontested(records, id)?;

@@ -14,7 +14,9 @@ use crate::mls::loaded_groups::LoadedGroup;
 use crate::mls::rebuild_state::Copies;
 use crate::mls::state_keys::event_key;
 use crate::mls::work::Work;
-use crate::mls::{end_membership, leave_proposal, membership_changes, own_commit, settings, views};
+use crate::mls::{
+    end_membership, leave_proposal, membership_changes, own_commit, push_owners, settings, views,
+};
 use crate::model::commit_facts::Step;
 use crate::model::error::{Error, Result};
 use crate::model::follow_up::FollowUp;
@@ -308,6 +310,7 @@ fn enter_branch(
         // (a user who was told of the end has put the question away)
         work.records.log().emit_step(id, &Stored::Invited { welcome: *invite.as_bytes() })?;
     }
+    push_owners::forget_of_gone(&work.records, &row.id, &mls)?;
     let mut group = LoadedGroup::new(mls, row);
     group.set_view(view);
     leave_proposal::schedule_answers(work, &mut group)?;

@@ -255,6 +255,34 @@ CREATE TABLE removals (
   PRIMARY KEY (group_id, account, demoted)
 ) STRICT, WITHOUT ROWID;
 
+-- The tokens that wake members' phones: the last word of each device, of which the greater (owner_ts, digest) counts. `told_at`
+-- is when a member last told it (milliseconds). The last four columns are NULL once the owner has removed the token.
+CREATE TABLE push_tokens (
+  group_id    BLOB NOT NULL,
+  member      BLOB NOT NULL,
+  leaf        INTEGER NOT NULL,
+  platform    INTEGER NOT NULL,
+  server      BLOB NOT NULL,
+  owner_ts    ANY NOT NULL,
+  digest      BLOB NOT NULL,
+  told_at     ANY NOT NULL,
+  fingerprint BLOB,
+  signature   BLOB,
+  relay_hint  TEXT,
+  token       BLOB,
+  PRIMARY KEY (group_id, member, leaf, platform, server)
+) STRICT, WITHOUT ROWID;
+
+-- Who asked for the tokens of a group (milliseconds). `due_at` is NULL once the answer was given. The row of our own account is
+-- the request that we have to send.
+CREATE TABLE push_requests (
+  group_id  BLOB NOT NULL,
+  requester BLOB NOT NULL,
+  asked_at  ANY NOT NULL,
+  due_at    ANY,
+  PRIMARY KEY (group_id, requester)
+) STRICT, WITHOUT ROWID;
+
 -- Published KeyPackages. Their private parts are rows of OpenMLS.
 CREATE TABLE key_packages (
   reference   BLOB NOT NULL PRIMARY KEY,

@@ -174,7 +174,7 @@ fn read(row: &Row<'_>) -> Result<GroupRow> {
 }
 
 /// Every table with rows of one group and the column that names it. `seen` has no such column: its rows stay.
-pub(crate) const GROUP_TABLES: [(&str, &str); 15] = [
+pub(crate) const GROUP_TABLES: [(&str, &str); 17] = [
     ("file_keys", "group_id"),
     ("shares", "group_id"),
     ("messages", "group_id"),
@@ -183,6 +183,8 @@ pub(crate) const GROUP_TABLES: [(&str, &str); 15] = [
     ("commits", "group_id"),
     ("leave_requests", "group_id"),
     ("removals", "group_id"),
+    ("push_tokens", "group_id"),
+    ("push_requests", "group_id"),
     ("outbox", "group_id"),
     ("held", "group_id"),
     ("inputs", "group_id"),

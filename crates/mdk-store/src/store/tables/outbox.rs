@@ -25,6 +25,8 @@ stored_enum! {
         KeyPackage = 4,
         /// Anything else that the account publishes.
         List = 5,
+        /// What we tell a group about the tokens that wake phones.
+        PushTokens = 6,
     }
 }
 
