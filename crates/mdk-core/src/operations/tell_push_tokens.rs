@@ -13,7 +13,7 @@ use crate::mls::{encrypt, own_commit};
 use crate::model::error::Result;
 use crate::model::membership;
 use crate::model::outbox::OutboxPurpose;
-use crate::operations::send_message::may_say;
+use crate::state_store::may_say;
 use crate::state_store::message_expiry::Kept;
 use crate::state_store::outbox::Letter;
 use crate::state_store::records::Records;
@@ -93,7 +93,7 @@ fn tokens_of_members(work: &mut Work<'_>, id: &GroupId) -> Result<Vec<PushTokenR
 
 /// Says something about tokens. It is encrypted like a message, and does not stand in the history.
 fn say(work: &mut Work<'_>, id: &GroupId, kind: u16, content: String) -> Result<Event> {
-    may_say(&mut work.records, id)?;
+    may_say::may_say(&mut work.records, id)?;
     let mut group = work.take_active(id)?;
     own_commit::may_send(work.records.tx, &group)?;
     let (me, now) = (work.records.me(), work.records.now());

@@ -16,7 +16,7 @@ use crate::state_store::removals_of_others;
 pub(crate) fn add_rival(records: &mut Records<'_>, node: NodeRow) -> Result<Verdict, Halt> {
     let id = node.group.clone();
     records.tx.put_route(&node.nostr_group_id, &id, node.epoch)?;
-    records.memory.rerouted = true;
+    records.memory.for_client.rerouted = true;
     records.tx.put_node(&node)?;
     removals_of_others::note_put_out(records.groups(), records.call, &node)?;
     let (now, epoch, auth) = (records.call.now_millis, node.epoch, node.authenticator);

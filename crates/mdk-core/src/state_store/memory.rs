@@ -24,6 +24,15 @@ pub(crate) struct Undecided {
     pub(crate) silent: u64,
 }
 
+/// What the client asks for after a call.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ForClient {
+    /// The relays and filters to listen to may have changed since they were asked for last.
+    pub(crate) rerouted: bool,
+    /// Messages and entries about push tokens that were dropped since the engine was opened.
+    pub(crate) push_dropped: u64,
+}
+
 /// All of it.
 #[derive(Default)]
 pub(crate) struct Memory {
@@ -42,14 +51,11 @@ pub(crate) struct Memory {
     pub(crate) said: Said,
     /// Files that were encrypted and not sent yet.
     pub(crate) recent: Recent,
-    /// Entries about push tokens that were dropped since the start.
-    pub(crate) push_dropped: u64,
     /// Groups in which no put-out account is back, as far as it was asked.
     pub(crate) uncontested: HashSet<GroupId>,
     /// Groups that time may change, as the last tick saw it. `None`: any may be one.
     pub(crate) awake: Option<BTreeSet<GroupId>>,
-    /// The relays and filters to listen to may have changed since they were asked for last.
-    pub(crate) rerouted: bool,
+    pub(crate) for_client: ForClient,
 }
 
 impl Memory {

@@ -13,8 +13,8 @@
 //! - when our KeyPackages are replaced: `key_package_plans`
 //! - messages: what they do to each other, order, branches, end: `message_effects`, `message_order`,
 //!   `branch_messages`, `message_expiry`, `history_quota`, `history_gaps`, `file_keys`
-//! - sending: the outbox, and messages of ours until relays have them: `outbox`, `deliveries`, `stale_outgoing`,
-//!   `timestamps`
+//! - sending: whether it may be, the outbox, and messages of ours until relays have them: `may_say`, `outbox`,
+//!   `deliveries`, `stale_outgoing`, `timestamps`
 //! - the tokens that wake phones: `push_tokens`
 //! - the event log that is told to the user: `event_log`, `log_entry`, `log_rows`, `read_events`
 
@@ -39,6 +39,7 @@ pub(crate) mod invite_deliveries;
 pub(crate) mod key_package_plans;
 pub(crate) mod log_entry;
 pub(crate) mod log_rows;
+pub(crate) mod may_say;
 pub(crate) mod memberships;
 pub(crate) mod memory;
 pub(crate) mod message_effects;

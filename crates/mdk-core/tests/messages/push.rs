@@ -85,7 +85,7 @@ fn two() -> (Member, Keys, Member, GroupId, u32) {
     (alice, alices, bob, group, at)
 }
 
-// shows: 2.11-11 2.11-14
+// shows: 2.11-11, 2.11-14
 #[test]
 fn a_token_that_a_member_tells_is_woken_and_nothing_is_shown_of_it() {
     let (mut alice, alices, mut bob, group, leaf) = two();
@@ -176,7 +176,7 @@ fn a_removal_holds_against_what_was_signed_before_it() {
     assert_eq!(wakes(&mut bob, &group), [(alice.key(), 22)]);
 }
 
-// shows: 2.11-9 2.11-3 2.11-4
+// shows: 2.11-9, 2.11-3, 2.11-4
 #[test]
 fn an_entry_counts_by_its_owner_and_not_by_who_sends_it() {
     let ((mut alice, alices), (mut bob, _)) = (phone("alice", 11), phone("bob", 12));
@@ -285,7 +285,7 @@ fn of_one_device_the_eight_newest_are_kept() {
     assert_eq!(kept(&mut bob), [101, 102, 103, 104, 105, 106, 108]);
 }
 
-// shows: 2.11-12 2.11-13
+// shows: 2.11-12, 2.11-13
 #[test]
 fn who_joins_asks_and_is_answered_once() {
     let folder = folder();

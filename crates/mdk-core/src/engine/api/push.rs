@@ -40,6 +40,6 @@ impl Engine {
     /// The number of messages and entries about tokens that were dropped as not in order, since the engine was opened.
     #[must_use]
     pub fn push_dropped(&self) -> u64 {
-        self.memory.push_dropped
+        self.memory.for_client.push_dropped
     }
 }

@@ -97,7 +97,7 @@ impl Engine {
     /// Whether [`Engine::interests`] may give something else than when this was asked last: branches that compete have routes
     /// of their own, and come without an event.
     pub fn take_rerouted(&mut self) -> bool {
-        std::mem::take(&mut self.memory.rerouted)
+        std::mem::take(&mut self.memory.for_client.rerouted)
     }
 
     /// From now on messages of ours wait while branches compete, whatever [`SettlingConfig::speak_undecided`] was: the calls that

@@ -39,7 +39,7 @@ pub(crate) fn deliver_gossip(work: &mut Work<'_>, row: MessageRow) -> Result<()>
             bad + keep_entries(work, &row.group, rows)?
         }
     };
-    work.records.memory.push_dropped += dropped as u64;
+    work.records.memory.for_client.push_dropped += dropped as u64;
     Ok(())
 }
 

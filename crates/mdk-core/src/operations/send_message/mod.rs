@@ -21,7 +21,7 @@ use crate::model::values::{NewMessage, Outgoing};
 use crate::state_store::message_order::Place;
 use crate::state_store::outbox::Letter;
 use crate::state_store::records::Records;
-use crate::state_store::{file_keys, history, removals_of_others};
+use crate::state_store::{file_keys, history, may_say};
 
 /// A message as its author gives it.
 struct Draft {
@@ -105,14 +105,6 @@ pub(crate) fn delete(work: &mut Work<'_>, id: &GroupId, target: &EventId) -> Res
     send(work, id, Draft::about(kind::DELETE, String::new(), tags))
 }
 
-/// Whether anything may be said in a group now.
-pub(crate) fn may_say(records: &mut Records<'_>, id: &GroupId) -> Result<()> {
-    records.after_restore().require_renewed(id)?;
-    records.outbox().require_outbox_room()?;
-    removals_of_others::require_uncontested(records, id)?;
-    records.speaking().check_may_speak(id)
-}
-
 /// The secret that the files of a message open with, if it carries any and they are of now.
 fn secret_of(
     work: &Work<'_>,
@@ -131,7 +123,7 @@ fn secret_of(
 
 fn send(work: &mut Work<'_>, id: &GroupId, draft: Draft) -> Result<Outgoing> {
     let Draft { kind, content, tags, attachments, answers } = draft;
-    may_say(&mut work.records, id)?;
+    may_say::may_say(&mut work.records, id)?;
     let mut group = work.take_active(id)?;
     own_commit::may_send(work.records.tx, &group)?;
     let carried = attachments::attachments(kind, &tags);

@@ -294,7 +294,7 @@ fn enter_branch(
     };
     work.records.tx.update_group(&row)?;
     work.records.tx.put_route(&row.nostr_group_id, id, row.epoch)?;
-    work.records.memory.rerouted = true;
+    work.records.memory.for_client.rerouted = true;
     membership_changes::emit_changes(
         &mut work.records,
         old,
