@@ -21,7 +21,7 @@ use std::time::Duration;
 use mdk_core::Engine;
 use mdk_wire::budget::relay::{CLOSE, CLOSE_LAST as LAST};
 use mdk_wire::{Event, GroupId, Keys, NostrGroupId, PublicKey};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -33,8 +33,9 @@ use self::shared::{Command, Inlets, Shared};
 use self::times::now;
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
+use crate::push::Delivered;
 use crate::relay_pool::{Pool, RelayStatus, normal_url};
-use crate::{lists, outbox_worker, remembered, sync, upkeep};
+use crate::{lists, outbox_worker, push, remembered, sync, upkeep};
 
 /// What a client did since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,6 +66,12 @@ pub struct Stats {
     pub possible_gaps: u64,
     /// Relays of the account that are not read now because there are as many connections as there may be.
     pub relays_without_room: u64,
+    /// Requests to notification servers to wake phones that a relay took.
+    pub push_sent: u64,
+    /// Those that no relay took; they are not repeated.
+    pub push_failed: u64,
+    /// Messages and entries of members about push tokens that were not in order.
+    pub push_dropped: u64,
     /// Faults of ours in the connections of the pool, which were made anew.
     pub internal_errors: u64,
 }
@@ -76,7 +83,7 @@ pub struct Client(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     /// Taken by `start`.
-    inlets: Mutex<Option<Inlets>>,
+    inlets: Mutex<Option<(Inlets, mpsc::Receiver<Delivered>)>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -109,8 +116,8 @@ impl Client {
         pool: Pool,
     ) -> Result<Self> {
         engine.run(Box::new(Engine::enable_outbox))?;
-        let (shared, inlets) = Shared::new(engine, keys, options, pool);
-        let (inlets, tasks) = (Mutex::new(Some(inlets)), Mutex::default());
+        let (shared, inlets, delivered) = Shared::new(engine, keys, options, pool);
+        let (inlets, tasks) = (Mutex::new(Some((inlets, delivered))), Mutex::default());
         Ok(Self(Arc::new(Handle { shared, inlets, tasks })))
     }
 
@@ -149,7 +156,7 @@ impl Client {
             Ok((own, former, named, Sent::load(engine)?))
         };
         let (own, former, named, sent) = shared.engine(load).await?;
-        let Some(inlets) = lock(&self.0.inlets).take() else { return Ok(()) };
+        let Some((inlets, delivered)) = lock(&self.0.inlets).take() else { return Ok(()) };
         *lock(&shared.sent) = sent;
         *lock(&shared.own) = own;
         *lock(&shared.former) = former;
@@ -157,6 +164,9 @@ impl Client {
         shared.active();
         let mut tasks = lock(&self.0.tasks);
         tasks.spawn(shared.clone().guarded(sync::turn::run(shared.clone(), inlets)));
+        if shared.options.push {
+            tasks.spawn(shared.clone().guarded(push::run(shared.clone(), delivered)));
+        }
         tasks.spawn(shared.clone().guarded(outbox_worker::run(shared.clone())));
         tasks.spawn(shared.clone().guarded(upkeep::run(shared.clone())));
         Ok(())
@@ -386,6 +396,9 @@ impl Client {
             backlog_processed: read(&counters.processed),
             possible_gaps: read(&counters.gaps),
             relays_without_room: read(&counters.without_room),
+            push_sent: read(&counters.push_sent),
+            push_failed: read(&counters.push_failed),
+            push_dropped: read(&counters.push_dropped),
             internal_errors: self.0.shared.pool.panics(),
         }
     }

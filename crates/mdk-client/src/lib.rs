@@ -14,6 +14,7 @@ mod known_groups;
 mod lists;
 mod options;
 mod outbox_worker;
+pub mod push;
 mod relay_info;
 mod relay_pool;
 pub mod remembered;

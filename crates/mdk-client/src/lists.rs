@@ -204,6 +204,11 @@ async fn find(shared: &Arc<Shared>, who: &PublicKey, near: &[String]) -> Option<
     Some(lists)
 }
 
+/// The relays where gift wraps for an account go, as its list (kind 10050) says.
+pub(crate) async fn inbox_of(shared: &Arc<Shared>, who: &PublicKey) -> Vec<String> {
+    find(shared, who, &[]).await.unwrap_or_default().inbox
+}
+
 /// KeyPackage events of an account, newest first: from our relays, from `hints` and from its own; if none of these has one,
 /// from those around us. `group`: into which it is to be invited, if there is one already.
 pub(crate) async fn key_packages(

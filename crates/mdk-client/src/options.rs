@@ -109,6 +109,8 @@ pub struct ClientOptions {
     pub renew_at_latest: Duration,
     /// Whether KeyPackage and relay lists are published.
     pub reachable: bool,
+    /// Whether what is said wakes the phones of others, and tokens are asked for and told.
+    pub push: bool,
 }
 
 impl Default for ClientOptions {
@@ -136,6 +138,7 @@ impl Default for ClientOptions {
             renew_when_quiet_for: Duration::from_secs(30),
             renew_at_latest: Duration::from_secs(86_400),
             reachable: true,
+            push: true,
         }
     }
 }

@@ -4,6 +4,7 @@ mod renewal;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mdk_core::Engine;
@@ -125,8 +126,17 @@ impl Upkeep {
 
     async fn pass(&mut self) -> Result<()> {
         let shared = self.shared.clone();
-        let tick = |engine: &mut Engine| Ok((engine.tick()?, engine.take_rerouted()));
-        let (outcome, rerouted) = shared.engine(tick).await?;
+        let push = shared.options.push;
+        let tick = move |engine: &mut Engine| {
+            let outcome = engine.tick()?;
+            let told = if push { engine.tell_push_tokens()?.len() } else { 0 };
+            Ok((outcome, engine.take_rerouted(), told, engine.push_dropped()))
+        };
+        let (outcome, rerouted, told, push_dropped) = shared.engine(tick).await?;
+        shared.counters.push_dropped.store(push_dropped, Ordering::Relaxed);
+        if told > 0 {
+            shared.outbox_wake.notify_one();
+        }
         if !outcome.events.is_empty() || !outcome.reply.is_empty() {
             shared.bump();
             shared.outbox_wake.notify_one();

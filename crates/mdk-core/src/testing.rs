@@ -31,7 +31,7 @@ use crate::mls::{decode, end_membership, provider, views};
 use crate::model::error::{Error, Result};
 use crate::model::values::{NewMessage, Outgoing};
 use crate::model::{membership, message_kinds};
-use crate::operations::send_message;
+use crate::operations::{send_message, tell_push_tokens};
 
 #[cfg(feature = "broken-order")]
 pub use broken::break_order;
@@ -374,6 +374,21 @@ pub fn cost(engine: &mut Engine) -> Result<(u64, u64)> {
 /// As of any call.
 pub fn store_steps(engine: &mut Engine) -> Result<u64> {
     engine.look(|ctx| Ok(ctx.work.records.tx.steps()))
+}
+
+/// Says something about push tokens, as the app of a phone does.
+pub fn say_of_tokens(
+    engine: &mut Engine,
+    group: &GroupId,
+    kind: u16,
+    content: &str,
+) -> Result<Event> {
+    engine.speak(group, |ctx| tell_push_tokens::say(&mut ctx.work, group, kind, content.to_owned()))
+}
+
+/// The number of requests for push tokens that are still to be answered, or to be made.
+pub fn open_push_requests(engine: &mut Engine) -> Result<usize> {
+    engine.look(|ctx| Ok(ctx.work.records.tx.open_push_requests()?.len()))
 }
 
 /// The number of times that OpenMLS has asked for cryptography in this thread. It grows with the MLS messages that

@@ -21,6 +21,7 @@ use super::sent::Sent;
 use crate::error::{ClientError, Result};
 use crate::lists::cache::Cache;
 use crate::options::{ClientOptions, EngineAccess, with_engine};
+use crate::push::{self, Delivered};
 use crate::relay_pool::{Account, Arrived, Origin, Pool, RelayState, RelayStatus, Room};
 
 /// Engine calls of this process that run at one time: each takes a thread, and there may be hundreds of accounts.
@@ -63,6 +64,9 @@ pub(crate) struct Counters {
     pub(crate) processed: AtomicU64,
     pub(crate) gaps: AtomicU64,
     pub(crate) without_room: AtomicU64,
+    pub(crate) push_sent: AtomicU64,
+    pub(crate) push_failed: AtomicU64,
+    pub(crate) push_dropped: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {
@@ -102,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) interests_wake: Notify,
     pub(crate) upkeep_wake: Notify,
     pub(crate) commands: mpsc::Sender<Command>,
+    /// Messages of ours that a relay has, for those who wake phones.
+    pub(crate) delivered: mpsc::Sender<Delivered>,
     /// Relays that something in the outbox waits for.
     pub(crate) outbox_targets: Mutex<HashSet<String>>,
     /// Relays whose history is being read: it may end the epoch that a waiting message was made in.
@@ -126,9 +132,10 @@ impl Shared {
         keys: Keys,
         options: ClientOptions,
         pool: Pool,
-    ) -> (Arc<Self>, Inlets) {
+    ) -> (Arc<Self>, Inlets, mpsc::Receiver<Delivered>) {
         let (sink, arrived) = mpsc::channel(options.queue.max(1));
         let (commands, orders) = mpsc::channel(16);
+        let (delivered, wakes) = mpsc::channel(push::QUEUE);
         let me = keys.public_key();
         let keys = Arc::new(Mutex::new(Some(keys)));
         let signer = keys.clone();
@@ -170,13 +177,14 @@ impl Shared {
             interests_wake: Notify::new(),
             upkeep_wake: Notify::new(),
             commands,
+            delivered,
             outbox_targets: Mutex::default(),
             reading: Mutex::default(),
             awaited: Mutex::default(),
             echoes: Mutex::default(),
             active_at: Mutex::new(tokio::time::Instant::now()),
         };
-        (Arc::new(shared), Inlets { arrived, commands: orders })
+        (Arc::new(shared), Inlets { arrived, commands: orders }, wakes)
     }
 
     /// Calls the engine. When it is gone, the client stops.
@@ -323,7 +331,7 @@ mod tests {
         let engine = Engine::in_memory(keys.clone(), Config::default(), Arc::new(SystemClock));
         let engine = SharedEngine::new(engine.unwrap());
         let pool = Pool::new(PoolOptions::default());
-        let (shared, _inlets) = Shared::new(engine, keys, ClientOptions::default(), pool);
+        let (shared, ..) = Shared::new(engine, keys, ClientOptions::default(), pool);
         shared.clone().guarded(async {}).await;
         assert!(!shared.stopped());
         assert!(matches!(shared.end(), ClientError::Closed));

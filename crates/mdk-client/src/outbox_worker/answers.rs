@@ -1,6 +1,6 @@
 //! What relays said, and where events are to go: told to the engine, and what follows from it.
 
-use mdk_core::{OutboxPurpose, RelayVerdict, SendState};
+use mdk_core::{Delivery, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
 use tokio::time::Instant;
 
 use super::state::{Done, Worker};
@@ -8,6 +8,7 @@ use crate::client::lock::lock;
 use crate::client::republish_lost::state_key;
 use crate::client::times::{backoff, now_millis};
 use crate::error::{ClientError, Result};
+use crate::push::Delivered;
 use crate::relay_pool::{Published, normal_url};
 use crate::remembered;
 
@@ -98,7 +99,7 @@ impl Worker {
         relay: &str,
         verdict: RelayVerdict,
     ) -> Result<()> {
-        let (to, said) = (relay.to_owned(), verdict.clone());
+        let (to, heard) = (relay.to_owned(), verdict.clone());
         let item = self.items.iter().find(|item| item.seq == seq);
         let key_package = item
             .filter(|item| item.purpose == OutboxPurpose::KeyPackage)
@@ -114,6 +115,7 @@ impl Worker {
             None => Vec::new(),
         };
         let event = item.map(|item| item.event_id);
+        let message = item.and_then(message_of);
         let tell = move |engine: &mut mdk_core::Engine| {
             let waits = event.map_or(Ok(false), |event| engine.outbox_has(&event))?;
             // Before its row may go: one of them survives.
@@ -123,7 +125,7 @@ impl Worker {
                     engine.set_state(key, value.as_deref())?;
                 }
             }
-            let change = engine.outbox_result(seq, &to, said)?;
+            let change = engine.outbox_result(seq, &to, heard)?;
             if let Some((id, event)) = key_package {
                 remembered::set_published_key_package(engine, &id)?;
                 let key = state_key(mdk_wire::kind::KEY_PACKAGE);
@@ -143,6 +145,12 @@ impl Worker {
             }
             Err(error) => return Err(error),
         };
+        if change.delivery == Some(Delivery::Accepted)
+            && let Some(message) = message
+        {
+            // A full queue: no phone rings for it.
+            let _ = self.shared.delivered.try_send(message);
+        }
         if made_known {
             let progress = &self.shared.progress;
             progress.send_if_modified(|p| !std::mem::replace(&mut p.key_package, true));
@@ -176,4 +184,10 @@ impl Worker {
         // Which relays are needed is said anew with the next reading: with every answer would be once too often.
         if self.items.is_empty() { self.tell() } else { self.count() }
     }
+}
+
+/// The message that an item is.
+fn message_of(item: &OutboxItem) -> Option<Delivered> {
+    let OutboxPurpose::Message { message_id: message } = item.purpose else { return None };
+    Some(Delivered { group: item.group.clone()?, message })
 }

@@ -27,7 +27,7 @@ async fn what_is_put_in_ends_the_pause_of_its_relay() {
     };
     engine.enqueue(&list.sign(&keys), &[URL.to_owned()]).unwrap();
     let engine = SharedEngine::new(engine);
-    let (shared, _inlets) = Shared::new(engine, keys, ClientOptions::default(), pool.clone());
+    let (shared, _inlets, _) = Shared::new(engine, keys, ClientOptions::default(), pool.clone());
     shared.links.touch(URL, Origin::User).await.unwrap();
     let planned = in_pause(&pool, &mut attempts).await;
     Worker::new(shared).load().await.unwrap();

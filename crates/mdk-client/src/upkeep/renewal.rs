@@ -213,7 +213,7 @@ mod tests {
             ClientOptions { self_update_after_join: Duration::ZERO, ..ClientOptions::default() };
         let quiet = options.renew_when_quiet_for;
         let pool = Pool::new(PoolOptions::default());
-        let (shared, _inlets) = Shared::new(SharedEngine::new(engine), keys, options, pool);
+        let (shared, _inlets, _) = Shared::new(SharedEngine::new(engine), keys, options, pool);
         let mut upkeep = Upkeep::new(shared.clone());
         // (the relay counts as connected: nothing is sent here)
         shared.connected.send_modify(|there| {

@@ -19,6 +19,7 @@ mod moves;
 mod noise;
 mod outages;
 mod outcome;
+mod push;
 mod reachable;
 mod reconciled;
 mod rotation;

@@ -27,6 +27,11 @@ pub(crate) fn is_bare(row: &MessageRow) -> bool {
     row.kind == kind::DELETE && row.tags.is_empty() && row.target.is_some()
 }
 
+/// Whether a message of this kind is about the tokens that wake phones.
+pub(crate) fn is_about_tokens(kind: u16) -> bool {
+    matches!(kind, kind::PUSH_TOKENS | kind::PUSH_KNOWN_TOKENS | kind::PUSH_REMOVALS)
+}
+
 /// Longest content of a reaction, in characters.
 pub(crate) const MAX_REACTION_CHARS: usize = 64;
 

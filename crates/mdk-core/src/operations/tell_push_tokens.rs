@@ -92,7 +92,7 @@ fn tokens_of_members(work: &mut Work<'_>, id: &GroupId) -> Result<Vec<PushTokenR
 }
 
 /// Says something about tokens. It is encrypted like a message, and does not stand in the history.
-fn say(work: &mut Work<'_>, id: &GroupId, kind: u16, content: String) -> Result<Event> {
+pub(crate) fn say(work: &mut Work<'_>, id: &GroupId, kind: u16, content: String) -> Result<Event> {
     may_say::may_say(&mut work.records, id)?;
     let mut group = work.take_active(id)?;
     own_commit::may_send(work.records.tx, &group)?;

@@ -1,6 +1,6 @@
 //! The tokens that wake phones: whose count, and who tells them to whom.
 
-use mdk_core::{Clock, NewMessage};
+use mdk_core::{Clock, NewMessage, testing};
 use mdk_wire::push::{
     EncryptedToken, Platform, Token, TokenKey, TokenRecord, TokenRemoval, records_content,
     removals_content,
@@ -8,7 +8,7 @@ use mdk_wire::push::{
 use mdk_wire::{Event, GroupId, Keys, OsRandom, PublicKey, Secret, SecretVec, kind};
 
 use crate::kit::fork::Filed;
-use crate::kit::{Member, at_once, event, folder, received};
+use crate::kit::{Member, at_once, event, folder, received, refused_for};
 
 /// Of the same account, whose phone is in the group.
 fn phone(name: &'static str, number: u8) -> (Member, Keys) {
@@ -57,8 +57,7 @@ impl Owner<'_> {
 
 /// What somebody says about tokens, as a message of this kind.
 fn gossip(who: &mut Member, group: &GroupId, kind: u16, content: String) -> Event {
-    let message = NewMessage { kind, text: content, ..NewMessage::default() };
-    who.sends(group, message).event
+    testing::say_of_tokens(&mut who.engine, group, kind, &content).unwrap()
 }
 
 fn tokens(who: &mut Member, group: &GroupId, records: &[TokenRecord]) -> Event {
@@ -112,6 +111,16 @@ fn a_token_that_a_member_tells_is_woken_and_nothing_is_shown_of_it() {
     assert_eq!(wakes(&mut alice, &group), []);
 }
 
+// shows: 2.11-17
+#[test]
+fn an_app_says_nothing_of_tokens_itself() {
+    let (mut alice, _, _, group, _) = two();
+    for kind in [446, 447, 448, 449] {
+        let message = NewMessage { kind, ..NewMessage::default() };
+        refused_for(alice.engine.create_message(&group, message), "kind");
+    }
+}
+
 // shows: 2.11-5
 #[test]
 fn the_greatest_stamp_counts_in_every_order() {
@@ -132,7 +141,7 @@ fn the_greatest_stamp_counts_in_every_order() {
         let message = bob.utters(&group, "wake up").message.id;
         let kept = bob.engine.push_targets(&group, &message).unwrap();
         let greater = twins.iter().max_by_key(|twin| twin.digest(&group)).unwrap();
-        assert_eq!(kept, [greater.clone()]);
+        assert_eq!(kept, std::slice::from_ref(greater));
     }
 }
 
@@ -199,8 +208,12 @@ fn an_entry_counts_by_its_owner_and_not_by_who_sends_it() {
     ];
     for one in &wrong {
         let before = bob.engine.push_dropped();
-        let told =
-            gossip(&mut carol, &group, kind::PUSH_KNOWN_TOKENS, records_content(&[one.clone()]));
+        let told = gossip(
+            &mut carol,
+            &group,
+            kind::PUSH_KNOWN_TOKENS,
+            records_content(std::slice::from_ref(one)),
+        );
         assert!(bob.applies(&told).events.is_empty());
         assert_eq!(bob.engine.push_dropped(), before + 1);
     }

@@ -12,7 +12,9 @@ use crate::mls::work::Work;
 use crate::model::call::Call;
 use crate::model::error::Result;
 use crate::model::halt::Halt;
-use crate::model::message_kinds::{MAX_REACTION_CHARS, expiry, is_about, target_of};
+use crate::model::message_kinds::{
+    MAX_REACTION_CHARS, expiry, is_about, is_about_tokens, target_of,
+};
 use crate::model::opened::Opened;
 use crate::model::outcome::{RejectCode, Rejection};
 use crate::operations::receive::push_gossip;
@@ -56,7 +58,7 @@ fn store_payload(
         // Said in this state already, and counted there: nothing is new.
         return Ok(());
     }
-    if push_gossip::is_gossip(row.kind) {
+    if is_about_tokens(row.kind) {
         return Ok(push_gossip::deliver_gossip(work, row)?);
     }
     let late = work.records.expiry().has_had_its_time(&mut row, &copies)?;

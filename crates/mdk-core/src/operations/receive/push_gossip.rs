@@ -1,18 +1,13 @@
 //! What members tell each other about the tokens that wake their phones (docs/internals/protocol/push.md).
 
 use mdk_store::{MessageRow, PushTokenRow};
+use mdk_wire::GroupId;
 use mdk_wire::push::{self, Gossip, TokenRecord, TokenRemoval};
-use mdk_wire::{GroupId, kind};
 
 use crate::mls::push_owners::owns_leaf;
 use crate::mls::work::Work;
 use crate::model::error::Result;
 use crate::model::membership;
-
-/// Whether a message of this kind is about push tokens.
-pub(crate) fn is_gossip(number: u16) -> bool {
-    matches!(number, kind::PUSH_TOKENS | kind::PUSH_KNOWN_TOKENS | kind::PUSH_REMOVALS)
-}
 
 // rule: 2.11-11 it counts for the branch that it is said on, and is neither shown nor told
 /// Takes what it says about tokens. No fault in it is more than a number.

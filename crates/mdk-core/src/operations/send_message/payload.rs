@@ -6,7 +6,7 @@ use mdk_wire::{EventId, OsRandom, Payload, Random as _, UnsignedEvent, kind};
 
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};
-use crate::model::message_kinds::MAX_REACTION_CHARS;
+use crate::model::message_kinds::{MAX_REACTION_CHARS, is_about_tokens};
 use crate::operations::send_message::order;
 use crate::state_store::message_order::Place;
 
@@ -71,10 +71,13 @@ pub(crate) fn check_payload(
 
 // rule: 2.4-13 what is only a template for a signature is never sent; from others it is a kind like any unknown one
 pub(crate) fn check_kind(kind: u16) -> Result<()> {
-    if !matches!(kind, kind::IDENTITY_PROOF | kind::PUSH_PROOF) {
-        return Ok(());
-    }
-    let problem = "a template for signatures, which is never sent";
+    // rule: 2.11-17 an app of ours tells no token
+    let problem = match kind {
+        kind::IDENTITY_PROOF | kind::PUSH_PROOF => "a template for signatures, which is never sent",
+        kind::PUSH_TRIGGER => "for a notification server, and never sent into a group",
+        _ if is_about_tokens(kind) => "about push tokens, which the engine tells by itself",
+        _ => return Ok(()),
+    };
     Err(Error::InvalidInput { field: "kind", problem, limit: None, actual: Some(kind.into()) })
 }
 
