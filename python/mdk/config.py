@@ -71,6 +71,10 @@ class Config:
     """Whether the picture of a group, encrypted, also goes to https://blossom.divine.video, and is looked for there
     last: other apps look nowhere else, whatever the group names. That server learns the size, the time and our address.
     False: only the servers of the account and of the group. Only Client has sockets."""
+    push: bool = True
+    """Whether messages wake the phones of other members: the notification servers of their apps are asked to, through
+    relays. They learn neither who asks nor which group it is. False: phones show a message when their user looks. Only
+    Client has sockets."""
     add_own_relays: bool = False
     """Whether a group that names one relay only, as those that phones found do, is given the account's own relays as
     well where this account is an admin: once a group, so that another admin who takes them out has the last word. One
@@ -104,6 +108,7 @@ class Config:
         for name in (
             "strip_image_metadata",
             "use_picture_server",
+            "push",
             "add_own_relays",
             "allow_loopback",
             "allow_plaintext",

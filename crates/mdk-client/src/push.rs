@@ -3,7 +3,7 @@
 
 mod publish;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,8 +99,24 @@ impl Waiting {
     }
 }
 
+/// Forgets the marks of messages that wait for no relay any more: they failed, or went with their group.
+fn forget_marks(engine: &mut Engine) -> mdk_core::Result<()> {
+    let marks = engine.states(QUIET)?;
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let waiting = engine.outbox_messages()?;
+    let waiting: HashSet<String> = waiting.iter().map(|message| quiet_key(&message.id)).collect();
+    for (key, _) in marks.iter().filter(|(key, _)| !waiting.contains(key)) {
+        engine.set_state(key, None)?;
+    }
+    Ok(())
+}
+
 /// Runs until the client stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut delivered: mpsc::Receiver<Delivered>) {
+    // What a failure leaves is tried with the next start.
+    let _ = shared.engine(forget_marks).await;
     let mut waiting = Waiting::default();
     let mut jobs = JoinSet::new();
     loop {

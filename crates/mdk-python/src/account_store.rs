@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mdk_client::remembered;
+use mdk_client::{push, remembered};
 use mdk_core::{Engine, Inviters};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -141,6 +141,12 @@ impl AccountStore {
 
     fn set_file_servers(&self, py: Python<'_>, servers: Vec<String>) -> PyResult<()> {
         self.0.call(py, |e| remembered::set_file_servers(e, &servers))
+    }
+
+    /// Marks a message of ours that waits for a relay: it wakes no phone.
+    fn keep_quiet(&self, py: Python<'_>, message_id: Text) -> PyResult<()> {
+        let message = args::event_id("message_id", &message_id)?;
+        self.0.call(py, |e| push::keep_quiet(e, &message))
     }
 
     /// The id of the KeyPackage event of ours that a relay took last.

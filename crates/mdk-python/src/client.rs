@@ -63,7 +63,7 @@ struct Timing {
 #[pymethods]
 impl Client {
     #[new]
-    #[pyo3(signature = (mdk, pool, *, relays, blossom, picture_server, name, reachable, timing))]
+    #[pyo3(signature = (mdk, pool, *, relays, blossom, picture_server, name, reachable, push, timing))]
     #[allow(clippy::too_many_arguments)] // of Python, by name
     fn new(
         py: Python<'_>,
@@ -74,6 +74,7 @@ impl Client {
         picture_server: Option<String>,
         name: Option<String>,
         reachable: bool,
+        push: bool,
         timing: Timing,
     ) -> PyResult<Self> {
         let engine = mdk.guard.clone();
@@ -92,6 +93,7 @@ impl Client {
             relays,
             name,
             reachable,
+            push,
             request_timeout: time_of(timing.request_timeout),
             retry_min: time_of(timing.retry_min),
             retry_max: time_of(timing.retry_max),

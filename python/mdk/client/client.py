@@ -182,6 +182,7 @@ class Client:
                     picture_server=picture,
                     name=settings.name,
                     reachable=settings.reachable,
+                    push=settings.config.push,
                     timing=settings.timing,
                 )
             )

@@ -113,6 +113,7 @@ class Group:
         *,
         reply_to: Message | EventId | None = None,
         tags: Sequence[Sequence[str]] = (),
+        push: bool = True,
         timeout: float = 10.0,
     ) -> Sent:
         """Send a chat message. When this returns it is on disk, and will be tried until a relay has it.
@@ -121,6 +122,7 @@ class Group:
             text: at most Config.max_message_bytes, with id and tags as JSON.
             reply_to: the message that it answers.
             tags: further tags.
+            push: whether it wakes the phones of the others (Config.push).
             timeout: seconds to wait while a change of the group by us is on its way, or changes by others compete:
                 what is said on the side that loses nobody would have.
 
@@ -134,7 +136,10 @@ class Group:
         answered = None if reply_to is None else _id(reply_to)
         marked = await self._session.marked(self._id, tags)
         outgoing = await self._session.patient(
-            lambda mdk: mdk.create_message(self._id, text, reply_to=answered, tags=marked), timeout
+            self._session.saying(
+                lambda mdk: mdk.create_message(self._id, text, reply_to=answered, tags=marked), push
+            ),
+            timeout,
         )
         return Sent(outgoing.message, _session=self._session)
 
@@ -145,6 +150,7 @@ class Group:
         caption: str = "",
         filename: str | None = None,
         mime_type: str | None = None,
+        push: bool = True,
         timeout: float = 10.0,
     ) -> Sent:
         """Encrypt a file, upload it, and send a chat message that carries it. Without a server nothing is sent.
@@ -157,6 +163,7 @@ class Group:
             caption: the text of the message.
             filename: what others see; None means the name of the file.
             mime_type: None means what its first bytes and its name say.
+            push: as in send().
             timeout: as in send(); the upload has times of its own.
 
         Raises:
@@ -172,6 +179,7 @@ class Group:
             caption=caption,
             filename=filename,
             mime_type=mime_type,
+            push=push,
             timeout=timeout,
         )
 

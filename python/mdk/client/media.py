@@ -62,6 +62,7 @@ async def send_file(
     caption: str,
     filename: str | None,
     mime_type: str | None,
+    push: bool,
     timeout: float,
 ) -> Sent:
     """See Group.send_file()."""
@@ -74,11 +75,14 @@ async def send_file(
         attachment = await session.native.upload(group_id, data, name, mime_type)
         try:
             outgoing = await session.patient(
-                lambda mdk: mdk.create_message(
-                    group_id,
-                    caption,
-                    attachments=[attachment],  # noqa: B023  # awaited here
-                    tags=tags,
+                session.saying(
+                    lambda mdk: mdk.create_message(
+                        group_id,
+                        caption,
+                        attachments=[attachment],  # noqa: B023  # awaited here
+                        tags=tags,
+                    ),
+                    push,
                 ),
                 timeout,
             )

@@ -19,7 +19,7 @@ from mdk.errors import (
     SelfUpdateRequired,
 )
 from mdk.events import DeliveryChanged
-from mdk.values import Delivery, GroupId, GroupInfo, Message, PublicKeyLike
+from mdk.values import Delivery, GroupId, GroupInfo, Message, Outgoing, PublicKeyLike
 
 from .feed import Feed
 from .runtime import in_thread
@@ -127,6 +127,17 @@ class Session:
                         await self.native.changed(seen)
                 except TimeoutError:
                     continue
+
+    def saying(self, say: Callable[["Mdk"], Outgoing], push: bool) -> Callable[["Mdk"], Outgoing]:
+        """What says something, and marks it when it is to wake nobody."""
+
+        def said(mdk: "Mdk") -> Outgoing:
+            outgoing = say(mdk)
+            if not push:
+                self.store.keep_quiet(outgoing.message.id)
+            return outgoing
+
+        return said
 
     async def name(self, relays: Iterable[str]) -> tuple[str, ...]:
         """Relays that the user names for a group: they may be dialled wherever they are, now and later.

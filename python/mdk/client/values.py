@@ -87,6 +87,12 @@ class ClientStats:
     """Places in a relay's history that could not be paged through: more events in a second than it returns."""
     relays_without_room: int
     """Relays that are not read now because there are as many connections as the process may have."""
+    push_sent: int
+    """Requests to notification servers to wake the phones of others that a relay took."""
+    push_failed: int
+    """Those that no relay took. They are not repeated: a phone that rings late is worse than one that does not."""
+    push_dropped: int
+    """Messages and entries of members about push tokens that were not in order."""
     internal_errors: int
     """Bugs of ours in the connections that this client shares, each of which cost a reconnect. Report them."""
 
@@ -102,6 +108,9 @@ _COUNTERS = (
     ("events_deferred", "Events that wait for something else."),
     ("messages_sent", "Messages that a relay has accepted."),
     ("possible_gaps", "Places in a relay's history that could not be paged through."),
+    ("push_sent", "Requests to wake phones that a relay took."),
+    ("push_failed", "Requests to wake phones that no relay took."),
+    ("push_dropped", "What members said about push tokens that was not in order."),
     ("internal_errors", "Bugs in connections that cost a reconnect."),
 )
 _GAUGES = (

@@ -90,6 +90,9 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         ("backlog_processed", stats.backlog_processed),
         ("possible_gaps", stats.possible_gaps),
         ("relays_without_room", stats.relays_without_room),
+        ("push_sent", stats.push_sent),
+        ("push_failed", stats.push_failed),
+        ("push_dropped", stats.push_dropped),
         ("internal_errors", stats.internal_errors),
     ] {
         counters.set_item(name, value)?;
