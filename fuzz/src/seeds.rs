@@ -10,7 +10,7 @@ use mdk_wire::kind;
 use mdk_wire::varint::Writer;
 
 use crate::json::Json;
-use crate::targets::{ALL, Target};
+use crate::targets::{ALL, Target, push};
 
 /// Most seeds of a target.
 const MOST: usize = 64;
@@ -148,6 +148,9 @@ impl Seeds {
 
     /// Components that no recording holds, and programs of the reader.
     fn add_handmade(&mut self) {
+        for said in push::seeds() {
+            self.add("push", said);
+        }
         let picture = vectors_of(&[&[0; 32], &[0; 32], &[0; 12], &[0; 32], b"image/png"]);
         let address = vectors_of(&[
             b"https://a.example/p.png?x=1",

@@ -48,6 +48,7 @@ shares! {
     identity_proof,
     key_package_event,
     payload,
+    push,
     relay_frame,
     text,
     varint_reader,

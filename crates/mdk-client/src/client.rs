@@ -1,6 +1,7 @@
 //! One account at work: what it needs is fetched, what it has to say is published, and nothing is lost in between.
 
 mod commits; // a user's commit: staged, published, true
+pub(crate) mod delivered; // messages of ours that a relay has, for those who wake phones
 pub(crate) mod feed; // from an event of a relay to the engine
 mod former; // relays that the account left, still listened to
 mod links; // which relays the account holds open
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::delivered::Delivered;
 use self::former::Former;
 use self::lock::lock;
 use self::named::Named;
@@ -33,7 +35,6 @@ use self::shared::{Command, Inlets, Shared};
 use self::times::now;
 use crate::error::{ClientError, Result};
 use crate::options::{ClientOptions, EngineAccess};
-use crate::push::Delivered;
 use crate::relay_pool::{Pool, RelayStatus, normal_url};
 use crate::{lists, outbox_worker, push, remembered, sync, upkeep};
 
@@ -66,14 +67,20 @@ pub struct Stats {
     pub possible_gaps: u64,
     /// Relays of the account that are not read now because there are as many connections as there may be.
     pub relays_without_room: u64,
-    /// Requests to notification servers to wake phones that a relay took.
-    pub push_sent: u64,
-    /// Those that no relay took; they are not repeated.
-    pub push_failed: u64,
-    /// Messages and entries of members about push tokens that were not in order.
-    pub push_dropped: u64,
     /// Faults of ours in the connections of the pool, which were made anew.
     pub internal_errors: u64,
+}
+
+/// What a client did to wake phones since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PushStats {
+    /// Requests to notification servers that a relay took.
+    pub sent: u64,
+    /// Those that no relay took; they are not repeated.
+    pub failed: u64,
+    /// Messages and entries of members about push tokens that were not in order.
+    pub dropped: u64,
 }
 
 /// An account's client. Clones are the same client; when the last one is dropped, its tasks end.
@@ -183,8 +190,8 @@ impl Client {
         let named = shared.engine(move |engine| Named::load(engine, &relays)).await?;
         *lock(&shared.named) = named;
         // Where that was refused before, they are dialled now.
-        shared.interests_wake.notify_one();
-        shared.outbox_wake.notify_one();
+        shared.wake.interests.notify_one();
+        shared.wake.outbox.notify_one();
         Ok(())
     }
 
@@ -293,7 +300,7 @@ impl Client {
         let started = lock(&self.0.inlets).is_none();
         if started && !shared.stopped() {
             let mut changes = shared.changes.subscribe();
-            shared.outbox_wake.notify_one();
+            shared.wake.outbox.notify_one();
             let mut from = 0;
             while !shared.stopped() {
                 // What comes before the first that no relay has was looked at already; at the end it is once more.
@@ -322,9 +329,9 @@ impl Client {
     pub fn nudge(&self) {
         let shared = &self.0.shared;
         shared.active();
-        shared.outbox_wake.notify_one();
-        shared.interests_wake.notify_one();
-        shared.upkeep_wake.notify_one();
+        shared.wake.outbox.notify_one();
+        shared.wake.interests.notify_one();
+        shared.wake.upkeep.notify_one();
         shared.bump();
     }
 
@@ -378,6 +385,18 @@ impl Client {
         self.0.shared.links.status()
     }
 
+    /// Counters of what wakes phones.
+    #[must_use]
+    pub fn push_stats(&self) -> PushStats {
+        let deliveries = &self.0.shared.deliveries;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        PushStats {
+            sent: read(&deliveries.push_sent),
+            failed: read(&deliveries.push_failed),
+            dropped: read(&deliveries.push_dropped),
+        }
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -396,9 +415,6 @@ impl Client {
             backlog_processed: read(&counters.processed),
             possible_gaps: read(&counters.gaps),
             relays_without_room: read(&counters.without_room),
-            push_sent: read(&counters.push_sent),
-            push_failed: read(&counters.push_failed),
-            push_dropped: read(&counters.push_dropped),
             internal_errors: self.0.shared.pool.panics(),
         }
     }

@@ -24,7 +24,7 @@ mod testing;
 mod upkeep;
 
 pub use blossom::{Blossom, BlossomOptions, LOCATOR_KIND, Server, normal_server};
-pub use client::{Client, Stats};
+pub use client::{Client, PushStats, Stats};
 pub use error::{ClientError, Result};
 pub use known_groups::KnownGroups;
 pub use options::{ClientOptions, EngineAccess, PoolOptions, SharedEngine, with_engine};

@@ -91,11 +91,9 @@ pub struct ClientOptions {
     /// The same when the account was not running.
     pub group_overlap_at_start: Duration,
     /// How long events of a group wait that cannot be read, before all of its relays are asked once more for what they have
-    /// of `group_overlap_deep`, at most once a day: what a whole group waits for was published late, when nobody asked for
+    /// of the last thirty days, at most once a day: what a whole group waits for was published late, when nobody asked for
     /// the time of its making any more.
     pub standstill: Duration,
-    /// See `standstill`.
-    pub group_overlap_deep: Duration,
     /// How long an invite waits for the inbox relays (kind 10050) of its recipient alone. After that, or after some tries
     /// at each of them, it also goes to the recipient's other relays (kind 10002).
     pub welcome_patience: Duration,
@@ -131,7 +129,6 @@ impl Default for ClientOptions {
             group_overlap: Duration::from_secs(2 * 86_400),
             group_overlap_at_start: Duration::from_secs(7 * 86_400),
             standstill: Duration::from_secs(60),
-            group_overlap_deep: Duration::from_secs(30 * 86_400),
             welcome_patience: Duration::from_secs(120),
             speak_after: Duration::from_secs(2),
             self_update_after_join: Duration::from_secs(60),

@@ -73,7 +73,7 @@ impl Worker {
                         self.done(done.unwrap_or(Done::Looked)).await?;
                     }
                 }
-                () = shared.outbox_wake.notified() => self.stale = true,
+                () = shared.wake.outbox.notified() => self.stale = true,
                 _ = connected.changed() => {
                     // What had to be given up for now may go at once.
                     self.searches.clear();

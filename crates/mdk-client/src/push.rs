@@ -2,17 +2,19 @@
 //! (docs/internals/protocol/push.md). Nothing waits for it, and nothing fails by it.
 
 mod publish;
+mod quiet;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mdk_core::Engine;
 use mdk_wire::{EventId, GroupId};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use self::quiet::keep_quiet;
+use crate::client::delivered::Delivered;
 use crate::client::shared::Shared;
 use crate::client::times::chance;
 
@@ -22,39 +24,6 @@ const PACE: Duration = Duration::from_secs(3);
 const BLUR: Duration = Duration::from_secs(1);
 /// Messages of a group that wait for its next trigger: one that counts is enough.
 const MOST_WAITING: usize = 16;
-/// Messages whose acceptance is still to be looked at; when there are more, no phone is woken for them.
-pub(crate) const QUEUE: usize = 256;
-/// What a message is marked by that wakes nobody: this, and its id.
-const QUIET: &str = "quiet/";
-
-/// A message of ours that a relay has.
-pub(crate) struct Delivered {
-    pub(crate) group: GroupId,
-    pub(crate) message: EventId,
-}
-
-/// Marks a message of ours that waits for a relay: it wakes nobody.
-///
-/// # Errors
-/// Those of [`Engine::set_state`].
-pub fn keep_quiet(engine: &mut Engine, message: &EventId) -> mdk_core::Result<()> {
-    engine.set_state(&quiet_key(message), Some(&[]))
-}
-
-fn quiet_key(message: &EventId) -> String {
-    format!("{QUIET}{}", message.to_hex())
-}
-
-/// Takes the mark away; whether it was there.
-fn was_quiet(engine: &mut Engine, message: &EventId) -> mdk_core::Result<bool> {
-    let key = quiet_key(message);
-    let marked = engine.state(&key)?.is_some();
-    if marked {
-        engine.set_state(&key, None)?;
-    }
-    Ok(marked)
-}
-
 /// The triggers that wait, by group.
 #[derive(Default)]
 struct Waiting {
@@ -99,24 +68,10 @@ impl Waiting {
     }
 }
 
-/// Forgets the marks of messages that wait for no relay any more: they failed, or went with their group.
-fn forget_marks(engine: &mut Engine) -> mdk_core::Result<()> {
-    let marks = engine.states(QUIET)?;
-    if marks.is_empty() {
-        return Ok(());
-    }
-    let waiting = engine.outbox_messages()?;
-    let waiting: HashSet<String> = waiting.iter().map(|message| quiet_key(&message.id)).collect();
-    for (key, _) in marks.iter().filter(|(key, _)| !waiting.contains(key)) {
-        engine.set_state(key, None)?;
-    }
-    Ok(())
-}
-
 /// Runs until the client stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut delivered: mpsc::Receiver<Delivered>) {
     // What a failure leaves is tried with the next start.
-    let _ = shared.engine(forget_marks).await;
+    let _ = shared.engine(quiet::forget_marks).await;
     let mut waiting = Waiting::default();
     let mut jobs = JoinSet::new();
     loop {

@@ -100,7 +100,7 @@ impl Upkeep {
                 let next = self.alarm().map_or(done_at + pause, |at| at.min(done_at + pause));
                 tokio::select! {
                     () = tokio::time::sleep_until(next.max(done_at + every / 2)) => break,
-                    () = shared.upkeep_wake.notified() => {}
+                    () = shared.wake.upkeep.notified() => {}
                     _ = connected.changed() => {
                         for renewal in self.renewals.values_mut().filter(|r| r.away) {
                             renewal.away = false;
@@ -133,19 +133,19 @@ impl Upkeep {
             Ok((outcome, engine.take_rerouted(), told, engine.push_dropped()))
         };
         let (outcome, rerouted, told, push_dropped) = shared.engine(tick).await?;
-        shared.counters.push_dropped.store(push_dropped, Ordering::Relaxed);
+        shared.deliveries.push_dropped.store(push_dropped, Ordering::Relaxed);
         if told > 0 {
-            shared.outbox_wake.notify_one();
+            shared.wake.outbox.notify_one();
         }
         if !outcome.events.is_empty() || !outcome.reply.is_empty() {
             shared.bump();
-            shared.outbox_wake.notify_one();
+            shared.wake.outbox.notify_one();
         }
         if rerouted || changes_interests(&outcome.events) {
-            shared.interests_wake.notify_one();
+            shared.wake.interests.notify_one();
         }
         if lock(&shared.former).expire(now()) {
-            shared.interests_wake.notify_one();
+            shared.wake.interests.notify_one();
         }
         let now = Instant::now();
         // What one of these cannot do keeps none of the others from being done.
@@ -209,7 +209,7 @@ impl Upkeep {
             shared.progress.send_if_modified(|p| !std::mem::replace(&mut p.key_package, true));
         }
         if matches!(state, KeyPackage::Made) {
-            shared.outbox_wake.notify_one();
+            shared.wake.outbox.notify_one();
             shared.bump();
         }
         // Each attempt is another KeyPackage, whose private part is kept for a week.

@@ -323,7 +323,8 @@ impl Client {
 
     /// The counters by name.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
-        views::stats(py, &self.alive.get()?.client.stats())
+        let client = &self.alive.get()?.client;
+        views::stats(py, &client.stats(), &client.push_stats())
     }
 
     /// Events of one group (None: of none) behind `after` and not behind `upto`, at most `limit`. Blocks.

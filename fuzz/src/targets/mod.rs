@@ -13,6 +13,7 @@ pub mod group_message;
 pub mod identity_proof;
 pub mod key_package_event;
 pub mod payload;
+pub mod push;
 pub mod relay_frame;
 pub mod text;
 pub mod varint_reader;
@@ -51,6 +52,7 @@ pub const ALL: &[Target] = targets! {
     identity_proof: 256,
     key_package_event: 8192,
     payload: 8192,
+    push: 8192,
     relay_frame: 16384,
     text: 4096,
     varint_reader: 1024,

@@ -115,6 +115,8 @@ class Groups:
 
         info = await uncancelled(self._found(found, carriers))
         await session.fresh(info.id)
+        # The events of the founding lie before `client.cursor` then.
+        await session.feed.current()
         return handle(session, info.id)
 
     async def _found(

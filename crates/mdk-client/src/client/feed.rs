@@ -77,7 +77,7 @@ impl Shared {
                 fed.newest = fed.newest.max(event.created_at());
                 if awaited.contains(id.as_bytes()) {
                     echoes.push((id, relay));
-                    self.outbox_wake.notify_one();
+                    self.wake.outbox.notify_one();
                 }
             }
         }
@@ -107,7 +107,7 @@ impl Shared {
             let came = events.iter().zip(relays);
             let ours = came.filter(|(event, _)| awaited.contains(&event.id()));
             lock(&self.echoes).extend(ours.map(|(event, relay)| (event.id(), relay)));
-            self.outbox_wake.notify_one();
+            self.wake.outbox.notify_one();
         }
         self.note(&events, &sources, &outcomes, &mut fed);
         Ok(fed)
@@ -170,14 +170,14 @@ impl Shared {
             self.active();
         }
         if reply || interests {
-            self.outbox_wake.notify_one();
+            self.wake.outbox.notify_one();
         }
         if interests {
-            self.interests_wake.notify_one();
+            self.wake.interests.notify_one();
         }
         if fed.new > 0 {
             // What was deferred or opened may become due within seconds.
-            self.upkeep_wake.notify_one();
+            self.wake.upkeep.notify_one();
         }
     }
 }

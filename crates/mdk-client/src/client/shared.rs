@@ -12,6 +12,7 @@ use mdk_wire::budget::relay::PATIENCE;
 use mdk_wire::{Event, EventId, Keys, PublicKey, UnsignedEvent};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+use super::delivered::{Delivered, Deliveries};
 use super::former::Former;
 use super::links::Links;
 use super::lock::lock;
@@ -21,7 +22,6 @@ use super::sent::Sent;
 use crate::error::{ClientError, Result};
 use crate::lists::cache::Cache;
 use crate::options::{ClientOptions, EngineAccess, with_engine};
-use crate::push::{self, Delivered};
 use crate::relay_pool::{Account, Arrived, Origin, Pool, RelayState, RelayStatus, Room};
 
 /// Engine calls of this process that run at one time: each takes a thread, and there may be hundreds of accounts.
@@ -64,9 +64,14 @@ pub(crate) struct Counters {
     pub(crate) processed: AtomicU64,
     pub(crate) gaps: AtomicU64,
     pub(crate) without_room: AtomicU64,
-    pub(crate) push_sent: AtomicU64,
-    pub(crate) push_failed: AtomicU64,
-    pub(crate) push_dropped: AtomicU64,
+}
+
+/// What the tasks wait for while they have nothing to do.
+#[derive(Default)]
+pub(crate) struct Wake {
+    pub(crate) outbox: Notify,
+    pub(crate) interests: Notify,
+    pub(crate) upkeep: Notify,
 }
 
 pub(crate) fn add(counter: &AtomicU64, by: u64) {
@@ -102,12 +107,10 @@ pub(crate) struct Shared {
     pub(crate) stop: watch::Sender<bool>,
     /// Why it stopped, when that was a fault of ours.
     fault: OnceLock<&'static str>,
-    pub(crate) outbox_wake: Notify,
-    pub(crate) interests_wake: Notify,
-    pub(crate) upkeep_wake: Notify,
+    pub(crate) wake: Wake,
     pub(crate) commands: mpsc::Sender<Command>,
     /// Messages of ours that a relay has, for those who wake phones.
-    pub(crate) delivered: mpsc::Sender<Delivered>,
+    pub(crate) deliveries: Deliveries,
     /// Relays that something in the outbox waits for.
     pub(crate) outbox_targets: Mutex<HashSet<String>>,
     /// Relays whose history is being read: it may end the epoch that a waiting message was made in.
@@ -135,7 +138,7 @@ impl Shared {
     ) -> (Arc<Self>, Inlets, mpsc::Receiver<Delivered>) {
         let (sink, arrived) = mpsc::channel(options.queue.max(1));
         let (commands, orders) = mpsc::channel(16);
-        let (delivered, wakes) = mpsc::channel(push::QUEUE);
+        let (deliveries, delivered) = Deliveries::new();
         let me = keys.public_key();
         let keys = Arc::new(Mutex::new(Some(keys)));
         let signer = keys.clone();
@@ -173,18 +176,16 @@ impl Shared {
             progress: watch::channel(progress).0,
             stop: watch::channel(false).0,
             fault: OnceLock::new(),
-            outbox_wake: Notify::new(),
-            interests_wake: Notify::new(),
-            upkeep_wake: Notify::new(),
+            wake: Wake::default(),
             commands,
-            delivered,
+            deliveries,
             outbox_targets: Mutex::default(),
             reading: Mutex::default(),
             awaited: Mutex::default(),
             echoes: Mutex::default(),
             active_at: Mutex::new(tokio::time::Instant::now()),
         };
-        (Arc::new(shared), Inlets { arrived, commands: orders }, wakes)
+        (Arc::new(shared), Inlets { arrived, commands: orders }, delivered)
     }
 
     /// Calls the engine. When it is gone, the client stops.

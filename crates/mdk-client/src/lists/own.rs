@@ -135,7 +135,7 @@ async fn say(shared: &Arc<Shared>, own: &[String], one: Due, found: Option<Event
             outdated::give_up(engine, kind, &event.id())
         })
         .await?;
-    shared.outbox_wake.notify_one();
+    shared.wake.outbox.notify_one();
     Ok(())
 }
 

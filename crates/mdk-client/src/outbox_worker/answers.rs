@@ -4,11 +4,11 @@ use mdk_core::{Delivery, OutboxItem, OutboxPurpose, RelayVerdict, SendState};
 use tokio::time::Instant;
 
 use super::state::{Done, Worker};
+use crate::client::delivered::Delivered;
 use crate::client::lock::lock;
 use crate::client::republish_lost::state_key;
 use crate::client::times::{backoff, now_millis};
 use crate::error::{ClientError, Result};
-use crate::push::Delivered;
 use crate::relay_pool::{Published, normal_url};
 use crate::remembered;
 
@@ -149,7 +149,7 @@ impl Worker {
             && let Some(message) = message
         {
             // A full queue: no phone rings for it.
-            let _ = self.shared.delivered.try_send(message);
+            let _ = self.shared.deliveries.queue.try_send(message);
         }
         if made_known {
             let progress = &self.shared.progress;

@@ -167,8 +167,8 @@ impl Worker {
         if change.commit.is_some() {
             // Welcomes may have come in, and the group goes on in another epoch.
             self.stale = true;
-            self.shared.interests_wake.notify_one();
-            self.shared.upkeep_wake.notify_one();
+            self.shared.wake.interests.notify_one();
+            self.shared.wake.upkeep.notify_one();
             self.shared.active();
         }
         self.shared.bump();

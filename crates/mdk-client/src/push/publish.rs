@@ -9,7 +9,7 @@ use mdk_wire::push::{EncryptedToken, TokenRecord, triggers};
 use mdk_wire::{Event, EventId, GroupId, OsRandom, PublicKey};
 use tokio::task::JoinSet;
 
-use super::was_quiet;
+use super::quiet::was_quiet;
 use crate::client::shared::{Shared, add};
 use crate::client::times::now;
 use crate::lists;
@@ -89,10 +89,10 @@ async fn ask_server(shared: Arc<Shared>, server: PublicKey, batch: Batch) {
     }
     let made = triggers(batch.tokens, &server, now(), &mut OsRandom).unwrap_or_default();
     for trigger in made {
-        let counters = &shared.counters;
+        let deliveries = &shared.deliveries;
         match publish_once(&shared, &relays, &trigger).await {
-            true => add(&counters.push_sent, 1),
-            false => add(&counters.push_failed, 1),
+            true => add(&deliveries.push_sent, 1),
+            false => add(&deliveries.push_failed, 1),
         }
     }
     shared.bump();

@@ -13,6 +13,8 @@ const IDS_IN_A_FILTER: usize = 100;
 /// Stored events that a live subscription asks for. It is opened before the history is fetched, which has them all: a slow
 /// line would be full of them. (None at all means all to some relays.)
 const STORED: usize = 1;
+/// How far behind the cursor a group is asked for that stands still (`ClientOptions::standstill`), in seconds.
+const GROUP_OVERLAP_DEEP: u64 = 30 * 86_400;
 
 /// The topics that are wanted of one relay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,7 +45,6 @@ pub(crate) struct Rules {
     pub(crate) inbox_overlap: u64,
     pub(crate) group_overlap: u64,
     pub(crate) group_overlap_at_start: u64,
-    pub(crate) group_overlap_deep: u64,
 }
 
 impl Rules {
@@ -56,7 +57,6 @@ impl Rules {
             inbox_overlap: options.inbox_overlap.as_secs(),
             group_overlap: options.group_overlap.as_secs(),
             group_overlap_at_start: options.group_overlap_at_start.as_secs(),
-            group_overlap_deep: options.group_overlap_deep.as_secs(),
         }
     }
 
@@ -89,7 +89,7 @@ impl Rules {
             if known(id) && read.only_new && !deeper {
                 continue;
             }
-            let overlap = if deeper { overlap.max(self.group_overlap_deep) } else { overlap };
+            let overlap = if deeper { overlap.max(GROUP_OVERLAP_DEEP) } else { overlap };
             let joined = joined.saturating_sub(overlap);
             let since = if known(id) { at.saturating_sub(overlap).max(joined) } else { joined };
             groups.entry((since, known(id))).or_default().push(id);

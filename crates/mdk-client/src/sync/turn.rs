@@ -96,7 +96,7 @@ impl Turn {
                 Some(ended) = self.lines.join_next() => {
                     ended.map_err(|error| crate::options::ended(&error))?;
                 }
-                () = shared.interests_wake.notified() => self.look = true,
+                () = shared.wake.interests.notified() => self.look = true,
                 () = sleep_until(alarm) => {
                     let urls: Vec<String> = self.relays.keys().cloned().collect();
                     urls.iter().for_each(|url| self.tell(url, Input::Tick));

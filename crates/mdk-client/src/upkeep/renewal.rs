@@ -100,7 +100,7 @@ impl Upkeep {
             match renewed {
                 Ok(Renewed::Staged(pending)) => {
                     renewal.pending = Some(pending);
-                    shared.outbox_wake.notify_one();
+                    shared.wake.outbox.notify_one();
                     shared.active();
                     shared.bump();
                 }

@@ -76,12 +76,15 @@ async fn tells_token(person: &Person, group: &GroupId, token: &[u8], server: &Ke
     person.says(group, "told").await;
 }
 
-async fn counts(person: &Person, what: &str, enough: impl Fn(&mdk_client::Stats) -> bool + Send) {
+async fn counts(
+    person: &Person,
+    what: &str,
+    enough: impl Fn(&mdk_client::PushStats) -> bool + Send,
+) {
     let client = person.client.clone();
-    person.until(what, move |_: &mut Engine| enough(&client.stats()).then_some(())).await;
+    person.until(what, move |_: &mut Engine| enough(&client.push_stats()).then_some(())).await;
 }
 
-// shows: 2.11-14, 2.11-16
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_wakes_the_phones_of_others_and_waits_for_no_server() {
     let (relay, server) = (relay().await, Server::new().await);
@@ -93,20 +96,19 @@ async fn what_is_said_wakes_the_phones_of_others_and_waits_for_no_server() {
     alice.says(&group, "wake up").await;
     server.rings(1).await;
     assert_eq!(server.rung(), [[b"bob's phone".to_vec()]]);
-    counts(&alice, "the count", |stats| stats.push_sent == 1).await;
+    counts(&alice, "the count", |stats| stats.sent == 1).await;
 
     // A server that nobody reaches costs a number, and the message is there before it.
     server.relay.pause().await;
     alice.says(&group, "still there?").await;
     bob.reads(&group, &["told", "wake up", "still there?"]).await;
-    counts(&alice, "the failure", |stats| stats.push_failed == 1).await;
-    assert_eq!(alice.client.stats().push_sent, 1);
+    counts(&alice, "the failure", |stats| stats.failed == 1).await;
+    assert_eq!(alice.client.push_stats().sent, 1);
 
     // Who tells no token has none to be woken by.
-    assert_eq!(bob.client.stats().push_sent + bob.client.stats().push_failed, 0);
+    assert_eq!(bob.client.push_stats().sent + bob.client.push_stats().failed, 0);
 }
 
-// shows: 2.11-14
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_message_and_a_quiet_account_wake_nobody() {
     let (relay, server) = (relay().await, Server::new().await);
@@ -134,11 +136,10 @@ async fn a_quiet_message_and_a_quiet_account_wake_nobody() {
         .await;
     alice.says(&group, "loud").await;
     server.rings(1).await;
-    counts(&alice, "the count", |stats| stats.push_sent == 1).await;
-    assert_eq!(carol.client.stats().push_sent + carol.client.stats().push_failed, 0);
+    counts(&alice, "the count", |stats| stats.sent == 1).await;
+    assert_eq!(carol.client.push_stats().sent + carol.client.push_stats().failed, 0);
 }
 
-// shows: 2.11-12, 2.11-13
 #[tokio::test(flavor = "multi_thread")]
 async fn who_joins_late_learns_the_tokens_and_finds_the_server_by_its_list() {
     let relay = relay().await;

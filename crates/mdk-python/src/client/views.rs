@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mdk_client::{RelayState, RelayStatus, Stats};
+use mdk_client::{PushStats, RelayState, RelayStatus, Stats};
 use mdk_core::{Engine, EngineEvent};
 use mdk_wire::GroupId;
 use pyo3::prelude::*;
@@ -77,7 +77,11 @@ fn unix(at: SystemTime) -> u64 {
 }
 
 /// The counters, by their names in `mdk.ClientStats`.
-pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn stats<'py>(
+    py: Python<'py>,
+    stats: &Stats,
+    push: &PushStats,
+) -> PyResult<Bound<'py, PyDict>> {
     let counters = PyDict::new(py);
     for (name, value) in [
         ("outbox_queued", stats.outbox_queued),
@@ -90,9 +94,9 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         ("backlog_processed", stats.backlog_processed),
         ("possible_gaps", stats.possible_gaps),
         ("relays_without_room", stats.relays_without_room),
-        ("push_sent", stats.push_sent),
-        ("push_failed", stats.push_failed),
-        ("push_dropped", stats.push_dropped),
+        ("push_sent", push.sent),
+        ("push_failed", push.failed),
+        ("push_dropped", push.dropped),
         ("internal_errors", stats.internal_errors),
     ] {
         counters.set_item(name, value)?;

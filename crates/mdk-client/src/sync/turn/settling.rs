@@ -85,7 +85,7 @@ impl Turn {
         let mut reading = lock(&self.shared.reading);
         if awaited.len() != reading.len() || awaited.iter().any(|url| !reading.contains(url)) {
             *reading = awaited.into_iter().collect();
-            self.shared.outbox_wake.notify_one();
+            self.shared.wake.outbox.notify_one();
         }
     }
 
@@ -124,8 +124,8 @@ impl Turn {
                 if !outcome.events.is_empty() || !outcome.reply.is_empty() {
                     self.shared.bump();
                 }
-                self.shared.outbox_wake.notify_one();
-                self.shared.upkeep_wake.notify_one();
+                self.shared.wake.outbox.notify_one();
+                self.shared.wake.upkeep.notify_one();
                 self.look |= rerouted || changes_interests(&outcome.events);
             }
             Err(ClientError::Engine(error)) => {
