@@ -15,23 +15,11 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
-from typing import Literal, TypeVar
+from typing import Literal
 
 from ._mdk import DatabaseKey, Keys, PublicKey
-from .client import Client, InvitePolicy
-from .client.runtime import growing
-from .client.session import Manners, public_keys, several
-from .config import MESSAGES_A_MINUTE, TRIES, TRIES_IN_VAIN, Config
-from .errors import Closed, InvalidInput
-from .events import Event, Invited
-from .handlers import (
-    ClientHandler,
-    ErrorHandler,
-    EventHandler,
+from .calling import (
     Failure,
-    Handler,
-    Handlers,
     NotAsynchronous,
     call,
     contained,
@@ -39,12 +27,19 @@ from .handlers import (
     is_passing,
     name_of,
     raised_by,
-    takes,
     trace_of,
 )
+from .client import Client, InvitePolicy
+from .client.runtime import growing
+from .client.session import Manners, public_keys, several
+from .config import MESSAGES_A_MINUTE, TRIES, TRIES_IN_VAIN, Config
+from .errors import Closed, InvalidInput
+from .events import Event, Invited
+from .handlers import Handlers
 from .lanes import Lanes
 from .pace import BOT_MARK, Pace
 from .ranges import within
+from .routers import ClientHandler, Router
 from .values import PathArg, PublicKeyLike
 
 _log = logging.getLogger("mdk.bot")
@@ -53,11 +48,9 @@ _FIRST_PAUSE = 0.5
 _GRACE = 10.0
 """Seconds that running handlers get to end when the bot is stopped."""
 
-E = TypeVar("E", bound=Event)
 
-
-class Bot:
-    """A client with handlers.
+class Bot(Router):
+    """A client with handlers. It is a router: its decorators are those of Router.
 
     Closed by default: only accounts in `allow` can invite it, and only their messages are handled. Invites of others
     are declined, messages of other members of a group are not handled, and neither are their reactions, edits and
@@ -100,6 +93,7 @@ class Bot:
         messages_a_minute: int | None = MESSAGES_A_MINUTE,
         config: Config | None = None,
     ) -> None:
+        super().__init__()
         self._allowed: frozenset[PublicKey] | None
         if isinstance(allow, str):
             if allow != "anyone":
@@ -126,10 +120,11 @@ class Bot:
         )
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name
-        self._handlers = Handlers(self._client, self._allowed, prefix, hears_bots=hears_bots)
+        self._handlers = Handlers(self._client, self, self._allowed, prefix, hears_bots=hears_bots)
         self._stopping = asyncio.Event()
         self._lanes = Lanes(self._client, self._take, self._stopping, backlog=backlog)
         self._running = False
+        self._opened = False
         self._first_pause = _FIRST_PAUSE
         self._watches: list[Callable[[Failure], None]] = []
         """Who else is told what handlers raise: a test."""
@@ -140,82 +135,6 @@ class Bot:
     def client(self) -> Client:
         """Its client; of use while the bot runs."""
         return self._client
-
-    # handlers
-
-    def on_message(self, handler: Handler) -> Handler:
-        """Call `handler` for each chat message (kind 9) that is no command of this bot; a decorator.
-
-        Messages of other kinds come to `on(MessageReceived)`.
-
-        Raises:
-            InvalidInput: it is no function of one argument.
-        """
-        self._handlers.on_message(handler)
-        return handler
-
-    def command(self, name: str) -> Callable[[Handler], Handler]:
-        """Call the handler for messages that begin with prefix and `name`; a decorator.
-
-        Raises:
-            InvalidInput: the name is empty, has white space, or is taken; or as on_message().
-        """
-        return self._handlers.command(name)
-
-    def on(self, kind: type[E]) -> Callable[[EventHandler[E]], EventHandler[E]]:
-        """Call the handler for each event of this class, also at least once; a decorator.
-
-        What people do, it gets of accounts in `allow` only: messages of every kind, edits, deletions, reactions,
-        invites. What happens to a group (its members, its settings) it gets of the groups that the bot is in, whoever
-        did it.
-
-        Raises:
-            InvalidInput: that is no class of events; or as on_message().
-        """
-        return self._handlers.on(kind)
-
-    def every(self, interval: timedelta) -> Callable[[ClientHandler], ClientHandler]:
-        """Call the handler once each `interval`, first after one; a decorator. A run that raises is logged.
-
-        Raises:
-            InvalidInput: the interval is not positive; or as on_message().
-        """
-        return self._handlers.every(interval)
-
-    def on_start(self, handler: ClientHandler) -> ClientHandler:
-        """Call `handler` when the account is open, before the first message is handled; a decorator.
-
-        Raises:
-            InvalidInput: as on_message().
-        """
-        takes(handler, 1)
-        self._handlers.starts.append(handler)
-        return handler
-
-    def on_error(self, handler: ErrorHandler) -> ErrorHandler:
-        """Call `handler(event, error, attempts)` when a handler raised; a decorator. It is logged, too.
-
-        If it takes a fourth argument, that says whether the handler that raised is given up: not called for this event
-        any more. Other handlers of the event still are.
-
-        If it returns True, the event is given up: acknowledged, and not tried again. Otherwise it is tried again after
-        a pause, which grows from half a second to five minutes, until the handler is given up: when it has been called
-        `tries` times and raised. A handler that was cancelled, or raised what is no Exception, counts as one that
-        raised: `error` is a RuntimeError then, with it as its `__cause__`.
-
-        What the network, the disk or a change of the group is at fault for (NotConnected, NoAnswer, OutboxFull,
-        DiskFull, a StorageError of no class of its own, an OSError of a full or failing disk, CommitPending,
-        GroupSettling, SelfUpdateRequired, MediaStale, Closed) does not count: it is tried for as long as it takes.
-
-        An error that says that the message, an argument or the group is at fault (InvalidInput, NotFound, NotAllowed,
-        GroupTooLarge, IncompatibleMember, EpochUnavailable, GroupUnrecoverable, and MediaError but for MediaUnavailable
-        and MediaStale) is raised again however long one waits. After three of such errors a handler is given up.
-
-        Raises:
-            InvalidInput: it is no function of three or four arguments.
-        """
-        self._handlers.on_error(handler)
-        return handler
 
     # running
 
@@ -253,17 +172,20 @@ class Bot:
         async def tell(client: Client) -> None:  # a handler is a coroutine function
             print(f"{self._name or 'The bot'} is {client.npub}", file=sys.stderr, flush=True)
 
-        self._handlers.starts.append(tell)
+        self._own.starts.append(tell)
         try:
             await self.serve()
         finally:
-            self._handlers.starts.remove(tell)
+            self._own.starts.remove(tell)
             for number in taken:
                 loop.remove_signal_handler(number)
 
     def stop(self) -> None:
         """End serve() and run() in good order. Call it on the bot's event loop."""
         self._stopping.set()
+
+    def _is_whole(self) -> bool:
+        return True
 
     async def serve(self) -> None:
         """Run until stop() is called, or the task is cancelled. A bot runs once.
@@ -279,16 +201,19 @@ class Bot:
             self._client._session.feed.check()
         if self._running:
             raise Closed("a bot runs once", hint="Make a new Bot.")
+        self._handlers.check()
         self._running = True
         workers: set[asyncio.Task[None]] = set()
         try:
             await self._client.start()
+            self._opened = True
             self._client._session.manners = Manners(BOT_MARK, self._pace.turn)
             await self._lanes.remember()
-            for start in self._handlers.starts:
+            for start in [one for own in self._handlers.registered() for one in own.starts]:
                 await call(start, self._client)
             workers = {asyncio.create_task(self._follow(), name="mdk-bot")}
-            workers |= {asyncio.create_task(self._tick(*timer)) for timer in self._handlers.timers}
+            timers = [one for own in self._handlers.registered() for one in own.timers]
+            workers |= {asyncio.create_task(self._tick(*timer)) for timer in timers}
             stopped = asyncio.create_task(self._stopping.wait())
             done, _ = await asyncio.wait({stopped, *workers}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
@@ -320,11 +245,22 @@ class Bot:
                 task.cancel()
             try:
                 await asyncio.gather(*lanes, *workers, return_exceptions=True)
+                await self._tell_of_the_end()
                 if workers:
                     await self._lanes.part()
             finally:
                 # Whoever cannot wait for the rest: the account is not to stay open.
                 await self._client.close()
+
+    async def _tell_of_the_end(self) -> None:
+        if not self._opened:
+            return
+        for stop in reversed([one for own in self._handlers.registered() for one in own.stops]):
+            try:
+                async with asyncio.timeout(_GRACE):
+                    await contained(stop, self._client)
+            except Exception as error:  # noqa: BLE001  # the account is closed in any case
+                self._note("handler of the end", Failure(name_of(stop), error, 1))
 
     async def _tick(self, interval: float, handler: ClientHandler) -> None:
         loop = asyncio.get_running_loop()
@@ -402,7 +338,7 @@ class Bot:
     ) -> bool:
         """Tell the handlers of errors. True if one of them wants no more of the event."""
         skipped = False
-        for handler, count in self._handlers.errors:
+        for handler, count in [one for own in self._handlers.registered() for one in own.errors]:
             arguments = (event, error, attempts, given_up)[:count]
             try:
                 skipped = bool(await contained(handler, *arguments)) or skipped

@@ -1,5 +1,7 @@
 """What a handler of a bot gets."""
 
+import re
+
 from ._mdk import PublicKey
 from .client import Client, Group, Sent
 from .values import Message, PathArg
@@ -8,12 +10,23 @@ from .values import Message, PathArg
 class Context:
     """A message that is being handled, and what can be done about it."""
 
-    def __init__(self, client: Client, group: Group, message: Message, args: list[str]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        group: Group,
+        message: Message,
+        args: list[str],
+        *,
+        answers_me: bool = False,
+    ) -> None:
         """Made by Bot."""
         self._client = client
         self._group = group
         self._message = message
         self._args = args
+        self._answers_me = answers_me
+        """Whether it answers a message of the bot, for filters."""
+        self._match: re.Match[str] | None = None
 
     @property
     def client(self) -> Client:
@@ -44,6 +57,17 @@ class Context:
     def sender(self) -> PublicKey:
         """Who sent it, authenticated by MLS."""
         return self._message.sender
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the sender is an admin of the group now. False where the group was deleted."""
+        info = self._client._session.native.group(self._message.group_id)
+        return info is not None and self._message.sender in info.admins
+
+    @property
+    def match(self) -> re.Match[str] | None:
+        """What the filter `F.text.matches()` of this handler found; None without one. Of several, the last."""
+        return self._match
 
     async def reply(self, text: str) -> Sent:
         """Answer the message. Raises as Group.send()."""

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from mdk._mdk import Keys
 from mdk.bot import Bot
+from mdk.calling import Failure
 from mdk.client import Client, Group
 from mdk.errors import Closed
 from mdk.events import Event, Joined, MessageReceived
-from mdk.handlers import Failure
 from mdk.values import EventId, Message
 
 from .clients import client
