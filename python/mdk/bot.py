@@ -18,10 +18,10 @@ from dataclasses import replace
 from typing import Literal
 
 from ._mdk import DatabaseKey, Keys, PublicKey
+from .arguments import kind_of
 from .calling import (
     Failure,
     NotAsynchronous,
-    call,
     contained,
     is_lasting,
     is_passing,
@@ -39,7 +39,8 @@ from .handlers import Handlers
 from .lanes import Lanes
 from .pace import BOT_MARK, Pace
 from .ranges import within
-from .routers import ClientHandler, Router
+from .routers import Router
+from .signatures import Signature, signature_of
 from .values import PathArg, PublicKeyLike
 
 _log = logging.getLogger("mdk.bot")
@@ -136,6 +137,27 @@ class Bot(Router):
         """Its client; of use while the bot runs."""
         return self._client
 
+    def provide(self, value: object, *, as_: type | None = None) -> None:
+        """Give `value` to each parameter of a handler that has its type, behind the first one.
+
+        It is for handlers of every kind but those of errors. Of values of one type the last one counts.
+
+        Args:
+            value: a database, a client of some service, settings.
+            as_: the annotation that it is for; None means its own class.
+
+        Raises:
+            InvalidInput: the words of commands are of that type: `str`, `int` and so on.
+        """
+        kind = type(value) if as_ is None else as_
+        if kind_of(kind) is not None:
+            raise InvalidInput(
+                f"value: {kind.__name__} is what words of a command are",
+                field="value",
+                hint="Give it a class of its own.",
+            )
+        self._handlers.provided[kind] = value
+
     # running
 
     def run(self) -> None:
@@ -172,11 +194,12 @@ class Bot(Router):
         async def tell(client: Client) -> None:  # a handler is a coroutine function
             print(f"{self._name or 'The bot'} is {client.npub}", file=sys.stderr, flush=True)
 
-        self._own.starts.append(tell)
+        told = signature_of(tell, Client)
+        self._own.starts.append(told)
         try:
             await self.serve()
         finally:
-            self._own.starts.remove(tell)
+            self._own.starts.remove(told)
             for number in taken:
                 loop.remove_signal_handler(number)
 
@@ -210,7 +233,7 @@ class Bot(Router):
             self._client._session.manners = Manners(BOT_MARK, self._pace.turn)
             await self._lanes.remember()
             for start in [one for own in self._handlers.registered() for one in own.starts]:
-                await call(start, self._client)
+                await start.call(self._handlers.provided, self._client)
             workers = {asyncio.create_task(self._follow(), name="mdk-bot")}
             timers = [one for own in self._handlers.registered() for one in own.timers]
             workers |= {asyncio.create_task(self._tick(*timer)) for timer in timers}
@@ -258,11 +281,11 @@ class Bot(Router):
         for stop in reversed([one for own in self._handlers.registered() for one in own.stops]):
             try:
                 async with asyncio.timeout(_GRACE):
-                    await contained(stop, self._client)
+                    await contained(stop.call, self._handlers.provided, self._client)
             except Exception as error:  # noqa: BLE001  # the account is closed in any case
-                self._note("handler of the end", Failure(name_of(stop), error, 1))
+                self._note("handler of the end", Failure(stop.name, error, 1))
 
-    async def _tick(self, interval: float, handler: ClientHandler) -> None:
+    async def _tick(self, interval: float, handler: Signature) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
@@ -270,11 +293,11 @@ class Bot(Router):
             due = max(due + interval, loop.time())
             await asyncio.sleep(due - loop.time())
             try:
-                await contained(handler, self._client)
+                await contained(handler.call, self._handlers.provided, self._client)
             except (NotAsynchronous, asyncio.CancelledError):
                 raise
             except Exception as error:  # noqa: BLE001  # a timer goes on
-                self._note("timer's handler", Failure(name_of(handler), error, 1))
+                self._note("timer's handler", Failure(handler.name, error, 1))
             except BaseException as ended:  # noqa: BLE001
                 self._lanes.fail(ended)
                 return

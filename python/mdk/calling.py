@@ -46,7 +46,8 @@ class Failure:
 
 # The files of what calls a handler.
 _CALLERS = frozenset(
-    str(Path(__file__).with_name(name)) for name in ("bot.py", "calling.py", "handlers.py")
+    str(Path(__file__).with_name(name))
+    for name in ("bot.py", "calling.py", "handlers.py", "signatures.py")
 )
 
 
@@ -102,13 +103,13 @@ def is_passing(error: Exception) -> bool:
     return isinstance(error, _PASSING) or type(error) is StorageError
 
 
-async def call(handler: Callable[..., Awaitable[T]], *arguments: object) -> T:
+async def call(handler: Callable[..., Awaitable[T]], *arguments: object, **named: object) -> T:
     """Call a handler.
 
     Raises:
         NotAsynchronous: it was written without `async`.
     """
-    result = handler(*arguments)
+    result = handler(*arguments, **named)
     if not inspect.isawaitable(result):
         raise NotAsynchronous
     return await result

@@ -1,11 +1,13 @@
 """Which handlers of a bot an event is for."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from ._mdk import PublicKey
-from .calling import call, contained, name_of
+from .arguments import Misfit
+from .calling import contained
 from .client import Client, Group
 from .context import Context
 from .errors import InvalidInput, NotFound
@@ -18,9 +20,9 @@ from .events import (
     ReactionAdded,
     ReactionRemoved,
 )
-from .filters import Check
 from .pace import BOT_MARK
-from .routers import Command, Handler, Registered, Router
+from .routers import Command, Listener, Registered, Router
+from .signatures import Signature
 from .values import GroupState, Kind, Message
 
 _log = logging.getLogger("mdk.bot")
@@ -53,6 +55,8 @@ class Handlers:
         self._passed_over = False
         """Whether it was said that another bot is not heard."""
         self._prefix = prefix
+        self.provided: dict[object, object] = {}
+        """What parameters of handlers get, by their types."""
 
     def registered(self) -> Iterator[Registered]:
         """What was put on each router, in the order in which handlers are called."""
@@ -63,11 +67,14 @@ class Handlers:
         """Look at all of them before the first message comes.
 
         Raises:
-            InvalidInput: two commands have one name.
+            InvalidInput: two commands have one name, or a parameter of a handler can be filled with nothing.
         """
         twice = self._router._twice()
         if twice is not None:
             raise InvalidInput(f"name: two commands are called {twice}", field="name")
+        for own in self.registered():
+            for signature in own.signatures():
+                signature.check(self.provided)
 
     async def calls(self, event: Event) -> list[Call]:
         """What is to be called for an event: nothing if it comes from somebody who is not allowed."""
@@ -81,8 +88,8 @@ class Handlers:
             if message.kind == Kind.CHAT:
                 calls += await self._message_calls(event)
 
-        def bound(handler: Callable[..., Awaitable[object]]) -> Call:
-            return Call(name_of(handler), lambda: contained(handler, event))
+        def bound(handler: Signature) -> Call:
+            return Call(handler.name, lambda: contained(handler.call, self.provided, event))
 
         for own in self.registered():
             calls += [bound(handler) for kind, handler in own.events if isinstance(event, kind)]
@@ -158,25 +165,39 @@ class Handlers:
         answers_me = command is None and await self._answers_me(message)
         args = [] if command is None else words[1:]
 
-        def bound(handler: Handler, filters: Iterable[Check] = ()) -> Call:
+        def bound(handler: Callable[[Context], Awaitable[object]], name: str) -> Call:
             # A handle of its own: a conversation in one handler takes nothing from others.
             group = Group(session, message.group_id, after=int(event.cursor), heard=self._hears)
 
             async def work() -> None:
                 ctx = Context(self._client, group, message, args, answers_me=answers_me)
-                # Filters are asked here, and not before: one that raises is what its handler raises.
-                if all(matches(ctx) for matches in filters):
-                    await call(handler, ctx)
+                await handler(ctx)
 
-            return Call(name_of(handler), lambda: contained(work))
+            return Call(name, lambda: contained(work))
 
         if command is None:
             listeners = (one for own in self.registered() for one in own.listeners)
-            return [bound(one.handler, one.filters) for one in listeners]
+            return [bound(partial(self._listen, one), one.handler.name) for one in listeners]
         info = session.native.group(message.group_id)
         if command.admin_only and (info is None or message.sender not in info.admins):
             return []
-        return [bound(command.handler)]
+        return [bound(partial(self._obey, command), command.handler.name)]
+
+    async def _listen(self, listener: Listener, ctx: Context) -> None:
+        # Filters are asked here, and not before: what one raises is what its handler raises.
+        if all(matches(ctx) for matches in listener.filters):
+            await listener.handler.call(self.provided, ctx)
+
+    async def _obey(self, command: Command, ctx: Context) -> None:
+        # What stands behind the first word, as it stands.
+        line = ctx.text.lstrip()[len(ctx.text.split(maxsplit=1)[0]) :]
+        try:
+            words = await command.handler.read(line, ctx)
+        except Misfit as misfit:
+            usage = command.handler.usage(self._prefix + command.names[0])
+            await ctx.reply(f"{misfit}.\nUsage: {usage}")
+            return
+        await command.handler.call(self.provided, ctx, words)
 
     def _command(self, words: list[str]) -> Command | None:
         if not words or not words[0].startswith(self._prefix):

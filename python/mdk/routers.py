@@ -4,14 +4,15 @@ import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Concatenate, TypeAlias, TypeVar
+from typing import Concatenate, TypeAlias, TypeVar
 
-from .calling import fits, name_of, takes
+from .calling import fits, takes
 from .client import Client
 from .context import Context
 from .errors import InvalidInput
 from .events import Event
 from .filters import Check, checked
+from .signatures import Signature, signature_of
 
 E = TypeVar("E", bound=Event)
 
@@ -30,7 +31,7 @@ C = TypeVar("C", bound=ClientHandler)
 class Listener:
     """A handler of messages, and what a message has to be for it."""
 
-    handler: Handler
+    handler: Signature
     filters: tuple[Check, ...]
 
 
@@ -40,7 +41,7 @@ class Command:
 
     names: tuple[str, ...]
     """As they are written; the first one is its name, the others are aliases."""
-    handler: Handler
+    handler: Signature
     admin_only: bool
     hidden: bool
 
@@ -52,12 +53,19 @@ class Registered:
     listeners: list[Listener] = field(default_factory=list)
     commands: dict[str, Command] = field(default_factory=dict)
     """By each of its names, case-folded."""
-    events: list[tuple[type[Event], Callable[..., Awaitable[object]]]] = field(default_factory=list)
-    timers: list[tuple[float, ClientHandler]] = field(default_factory=list)
-    starts: list[ClientHandler] = field(default_factory=list)
-    stops: list[ClientHandler] = field(default_factory=list)
+    events: list[tuple[type[Event], Signature]] = field(default_factory=list)
+    timers: list[tuple[float, Signature]] = field(default_factory=list)
+    starts: list[Signature] = field(default_factory=list)
+    stops: list[Signature] = field(default_factory=list)
     errors: list[tuple[Callable[..., Awaitable[bool | None]], int]] = field(default_factory=list)
     """With how many arguments each takes."""
+
+    def signatures(self) -> Iterator[Signature]:
+        """How each of them is called, but for those of errors."""
+        yield from (one.handler for one in self.listeners)
+        yield from (one.handler for one in self.commands.values())
+        yield from (one for _, one in (*self.events, *self.timers))
+        yield from (*self.starts, *self.stops)
 
 
 class Router:
@@ -65,7 +73,7 @@ class Router:
 
     A handler is a coroutine function, or a bound method that is one. What it returns is ignored. Each handler of
     messages whose filters match is called, those of a router before those of the routers that it includes, otherwise
-    in the order of definition.
+    in the order of definition. A parameter behind the first gets what Bot.provide() has given for its type.
 
     Args:
         name: what it is called in errors.
@@ -109,8 +117,7 @@ class Router:
         checks = tuple(checked(one) for one in filters)
 
         def register(handler: H) -> H:
-            takes(handler, 1)
-            self._own.listeners.append(Listener(handler, checks))
+            self._own.listeners.append(Listener(signature_of(handler, Context), checks))
             return handler
 
         return register
@@ -130,13 +137,21 @@ class Router:
     ) -> Callable[[H], H]:
         """Call the handler for messages that begin with prefix and name; a decorator.
 
+        Words behind the name fill its parameters behind the first, by their annotations: `int`, `float`, `bool` (yes or
+        no), `str` (several words in quotes are one), `timedelta` (1h30m, 2d), `PublicKey` and `Member` (npub, hex, or
+        me), `Literal`, an Enum (by the names of its members), `mdk.arguments.Rest` (the rest of the line), `*args`.
+        What has a default, or is `X | None`, may be left out. Where something is missing, is too much or does not fit,
+        the handler is not called: the answer says so, and how the command is written. A handler with the context alone
+        finds the words in `ctx.args`.
+
         Args:
             names: the name, and aliases; upper and lower case are one.
             admin_only: for admins of the group alone. Others get no answer, and no handler gets their message.
             hidden: whether no list of commands has it.
 
         Raises:
-            InvalidInput: there is no name, one is empty, has white space, or is taken; or as on_message().
+            InvalidInput: there is no name, one is empty, has white space, or is taken; a parameter is of a type that
+                words cannot be, and that is no class; or as on_message().
         """
         for name in names:
             if not isinstance(name, str):
@@ -151,8 +166,8 @@ class Router:
             raise InvalidInput(f"name: taken, or with white space{self._called()}", field="name")
 
         def register(handler: H) -> H:
-            takes(handler, 1)
-            made = Command(names, handler, admin_only, hidden)
+            signature = signature_of(handler, Context, has_words=True)
+            made = Command(names, signature, admin_only, hidden)
             self._own.commands |= dict.fromkeys(folded, made)
             return handler
 
@@ -174,8 +189,7 @@ class Router:
             raise InvalidInput("kind: not a class of events", field="kind", hint="@bot.on(Joined)")
 
         def register(handler: EventHandler[E]) -> EventHandler[E]:
-            takes(handler, 1)
-            self._own.events.append((kind, handler))
+            self._own.events.append((kind, signature_of(handler, kind)))
             return handler
 
         return register
@@ -199,8 +213,7 @@ class Router:
             )
 
         def register(handler: C) -> C:
-            takes(handler, 1)
-            self._own.timers.append((seconds, handler))
+            self._own.timers.append((seconds, signature_of(handler, Client)))
             return handler
 
         return register
@@ -211,8 +224,7 @@ class Router:
         Raises:
             InvalidInput: it is no function that takes a Client first.
         """
-        takes(handler, 1)
-        self._own.starts.append(handler)
+        self._own.starts.append(signature_of(handler, Client))
         return handler
 
     def on_stop(self, handler: C) -> C:
@@ -224,8 +236,7 @@ class Router:
         Raises:
             InvalidInput: as on_start().
         """
-        takes(handler, 1)
-        self._own.stops.append(handler)
+        self._own.stops.append(signature_of(handler, Client))
         return handler
 
     def on_error(self, handler: ErrorHandler) -> ErrorHandler:
@@ -281,9 +292,9 @@ class Router:
 
     def _twice(self) -> str | None:
         """The name of a command that two routers have: one of them got it when it was included already."""
-        seen: dict[str, Any] = {}
+        seen: dict[str, Command] = {}
         for router in self._walk():
             for name, command in router._own.commands.items():
                 if seen.setdefault(name, command) is not command:
-                    return f"{name} ({name_of(seen[name].handler)}, {name_of(command.handler)})"
+                    return f"{name} ({seen[name].handler.name}, {command.handler.name})"
         return None
