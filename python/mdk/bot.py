@@ -74,6 +74,8 @@ class Bot(Router):
             never end.
         messages_a_minute: how many messages the bot sends to one group within a minute, at least 1; the next one waits
             for its time. None: as many as it likes.
+        help: whether `/help` is answered with the commands that who asks may call. A command of that name takes its
+            place. Without a command that may be listed it is a message like any other.
         config: as in Client.open().
     """
 
@@ -92,6 +94,7 @@ class Bot(Router):
         tries: int | None = TRIES,
         hears_bots: bool = False,
         messages_a_minute: int | None = MESSAGES_A_MINUTE,
+        help: bool = True,  # noqa: A002  # it is what it turns off
         config: Config | None = None,
     ) -> None:
         super().__init__()
@@ -121,7 +124,9 @@ class Bot(Router):
         )
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name
-        self._handlers = Handlers(self._client, self, self._allowed, prefix, hears_bots=hears_bots)
+        self._handlers = Handlers(
+            self._client, self, self._allowed, prefix, hears_bots=hears_bots, helps=help
+        )
         self._stopping = asyncio.Event()
         self._lanes = Lanes(self._client, self._take, self._stopping, backlog=backlog)
         self._running = False

@@ -20,6 +20,7 @@ from .events import (
     ReactionAdded,
     ReactionRemoved,
 )
+from .help import NAME, listed
 from .pace import BOT_MARK
 from .routers import Command, Listener, Registered, Router
 from .signatures import Signature
@@ -47,6 +48,7 @@ class Handlers:
         prefix: str,
         *,
         hears_bots: bool,
+        helps: bool,
     ) -> None:
         self._client = client
         self._router = router
@@ -55,6 +57,7 @@ class Handlers:
         self._passed_over = False
         """Whether it was said that another bot is not heard."""
         self._prefix = prefix
+        self._helps = helps
         self.provided: dict[object, object] = {}
         """What parameters of handlers get, by their types."""
 
@@ -175,11 +178,15 @@ class Handlers:
 
             return Call(name, lambda: contained(work))
 
+        info = session.native.group(message.group_id)
+        is_admin = info is not None and message.sender in info.admins
+        if self._asks_for_help(words):
+            text = listed(self._router._commands().values(), self._prefix, is_admin=is_admin)
+            return [bound(lambda ctx: ctx.reply(text), "help")] if text else []
         if command is None:
             listeners = (one for own in self.registered() for one in own.listeners)
             return [bound(partial(self._listen, one), one.handler.name) for one in listeners]
-        info = session.native.group(message.group_id)
-        if command.admin_only and (info is None or message.sender not in info.admins):
+        if command.admin_only and not is_admin:
             return []
         return [bound(partial(self._obey, command), command.handler.name)]
 
@@ -199,11 +206,22 @@ class Handlers:
             return
         await command.handler.call(self.provided, ctx, words)
 
-    def _command(self, words: list[str]) -> Command | None:
+    def _name_in(self, words: list[str]) -> str | None:
+        """The name that a command would have which begins with these words."""
         if not words or not words[0].startswith(self._prefix):
             return None
-        name = words[0].removeprefix(self._prefix).casefold()
-        return self._router._commands().get(name)
+        return words[0].removeprefix(self._prefix).casefold()
+
+    def _command(self, words: list[str]) -> Command | None:
+        name = self._name_in(words)
+        return None if name is None else self._router._commands().get(name)
+
+    def _asks_for_help(self, words: list[str]) -> bool:
+        """Whether this is for the list of commands: there is one, and no handler of the bot's own is for it."""
+        if not self._helps or self._name_in(words) != NAME:
+            return False
+        commands = self._router._commands()
+        return NAME not in commands and not all(one.hidden for one in commands.values())
 
     async def _answers_me(self, message: Message) -> bool:
         """Whether it answers a message of the bot. Filters cannot wait, so it is found out before."""

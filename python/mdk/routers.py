@@ -147,7 +147,7 @@ class Router:
         Args:
             names: the name, and aliases; upper and lower case are one.
             admin_only: for admins of the group alone. Others get no answer, and no handler gets their message.
-            hidden: whether no list of commands has it.
+            hidden: whether `/help` leaves it out for everybody. It shows others with the first line of their docstring.
 
         Raises:
             InvalidInput: there is no name, one is empty, has white space, or is taken; a parameter is of a type that
@@ -287,7 +287,8 @@ class Router:
         """The commands of all of them, by each of their names. Where a name was taken twice, the first one has it."""
         found: dict[str, Command] = {}
         for router in self._walk():
-            found = router._own.commands | found
+            for name, command in router._own.commands.items():
+                found.setdefault(name, command)
         return found
 
     def _twice(self) -> str | None:
