@@ -12,40 +12,36 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Literal
 
 from ._mdk import DatabaseKey, Keys, PublicKey
 from .arguments import kind_of
-from .calling import (
-    Failure,
-    NotAsynchronous,
-    contained,
-    is_lasting,
-    is_passing,
-    name_of,
-    raised_by,
-    trace_of,
-)
+from .calling import Failure, NotAsynchronous, contained
 from .client import Client, InvitePolicy
-from .client.runtime import growing
 from .client.session import Manners, public_keys, several
-from .config import MESSAGES_A_MINUTE, TRIES, TRIES_IN_VAIN, Config
+from .config import (
+    CONCURRENCY,
+    HANDLER_TIMEOUT,
+    MESSAGES_A_MINUTE,
+    SLOW_AFTER,
+    TRIES,
+    Config,
+)
+from .delivery import Delivery
 from .errors import Closed, InvalidInput
-from .events import Event, Invited
 from .handlers import Handlers
 from .lanes import Lanes
 from .pace import BOT_MARK, Pace
 from .ranges import within
 from .routers import Router
+from .runs import Runs
 from .signatures import Signature, signature_of
 from .values import PathArg, PublicKeyLike
 
 _log = logging.getLogger("mdk.bot")
 
-_FIRST_PAUSE = 0.5
 _GRACE = 10.0
 """Seconds that running handlers get to end when the bot is stopped."""
 
@@ -74,6 +70,10 @@ class Bot(Router):
             never end.
         messages_a_minute: how many messages the bot sends to one group within a minute, at least 1; the next one waits
             for its time. None: as many as it likes.
+        handler_timeout: seconds that a call of a handler may take, more than 0. One that takes longer is cancelled, and
+            counts as one that raised TimeoutError. None: as long as it likes.
+        slow_after: seconds after which a handler that runs is a WARNING, more than 0. None: never.
+        concurrency: how many handlers run at once, over all groups, at least 1.
         help: whether `/help` is answered with the commands that who asks may call. A command of that name takes its
             place. Without a command that may be listed it is a message like any other.
         config: as in Client.open().
@@ -94,6 +94,9 @@ class Bot(Router):
         tries: int | None = TRIES,
         hears_bots: bool = False,
         messages_a_minute: int | None = MESSAGES_A_MINUTE,
+        handler_timeout: float | None = HANDLER_TIMEOUT,
+        slow_after: float | None = SLOW_AFTER,
+        concurrency: int = CONCURRENCY,
         help: bool = True,  # noqa: A002  # it is what it turns off
         config: Config | None = None,
     ) -> None:
@@ -109,7 +112,9 @@ class Bot(Router):
             self._allowed = frozenset(public_keys(allow, "allow"))
         if not prefix:
             raise InvalidInput("prefix: empty", field="prefix", limit=1, value=0)
-        self._tries = None if tries is None else within("tries", tries, 1)
+        if tries is not None:
+            within("tries", tries, 1)
+        runs = Runs(concurrency, handler_timeout, slow_after)
         self._pace = Pace(
             None if messages_a_minute is None else within("messages_a_minute", messages_a_minute, 1)
         )
@@ -128,14 +133,12 @@ class Bot(Router):
             self._client, self, self._allowed, prefix, hears_bots=hears_bots, helps=help
         )
         self._stopping = asyncio.Event()
-        self._lanes = Lanes(self._client, self._take, self._stopping, backlog=backlog)
+        self._delivery = Delivery(
+            self._client, self._handlers, self._policy, runs, self._stopping, tries
+        )
+        self._lanes = Lanes(self._client, self._delivery.take, self._stopping, backlog=backlog)
         self._running = False
         self._opened = False
-        self._first_pause = _FIRST_PAUSE
-        self._watches: list[Callable[[Failure], None]] = []
-        """Who else is told what handlers raise: a test."""
-        self._through: list[Callable[[Event], None]] = []
-        """Who is told what the bot is through with: a test."""
 
     @property
     def client(self) -> Client:
@@ -288,7 +291,7 @@ class Bot(Router):
                 async with asyncio.timeout(_GRACE):
                     await contained(stop.call, self._handlers.provided, self._client)
             except Exception as error:  # noqa: BLE001  # the account is closed in any case
-                self._note("handler of the end", Failure(stop.name, error, 1))
+                self._delivery.note("handler of the end", Failure(stop.name, error, 1))
 
     async def _tick(self, interval: float, handler: Signature) -> None:
         loop = asyncio.get_running_loop()
@@ -302,7 +305,7 @@ class Bot(Router):
             except (NotAsynchronous, asyncio.CancelledError):
                 raise
             except Exception as error:  # noqa: BLE001  # a timer goes on
-                self._note("timer's handler", Failure(handler.name, error, 1))
+                self._delivery.note("timer's handler", Failure(handler.name, error, 1))
             except BaseException as ended:  # noqa: BLE001
                 self._lanes.fail(ended)
                 return
@@ -314,73 +317,3 @@ class Bot(Router):
         for invite in await self._client.invites.pending():
             await self._client.invites._answer(self._policy, invite)
         await self._lanes.follow()
-
-    async def _take(self, event: Event) -> bool:
-        done = await self._deliver(event)
-        for watch in self._through:
-            watch(event)
-        return done
-
-    async def _deliver(self, event: Event) -> bool:
-        """Give an event to its handlers until they return. False if there are none, or the bot ends."""
-        if isinstance(event, Invited):
-            await self._client.invites._answer(self._policy, event.invite)
-        calls = await self._handlers.calls(event)
-        if not calls:
-            return False
-        pauses, attempts = growing(self._first_pause), 0
-        counted = vain = 0  # of the handler whose turn it is
-        while not self._stopping.is_set():
-            if await self._handlers.is_over(event):
-                return True
-            try:
-                while calls:
-                    await calls[0].run()
-                    # Done: it is not called again because another one raises.
-                    del calls[0]
-                    counted = vain = 0
-            except NotAsynchronous:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever it was, the message is not lost
-                attempts += 1
-                counted += not is_passing(error)
-                vain += is_lasting(error)
-                last = vain >= TRIES_IN_VAIN or (self._tries is not None and counted >= self._tries)
-                end = f" (attempt {attempts}){', given up' if last else ''}"
-                self._note("handler", Failure(calls[0].name, error, attempts), end)
-                if await self._is_skipped(event, error, attempts, last):
-                    return True
-                if last:
-                    del calls[0]
-                    counted = vain = 0
-                    continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(next(pauses)):
-                        await self._stopping.wait()
-            else:
-                return True
-        return False
-
-    async def _is_skipped(
-        self, event: Event, error: Exception, attempts: int, given_up: bool
-    ) -> bool:
-        """Tell the handlers of errors. True if one of them wants no more of the event."""
-        skipped = False
-        for handler, count in [one for own in self._handlers.registered() for one in own.errors]:
-            arguments = (event, error, attempts, given_up)[:count]
-            try:
-                skipped = bool(await contained(handler, *arguments)) or skipped
-            except NotAsynchronous:
-                raise
-            except Exception as second:  # noqa: BLE001
-                self._note("error handler", Failure(name_of(handler), second, attempts))
-        return skipped
-
-    def _note(self, kind: str, failure: Failure, end: str = "") -> None:
-        """Log what a handler raised, with its traceback: both are its own. Of the message we say nothing."""
-        raised = raised_by(failure.error)
-        words = "the %s %s raised %s%s"
-        shown = (type(raised), raised, trace_of(raised))
-        _log.error(words, kind, failure.handler, type(raised).__name__, end, exc_info=shown)
-        for watch in self._watches:
-            watch(replace(failure, error=raised))

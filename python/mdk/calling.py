@@ -47,7 +47,7 @@ class Failure:
 # The files of what calls a handler.
 _CALLERS = frozenset(
     str(Path(__file__).with_name(name))
-    for name in ("bot.py", "calling.py", "handlers.py", "signatures.py")
+    for name in ("bot.py", "calling.py", "delivery.py", "handlers.py", "runs.py", "signatures.py")
 )
 
 

@@ -7,7 +7,6 @@ from functools import partial
 
 from ._mdk import PublicKey
 from .arguments import Misfit
-from .calling import contained
 from .client import Client, Group
 from .context import Context
 from .errors import InvalidInput, NotFound
@@ -23,6 +22,7 @@ from .events import (
 from .help import NAME, listed
 from .pace import BOT_MARK
 from .routers import Command, Listener, Registered, Router
+from .runs import Run
 from .signatures import Signature
 from .values import GroupState, Kind, Message
 
@@ -34,7 +34,7 @@ class Call:
     """One handler that is to be called."""
 
     name: str
-    run: Callable[[], Awaitable[object]]
+    work: Callable[[Run], Awaitable[object]]
 
 
 class Handlers:
@@ -92,7 +92,7 @@ class Handlers:
                 calls += await self._message_calls(event)
 
         def bound(handler: Signature) -> Call:
-            return Call(handler.name, lambda: contained(handler.call, self.provided, event))
+            return Call(handler.name, lambda _run: handler.call(self.provided, event))
 
         for own in self.registered():
             calls += [bound(handler) for kind, handler in own.events if isinstance(event, kind)]
@@ -172,11 +172,11 @@ class Handlers:
             # A handle of its own: a conversation in one handler takes nothing from others.
             group = Group(session, message.group_id, after=int(event.cursor), heard=self._hears)
 
-            async def work() -> None:
+            async def work(_run: Run) -> None:
                 ctx = Context(self._client, group, message, args, answers_me=answers_me)
                 await handler(ctx)
 
-            return Call(name, lambda: contained(work))
+            return Call(name, work)
 
         info = session.native.group(message.group_id)
         is_admin = info is not None and message.sender in info.admins

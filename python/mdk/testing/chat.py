@@ -72,8 +72,8 @@ class Chat:
         self._bot.on_start(note)
         # No phone is looking on, for whose sake a bot waits before it speaks.
         self._bot.client._settings.timing["speak_after"] = 0.0
-        self._bot._watches.append(self._note)
-        self._bot._through.append(self._note_through)
+        self._bot._delivery.watches.append(self._note)
+        self._bot._delivery.through.append(self._note_through)
         self._serving = asyncio.create_task(self._bot.serve())
         try:
             self._user = await client(self._relay, "user", keys=self._keys)
