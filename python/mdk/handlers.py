@@ -7,6 +7,7 @@ from functools import partial
 
 from ._mdk import PublicKey
 from .arguments import Misfit
+from .calling import call
 from .client import Client, Group
 from .context import Context
 from .errors import InvalidInput, NotFound
@@ -21,7 +22,7 @@ from .events import (
 )
 from .help import NAME, listed
 from .pace import BOT_MARK
-from .routers import Command, Listener, Registered, Router
+from .routers import Command, Listener, Middleware, Next, Registered, Router
 from .runs import Run
 from .signatures import Signature
 from .values import GroupState, Kind, Message
@@ -164,9 +165,9 @@ class Handlers:
         message = event.message
         words = message.text.split()
         session = self._client._session
-        command = self._command(words)
-        answers_me = command is None and await self._answers_me(message)
-        args = [] if command is None else words[1:]
+        found = self._command(words)
+        answers_me = found is None and await self._answers_me(message)
+        args = [] if found is None else words[1:]
 
         def bound(handler: Callable[[Context], Awaitable[object]], name: str) -> Call:
             # A handle of its own: a conversation in one handler takes nothing from others.
@@ -180,20 +181,29 @@ class Handlers:
 
         info = session.native.group(message.group_id)
         is_admin = info is not None and message.sender in info.admins
+        layers = list(self._router._layers())
         if self._asks_for_help(words):
             text = listed(self._router._commands().values(), self._prefix, is_admin=is_admin)
-            return [bound(lambda ctx: ctx.reply(text), "help")] if text else []
-        if command is None:
-            listeners = (one for own in self.registered() for one in own.listeners)
-            return [bound(partial(self._listen, one), one.handler.name) for one in listeners]
+            # The list is the bot's own, like what is around all of its handlers.
+            say = _wrapped(lambda ctx: ctx.reply(text), layers[0][1])
+            return [bound(say, NAME)] if text else []
+        if found is None:
+            return [
+                bound(partial(self._listen, one, around), one.handler.name)
+                for own, around in layers
+                for one in own.listeners
+            ]
+        command, around = found
         if command.admin_only and not is_admin:
             return []
-        return [bound(partial(self._obey, command), command.handler.name)]
+        return [bound(_wrapped(partial(self._obey, command), around), command.handler.name)]
 
-    async def _listen(self, listener: Listener, ctx: Context) -> None:
+    async def _listen(
+        self, listener: Listener, around: tuple[Middleware, ...], ctx: Context
+    ) -> None:
         # Filters are asked here, and not before: what one raises is what its handler raises.
         if all(matches(ctx) for matches in listener.filters):
-            await listener.handler.call(self.provided, ctx)
+            await _wrapped(partial(listener.handler.call, self.provided), around)(ctx)
 
     async def _obey(self, command: Command, ctx: Context) -> None:
         # What stands behind the first word, as it stands.
@@ -212,9 +222,13 @@ class Handlers:
             return None
         return words[0].removeprefix(self._prefix).casefold()
 
-    def _command(self, words: list[str]) -> Command | None:
+    def _command(self, words: list[str]) -> tuple[Command, tuple[Middleware, ...]] | None:
+        """The command that begins with these words, and what is called around it."""
         name = self._name_in(words)
-        return None if name is None else self._router._commands().get(name)
+        for own, around in self._router._layers():
+            if name is not None and name in own.commands:
+                return own.commands[name], around
+        return None
 
     def _asks_for_help(self, words: list[str]) -> bool:
         """Whether this is for the list of commands: there is one, and no handler of the bot's own is for it."""
@@ -238,3 +252,14 @@ class Handlers:
             ).is_mine
         except NotFound:
             return False
+
+
+def _wrapped(handler: Next, around: tuple[Middleware, ...]) -> Next:
+    """The handler with what is called around it, the outermost first."""
+    for wrap in reversed(around):
+        handler = partial(_step, wrap, handler)
+    return handler
+
+
+async def _step(wrap: Middleware, call_next: Next, ctx: Context) -> object:
+    return await call(wrap, ctx, call_next)

@@ -23,6 +23,8 @@ ErrorHandler: TypeAlias = (
     Callable[[Event, Exception, int], Awaitable[bool | None]]
     | Callable[[Event, Exception, int, bool], Awaitable[bool | None]]
 )
+Next: TypeAlias = Callable[[Context], Awaitable[object]]
+Middleware: TypeAlias = Callable[[Context, Next], Awaitable[object]]
 H = TypeVar("H", bound=Handler)
 C = TypeVar("C", bound=ClientHandler)
 
@@ -59,6 +61,7 @@ class Registered:
     stops: list[Signature] = field(default_factory=list)
     errors: list[tuple[Callable[..., Awaitable[bool | None]], int]] = field(default_factory=list)
     """With how many arguments each takes."""
+    middlewares: list[Middleware] = field(default_factory=list)
 
     def signatures(self) -> Iterator[Signature]:
         """How each of them is called, but for those of errors."""
@@ -173,6 +176,19 @@ class Router:
 
         return register
 
+    def middleware(self, wrap: Middleware) -> Middleware:
+        """Call `wrap(ctx, call_next)` in place of each handler of messages and commands; a decorator.
+
+        It calls the handler by `await call_next(ctx)`, or leaves it out. What it raises counts as that of handlers does.
+        The first one is outermost, and those of a router are around the handlers of the routers that it includes.
+
+        Raises:
+            InvalidInput: it is no function of two arguments.
+        """
+        takes(wrap, 2)
+        self._own.middlewares.append(wrap)
+        return wrap
+
     def on(self, kind: type[E]) -> Callable[[EventHandler[E]], EventHandler[E]]:
         """Call the handler for each event of this class, also at least once; a decorator.
 
@@ -282,6 +298,15 @@ class Router:
         yield self
         for router in self._included:
             yield from router._walk()
+
+    def _layers(
+        self, around: tuple[Middleware, ...] = ()
+    ) -> Iterator[tuple[Registered, tuple[Middleware, ...]]]:
+        """What was put on each of them, with what is called around its handlers, the outermost first."""
+        around = (*around, *self._own.middlewares)
+        yield self._own, around
+        for router in self._included:
+            yield from router._layers(around)
 
     def _commands(self) -> dict[str, Command]:
         """The commands of all of them, by each of their names. Where a name was taken twice, the first one has it."""
