@@ -12,12 +12,25 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, TypeAlias, Union, final, get_args, get_origin
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    TypeAlias,
+    Union,
+    final,
+    get_args,
+    get_origin,
+)
 
 from ._mdk import PublicKey
-from .context import Context
 from .errors import InvalidKey
 from .values import Member
+
+if TYPE_CHECKING:
+    from .context import Context
 
 _LONGEST_SHOWN = 40
 """Letters of a word that are repeated to whoever wrote it."""
@@ -62,7 +75,7 @@ class Kind:
 
     shown: str
     """What the usage line says of it, behind the name; empty for a text."""
-    read: Callable[[str, Context], Awaitable[Any]]
+    read: "Callable[[str, Context], Awaitable[Any]]"
     """The value of a word. Raises Misfit."""
     is_rest: bool = False
     """Whether it takes the rest of the line."""
@@ -110,8 +123,8 @@ def shown(word: str) -> str:
 # the kinds
 
 
-def _at_once(read: Callable[[str], object]) -> Callable[[str, Context], Awaitable[object]]:
-    async def reading(word: str, _ctx: Context) -> object:
+def _at_once(read: Callable[[str], object]) -> "Callable[[str, Context], Awaitable[object]]":
+    async def reading(word: str, _ctx: "Context") -> object:
         return read(word)
 
     return reading
@@ -149,7 +162,7 @@ def _duration(word: str) -> timedelta:
     raise Misfit(f"{shown(word)} is no duration like 1h30m or 2d")
 
 
-async def _person(word: str, ctx: Context) -> PublicKey:
+async def _person(word: str, ctx: "Context") -> PublicKey:
     if word.casefold() == "me":
         return ctx.sender
     try:
@@ -158,7 +171,7 @@ async def _person(word: str, ctx: Context) -> PublicKey:
         raise Misfit(f"{shown(word)} is no account: an npub, or me") from None
 
 
-async def _member(word: str, ctx: Context) -> Member:
+async def _member(word: str, ctx: "Context") -> Member:
     who = await _person(word, ctx)
     for member in await ctx.group.members():
         if member.public_key == who:

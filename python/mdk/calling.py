@@ -47,7 +47,15 @@ class Failure:
 # The files of what calls a handler.
 _CALLERS = frozenset(
     str(Path(__file__).with_name(name))
-    for name in ("bot.py", "calling.py", "delivery.py", "handlers.py", "runs.py", "signatures.py")
+    for name in (
+        "bot.py",
+        "calling.py",
+        "conversations.py",
+        "delivery.py",
+        "handlers.py",
+        "runs.py",
+        "signatures.py",
+    )
 )
 
 
@@ -57,6 +65,10 @@ class NotAsynchronous(Exception):
 
 class Unexpected(RuntimeError):
     """What a handler ended with, as its `__cause__`, where that is no Exception: its message is not lost by it."""
+
+
+class Unanswered(TimeoutError):
+    """Nobody answered a question of a handler. Asked again and again, it would be no better."""
 
 
 # What the message, the arguments or the group are at fault for.

@@ -9,6 +9,7 @@ from dataclasses import replace
 from .calling import (
     Failure,
     NotAsynchronous,
+    Unanswered,
     contained,
     is_lasting,
     is_passing,
@@ -61,6 +62,8 @@ class Delivery:
         return done
 
     async def _deliver(self, event: Event) -> bool:
+        if self._handlers.desk.was_answer(event):
+            return True
         if isinstance(event, Invited):
             await self._client.invites._answer(self._policy, event.invite)
         calls = await self._handlers.calls(event)
@@ -84,7 +87,11 @@ class Delivery:
                 attempts += 1
                 counted += not is_passing(error)
                 vain += is_lasting(error)
-                last = vain >= TRIES_IN_VAIN or (self._tries is not None and counted >= self._tries)
+                last = (
+                    isinstance(error, Unanswered)
+                    or vain >= TRIES_IN_VAIN
+                    or (self._tries is not None and counted >= self._tries)
+                )
                 end = f" (attempt {attempts}){', given up' if last else ''}"
                 self.note("handler", Failure(calls[0].name, error, attempts), end)
                 if await self._is_skipped(event, error, attempts, last):

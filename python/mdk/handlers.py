@@ -10,6 +10,7 @@ from .arguments import Misfit
 from .calling import call
 from .client import Client, Group
 from .context import Context
+from .conversations import Desk
 from .errors import InvalidInput, NotFound
 from .events import (
     Event,
@@ -59,6 +60,7 @@ class Handlers:
         """Whether it was said that another bot is not heard."""
         self._prefix = prefix
         self._helps = helps
+        self.desk: Desk = Desk(self._hears)
         self.provided: dict[object, object] = {}
         """What parameters of handlers get, by their types."""
 
@@ -173,9 +175,18 @@ class Handlers:
             # A handle of its own: a conversation in one handler takes nothing from others.
             group = Group(session, message.group_id, after=int(event.cursor), heard=self._hears)
 
-            async def work(_run: Run) -> None:
-                ctx = Context(self._client, group, message, args, answers_me=answers_me)
-                await handler(ctx)
+            async def work(run: Run) -> None:
+                await handler(
+                    Context(
+                        self._client,
+                        group,
+                        message,
+                        args,
+                        desk=self.desk,
+                        run=run,
+                        answers_me=answers_me,
+                    )
+                )
 
             return Call(name, work)
 

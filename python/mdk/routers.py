@@ -179,8 +179,8 @@ class Router:
     def middleware(self, wrap: Middleware) -> Middleware:
         """Call `wrap(ctx, call_next)` in place of each handler of messages and commands; a decorator.
 
-        It calls the handler by `await call_next(ctx)`, or leaves it out. What it raises counts as that of handlers does.
-        The first one is outermost, and those of a router are around the handlers of the routers that it includes.
+        It calls the handler by `await call_next(ctx)`, or leaves it out. What it raises is handled like what a handler
+        raises. The first one is outermost; those of a router are around handlers of the routers that it includes.
 
         Raises:
             InvalidInput: it is no function of two arguments.
