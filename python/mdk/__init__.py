@@ -52,7 +52,7 @@ from .events import (
     Removed,
     Unrecoverable,
 )
-from .filters import F
+from .handlers import Handler
 from .outcomes import Applied, Deferred, Duplicate, Outcome, Rejected
 from .reports import (
     BackupReport,
@@ -67,7 +67,6 @@ from .reports import (
     SalvageReport,
     VerifyReport,
 )
-from .routers import Handler, Router
 from .values import (
     Attachment,
     Delivery,
@@ -117,7 +116,6 @@ __all__ = [
     "EpochChanged",
     "Event",
     "EventId",
-    "F",
     "Filter",
     "Finding",
     "Group",
@@ -171,7 +169,6 @@ __all__ = [
     "RemovalUndone",
     "Removed",
     "RestoreReport",
-    "Router",
     "SalvageReport",
     "Sent",
     "SignedEvent",

@@ -17,7 +17,6 @@ pub mod keys;
 pub mod kind;
 pub mod limits;
 mod locked;
-pub mod mentions;
 mod nip44;
 pub mod payload;
 pub mod push;
