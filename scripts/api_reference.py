@@ -22,7 +22,7 @@ WIDTH = 96
 # Public modules, and the page that each name goes to by the module in which it is defined; the first prefix decides.
 MODULES = ("mdk", "mdk.errors", "mdk.vault", "mdk.testing")
 PAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "bot": ("Bots", ("mdk.bot", "mdk.context", "mdk.handlers")),
+    "bot": ("Bots", ("mdk.bot", "mdk.context", "mdk.routers", "mdk.filters", "mdk.arguments")),
     "testing": ("Testing", ("mdk.testing",)),
     "vault": ("The vault", ("mdk.vault",)),
     "client": ("The client", ("mdk.client",)),

@@ -52,7 +52,7 @@ from .events import (
     Removed,
     Unrecoverable,
 )
-from .handlers import Handler
+from .filters import F
 from .outcomes import Applied, Deferred, Duplicate, Outcome, Rejected
 from .reports import (
     BackupReport,
@@ -67,6 +67,7 @@ from .reports import (
     SalvageReport,
     VerifyReport,
 )
+from .routers import Handler, Router
 from .values import (
     Attachment,
     Delivery,
@@ -116,6 +117,7 @@ __all__ = [
     "EpochChanged",
     "Event",
     "EventId",
+    "F",
     "Filter",
     "Finding",
     "Group",
@@ -169,6 +171,7 @@ __all__ = [
     "RemovalUndone",
     "Removed",
     "RestoreReport",
+    "Router",
     "SalvageReport",
     "Sent",
     "SignedEvent",

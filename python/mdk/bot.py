@@ -12,52 +12,42 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from datetime import timedelta
-from typing import Literal, TypeVar
+from typing import Literal
 
 from ._mdk import DatabaseKey, Keys, PublicKey
+from .arguments import kind_of
+from .calling import Failure, NotAsynchronous, contained
 from .client import Client, InvitePolicy
-from .client.runtime import growing
 from .client.session import Manners, public_keys, several
-from .config import MESSAGES_A_MINUTE, TRIES, TRIES_IN_VAIN, Config
-from .errors import Closed, InvalidInput
-from .events import Event, Invited
-from .handlers import (
-    ClientHandler,
-    ErrorHandler,
-    EventHandler,
-    Failure,
-    Handler,
-    Handlers,
-    NotAsynchronous,
-    call,
-    contained,
-    is_lasting,
-    is_passing,
-    name_of,
-    raised_by,
-    takes,
-    trace_of,
+from .config import (
+    CONCURRENCY,
+    HANDLER_TIMEOUT,
+    MESSAGES_A_MINUTE,
+    SLOW_AFTER,
+    TRIES,
+    Config,
 )
+from .delivery import Delivery
+from .errors import Closed, InvalidInput
+from .handlers import Handlers
 from .lanes import Lanes
 from .pace import BOT_MARK, Pace
 from .ranges import within
+from .routers import Router
+from .runs import Runs
+from .signatures import Signature, signature_of
 from .values import PathArg, PublicKeyLike
 
 _log = logging.getLogger("mdk.bot")
 
-_FIRST_PAUSE = 0.5
 _GRACE = 10.0
 """Seconds that running handlers get to end when the bot is stopped."""
 
-E = TypeVar("E", bound=Event)
 
-
-class Bot:
-    """A client with handlers.
+class Bot(Router):
+    """A client with handlers. It is a router: its decorators are those of Router.
 
     Closed by default: only accounts in `allow` can invite it, and only their messages are handled. Invites of others
     are declined, messages of other members of a group are not handled, and neither are their reactions, edits and
@@ -80,6 +70,12 @@ class Bot:
             never end.
         messages_a_minute: how many messages the bot sends to one group within a minute, at least 1; the next one waits
             for its time. None: as many as it likes.
+        handler_timeout: seconds that a call of a handler may take, more than 0. One that takes longer is cancelled, and
+            counts as one that raised TimeoutError. None: as long as it likes.
+        slow_after: seconds after which a handler that runs is a WARNING, more than 0. None: never.
+        concurrency: how many handlers run at once, over all groups, at least 1.
+        help: whether `/help` is answered with the commands that who asks may call. A command of that name takes its
+            place. Without a command that may be listed it is a message like any other.
         config: as in Client.open().
     """
 
@@ -98,8 +94,13 @@ class Bot:
         tries: int | None = TRIES,
         hears_bots: bool = False,
         messages_a_minute: int | None = MESSAGES_A_MINUTE,
+        handler_timeout: float | None = HANDLER_TIMEOUT,
+        slow_after: float | None = SLOW_AFTER,
+        concurrency: int = CONCURRENCY,
+        help: bool = True,  # noqa: A002  # it is what it turns off
         config: Config | None = None,
     ) -> None:
+        super().__init__()
         self._allowed: frozenset[PublicKey] | None
         if isinstance(allow, str):
             if allow != "anyone":
@@ -111,7 +112,9 @@ class Bot:
             self._allowed = frozenset(public_keys(allow, "allow"))
         if not prefix:
             raise InvalidInput("prefix: empty", field="prefix", limit=1, value=0)
-        self._tries = None if tries is None else within("tries", tries, 1)
+        if tries is not None:
+            within("tries", tries, 1)
+        runs = Runs(concurrency, handler_timeout, slow_after)
         self._pace = Pace(
             None if messages_a_minute is None else within("messages_a_minute", messages_a_minute, 1)
         )
@@ -126,96 +129,42 @@ class Bot:
         )
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name
-        self._handlers = Handlers(self._client, self._allowed, prefix, hears_bots=hears_bots)
+        self._handlers = Handlers(
+            self._client, self, self._allowed, prefix, hears_bots=hears_bots, helps=help
+        )
         self._stopping = asyncio.Event()
-        self._lanes = Lanes(self._client, self._take, self._stopping, backlog=backlog)
+        self._delivery = Delivery(
+            self._client, self._handlers, self._policy, runs, self._stopping, tries
+        )
+        self._lanes = Lanes(self._client, self._delivery.take, self._stopping, backlog=backlog)
         self._running = False
-        self._first_pause = _FIRST_PAUSE
-        self._watches: list[Callable[[Failure], None]] = []
-        """Who else is told what handlers raise: a test."""
-        self._through: list[Callable[[Event], None]] = []
-        """Who is told what the bot is through with: a test."""
+        self._opened = False
 
     @property
     def client(self) -> Client:
         """Its client; of use while the bot runs."""
         return self._client
 
-    # handlers
+    def provide(self, value: object, *, as_: type | None = None) -> None:
+        """Give `value` to each parameter of a handler that has its type, behind the first one.
 
-    def on_message(self, handler: Handler) -> Handler:
-        """Call `handler` for each chat message (kind 9) that is no command of this bot; a decorator.
+        It is for handlers of every kind but those of errors. Of values of one type the last one counts.
 
-        Messages of other kinds come to `on(MessageReceived)`.
-
-        Raises:
-            InvalidInput: it is no function of one argument.
-        """
-        self._handlers.on_message(handler)
-        return handler
-
-    def command(self, name: str) -> Callable[[Handler], Handler]:
-        """Call the handler for messages that begin with prefix and `name`; a decorator.
+        Args:
+            value: a database, a client of some service, settings.
+            as_: the annotation that it is for; None means its own class.
 
         Raises:
-            InvalidInput: the name is empty, has white space, or is taken; or as on_message().
+            InvalidInput: the words of commands are of that type: `str`, `int` and so on.
         """
-        return self._handlers.command(name)
-
-    def on(self, kind: type[E]) -> Callable[[EventHandler[E]], EventHandler[E]]:
-        """Call the handler for each event of this class, also at least once; a decorator.
-
-        What people do, it gets of accounts in `allow` only: messages of every kind, edits, deletions, reactions,
-        invites. What happens to a group (its members, its settings) it gets of the groups that the bot is in, whoever
-        did it.
-
-        Raises:
-            InvalidInput: that is no class of events; or as on_message().
-        """
-        return self._handlers.on(kind)
-
-    def every(self, interval: timedelta) -> Callable[[ClientHandler], ClientHandler]:
-        """Call the handler once each `interval`, first after one; a decorator. A run that raises is logged.
-
-        Raises:
-            InvalidInput: the interval is not positive; or as on_message().
-        """
-        return self._handlers.every(interval)
-
-    def on_start(self, handler: ClientHandler) -> ClientHandler:
-        """Call `handler` when the account is open, before the first message is handled; a decorator.
-
-        Raises:
-            InvalidInput: as on_message().
-        """
-        takes(handler, 1)
-        self._handlers.starts.append(handler)
-        return handler
-
-    def on_error(self, handler: ErrorHandler) -> ErrorHandler:
-        """Call `handler(event, error, attempts)` when a handler raised; a decorator. It is logged, too.
-
-        If it takes a fourth argument, that says whether the handler that raised is given up: not called for this event
-        any more. Other handlers of the event still are.
-
-        If it returns True, the event is given up: acknowledged, and not tried again. Otherwise it is tried again after
-        a pause, which grows from half a second to five minutes, until the handler is given up: when it has been called
-        `tries` times and raised. A handler that was cancelled, or raised what is no Exception, counts as one that
-        raised: `error` is a RuntimeError then, with it as its `__cause__`.
-
-        What the network, the disk or a change of the group is at fault for (NotConnected, NoAnswer, OutboxFull,
-        DiskFull, a StorageError of no class of its own, an OSError of a full or failing disk, CommitPending,
-        GroupSettling, SelfUpdateRequired, MediaStale, Closed) does not count: it is tried for as long as it takes.
-
-        An error that says that the message, an argument or the group is at fault (InvalidInput, NotFound, NotAllowed,
-        GroupTooLarge, IncompatibleMember, EpochUnavailable, GroupUnrecoverable, and MediaError but for MediaUnavailable
-        and MediaStale) is raised again however long one waits. After three of such errors a handler is given up.
-
-        Raises:
-            InvalidInput: it is no function of three or four arguments.
-        """
-        self._handlers.on_error(handler)
-        return handler
+        kind = type(value) if as_ is None else as_
+        if kind_of(kind) is not None:
+            raise InvalidInput(
+                f"value: {kind.__name__} is what words of a command are",
+                field="value",
+                hint="Give it a class of its own.",
+            )
+        self._handlers.provided[kind] = value
 
     # running
 
@@ -253,17 +202,21 @@ class Bot:
         async def tell(client: Client) -> None:  # a handler is a coroutine function
             print(f"{self._name or 'The bot'} is {client.npub}", file=sys.stderr, flush=True)
 
-        self._handlers.starts.append(tell)
+        told = signature_of(tell, Client)
+        self._own.starts.append(told)
         try:
             await self.serve()
         finally:
-            self._handlers.starts.remove(tell)
+            self._own.starts.remove(told)
             for number in taken:
                 loop.remove_signal_handler(number)
 
     def stop(self) -> None:
         """End serve() and run() in good order. Call it on the bot's event loop."""
         self._stopping.set()
+
+    def _is_whole(self) -> bool:
+        return True
 
     async def serve(self) -> None:
         """Run until stop() is called, or the task is cancelled. A bot runs once.
@@ -279,16 +232,19 @@ class Bot:
             self._client._session.feed.check()
         if self._running:
             raise Closed("a bot runs once", hint="Make a new Bot.")
+        self._handlers.check()
         self._running = True
         workers: set[asyncio.Task[None]] = set()
         try:
             await self._client.start()
+            self._opened = True
             self._client._session.manners = Manners(BOT_MARK, self._pace.turn)
             await self._lanes.remember()
-            for start in self._handlers.starts:
-                await call(start, self._client)
+            for start in [one for own in self._handlers.registered() for one in own.starts]:
+                await start.call(self._handlers.provided, self._client)
             workers = {asyncio.create_task(self._follow(), name="mdk-bot")}
-            workers |= {asyncio.create_task(self._tick(*timer)) for timer in self._handlers.timers}
+            timers = [one for own in self._handlers.registered() for one in own.timers]
+            workers |= {asyncio.create_task(self._tick(*timer)) for timer in timers}
             stopped = asyncio.create_task(self._stopping.wait())
             done, _ = await asyncio.wait({stopped, *workers}, return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
@@ -320,13 +276,24 @@ class Bot:
                 task.cancel()
             try:
                 await asyncio.gather(*lanes, *workers, return_exceptions=True)
+                await self._tell_of_the_end()
                 if workers:
                     await self._lanes.part()
             finally:
                 # Whoever cannot wait for the rest: the account is not to stay open.
                 await self._client.close()
 
-    async def _tick(self, interval: float, handler: ClientHandler) -> None:
+    async def _tell_of_the_end(self) -> None:
+        if not self._opened:
+            return
+        for stop in reversed([one for own in self._handlers.registered() for one in own.stops]):
+            try:
+                async with asyncio.timeout(_GRACE):
+                    await contained(stop.call, self._handlers.provided, self._client)
+            except Exception as error:  # noqa: BLE001  # the account is closed in any case
+                self._delivery.note("handler of the end", Failure(stop.name, error, 1))
+
+    async def _tick(self, interval: float, handler: Signature) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
@@ -334,11 +301,11 @@ class Bot:
             due = max(due + interval, loop.time())
             await asyncio.sleep(due - loop.time())
             try:
-                await contained(handler, self._client)
+                await contained(handler.call, self._handlers.provided, self._client)
             except (NotAsynchronous, asyncio.CancelledError):
                 raise
             except Exception as error:  # noqa: BLE001  # a timer goes on
-                self._note("timer's handler", Failure(name_of(handler), error, 1))
+                self._delivery.note("timer's handler", Failure(handler.name, error, 1))
             except BaseException as ended:  # noqa: BLE001
                 self._lanes.fail(ended)
                 return
@@ -350,73 +317,3 @@ class Bot:
         for invite in await self._client.invites.pending():
             await self._client.invites._answer(self._policy, invite)
         await self._lanes.follow()
-
-    async def _take(self, event: Event) -> bool:
-        done = await self._deliver(event)
-        for watch in self._through:
-            watch(event)
-        return done
-
-    async def _deliver(self, event: Event) -> bool:
-        """Give an event to its handlers until they return. False if there are none, or the bot ends."""
-        if isinstance(event, Invited):
-            await self._client.invites._answer(self._policy, event.invite)
-        calls = await self._handlers.calls(event)
-        if not calls:
-            return False
-        pauses, attempts = growing(self._first_pause), 0
-        counted = vain = 0  # of the handler whose turn it is
-        while not self._stopping.is_set():
-            if await self._handlers.is_over(event):
-                return True
-            try:
-                while calls:
-                    await calls[0].run()
-                    # Done: it is not called again because another one raises.
-                    del calls[0]
-                    counted = vain = 0
-            except NotAsynchronous:
-                raise
-            except Exception as error:  # noqa: BLE001  # whatever it was, the message is not lost
-                attempts += 1
-                counted += not is_passing(error)
-                vain += is_lasting(error)
-                last = vain >= TRIES_IN_VAIN or (self._tries is not None and counted >= self._tries)
-                end = f" (attempt {attempts}){', given up' if last else ''}"
-                self._note("handler", Failure(calls[0].name, error, attempts), end)
-                if await self._is_skipped(event, error, attempts, last):
-                    return True
-                if last:
-                    del calls[0]
-                    counted = vain = 0
-                    continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(next(pauses)):
-                        await self._stopping.wait()
-            else:
-                return True
-        return False
-
-    async def _is_skipped(
-        self, event: Event, error: Exception, attempts: int, given_up: bool
-    ) -> bool:
-        """Tell the handlers of errors. True if one of them wants no more of the event."""
-        skipped = False
-        for handler, count in self._handlers.errors:
-            arguments = (event, error, attempts, given_up)[:count]
-            try:
-                skipped = bool(await contained(handler, *arguments)) or skipped
-            except NotAsynchronous:
-                raise
-            except Exception as second:  # noqa: BLE001
-                self._note("error handler", Failure(name_of(handler), second, attempts))
-        return skipped
-
-    def _note(self, kind: str, failure: Failure, end: str = "") -> None:
-        """Log what a handler raised, with its traceback: both are its own. Of the message we say nothing."""
-        raised = raised_by(failure.error)
-        words = "the %s %s raised %s%s"
-        shown = (type(raised), raised, trace_of(raised))
-        _log.error(words, kind, failure.handler, type(raised).__name__, end, exc_info=shown)
-        for watch in self._watches:
-            watch(replace(failure, error=raised))

@@ -10,6 +10,12 @@ TRIES = 5
 """Calls of a bot's handler for one event, unless `Bot(tries=)` says something else."""
 TRIES_IN_VAIN = 3
 """Calls of a bot's handler that raises what waiting does not mend."""
+HANDLER_TIMEOUT = 300.0
+"""Seconds that a call of a bot's handler may take, unless `Bot(handler_timeout=)` says something else."""
+SLOW_AFTER = 10.0
+"""Seconds after which a bot's handler is a warning, unless `Bot(slow_after=)` says something else."""
+CONCURRENCY = 32
+"""Handlers of a bot that run at once, unless `Bot(concurrency=)` says something else."""
 MESSAGES_A_MINUTE = 30
 """Messages of a bot to one group within a minute, unless `Bot(messages_a_minute=)` says something else."""
 CLOSE = 5.0

@@ -218,6 +218,17 @@ class Message(Shown):
     tags: tuple[tuple[str, ...], ...]
     """Tags of the inner event."""
 
+    @property
+    def mentions(self) -> tuple[PublicKey, ...]:
+        """The accounts that a chat message mentions: by `p` tags, then by its text. Of an edited one, by its text.
+
+        A reference is `npub1…` or `nprofile1…` (NIP-19), with `nostr:` (NIP-21) or `@` before it or bare, outside code.
+        Each account comes once, and at most 256 do.
+        """
+        if self.kind != Kind.CHAT or self.deleted:
+            return ()
+        return tuple(PublicKey._mentioned(self.text, () if self.edited else self.tags))
+
 
 @final
 @dataclass(frozen=True, slots=True, repr=False)

@@ -17,7 +17,7 @@ from mdk.testing.clients import impatient
 def bot_of(relay: LocalRelay, **options: object) -> Bot:
     bot = Bot(":memory:", relays=[relay.url], **({"allow": "anyone"} | options))  # type: ignore[arg-type]
     impatient(bot.client)
-    bot._first_pause = 0.01
+    bot._delivery.first_pause = 0.01
     return bot
 
 
@@ -30,7 +30,7 @@ def bot_on_disk(relay: LocalRelay, folder: Path, **options: object) -> Bot:
         **({"allow": "anyone"} | options),  # type: ignore[arg-type]
     )
     impatient(bot.client)
-    bot._first_pause = 0.01
+    bot._delivery.first_pause = 0.01
     return bot
 
 

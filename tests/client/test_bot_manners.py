@@ -10,8 +10,8 @@ from tests.client.bots import at_work, bot_of, in_a_chat
 from tests.client.people import PATIENCE, hear
 
 from mdk import Bot, Client, Config, Context, Event, GroupId, MessageReceived, errors
+from mdk.calling import is_lasting, is_passing
 from mdk.config import MESSAGES_A_MINUTE, TRIES
-from mdk.handlers import is_lasting, is_passing
 from mdk.pace import BOT_MARK, Pace
 from mdk.testing import Chat, LocalBlossom, LocalRelay
 

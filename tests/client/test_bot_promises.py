@@ -38,6 +38,7 @@ from mdk import (
 )
 from mdk import bot as bots
 from mdk.client import runtime
+from mdk.delivery import FIRST_PAUSE
 from mdk.testing import Clock, LocalRelay
 from mdk.testing.fixtures import MakeClient
 
@@ -135,7 +136,7 @@ async def test_an_event_is_given_again_until_its_handler_returns(
 
 
 def test_the_pauses_between_attempts() -> None:
-    pauses = list(islice(runtime.growing(bots._FIRST_PAUSE), 12))
+    pauses = list(islice(runtime.growing(FIRST_PAUSE), 12))
     assert pauses[:4] == [0.5, 1, 2, 4]
     assert pauses[-2:] == [300, 300]
     assert runtime.LONGEST_PAUSE == 300

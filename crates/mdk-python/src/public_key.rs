@@ -27,6 +27,13 @@ impl PublicKey {
         Ok(mdk_wire::PublicKey::relays_in(value.key("value")?))
     }
 
+    /// The accounts that a message with this text and these tags mentions.
+    #[staticmethod]
+    fn _mentioned(text: Text, tags: Vec<Vec<String>>) -> PyResult<Vec<Self>> {
+        let keys = mdk_wire::mentions::in_message(text.get("text")?, &tags);
+        Ok(keys.into_iter().map(Self).collect())
+    }
+
     /// 64 lower-case hex digits.
     #[getter]
     fn hex(&self) -> String {

@@ -17,6 +17,7 @@ pub mod keys;
 pub mod kind;
 pub mod limits;
 mod locked;
+pub mod mentions;
 mod nip44;
 pub mod payload;
 pub mod push;

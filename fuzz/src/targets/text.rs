@@ -1,7 +1,7 @@
-//! What people and tags give as text: keys, ids, relay URLs, media types.
+//! What people and tags give as text: keys, ids, relay URLs, media types, mentions.
 
 use mdk_wire::v2::media_type;
-use mdk_wire::{EventId, GroupId, Keys, PublicKey, relay_url};
+use mdk_wire::{EventId, GroupId, Keys, PublicKey, mentions, relay_url};
 
 /// Runs it on one input.
 pub fn run(data: &[u8]) {
@@ -23,6 +23,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(id.to_hex(), text);
     }
     let _ = relay_url::check(text);
+    assert!(mentions::in_text(text).len() <= 256);
     if let Some(form) = media_type::canonical(text) {
         assert!(media_type::is_canonical(&form));
     }

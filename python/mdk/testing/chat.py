@@ -1,21 +1,24 @@
 """Talking to a bot."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from mdk._mdk import Keys
+from mdk._mdk import Keys, PublicKey
 from mdk.bot import Bot
+from mdk.calling import Failure
 from mdk.client import Client, Group
 from mdk.errors import Closed
-from mdk.events import Event, Joined, MessageReceived
-from mdk.handlers import Failure
-from mdk.values import EventId, Message
+from mdk.events import Event, Joined, MessageEdited, MessageReceived, ReactionAdded
+from mdk.values import EventId, Message, Reaction
 
 from .clients import client
 from .relay import LocalRelay
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
 
 # For what has to happen, also on a busy machine.
 _PATIENCE = 30.0
@@ -55,6 +58,10 @@ class Chat:
         self._serving: asyncio.Task[None] | None = None
         self._user: Client | None = None
         self._group: Group | None = None
+        self._begin = "0"
+        """The cursor of the user where the chat began."""
+        self._seen: dict[type[Event], str] = {}
+        """The cursor behind which the next event of a class is waited for."""
         self._failures: list[Failure] = []
         """What handlers raised since the last answer."""
         self._said: Message | None = None
@@ -72,8 +79,8 @@ class Chat:
         self._bot.on_start(note)
         # No phone is looking on, for whose sake a bot waits before it speaks.
         self._bot.client._settings.timing["speak_after"] = 0.0
-        self._bot._watches.append(self._note)
-        self._bot._through.append(self._note_through)
+        self._bot._delivery.watches.append(self._note)
+        self._bot._delivery.through.append(self._note_through)
         self._serving = asyncio.create_task(self._bot.serve())
         try:
             self._user = await client(self._relay, "user", keys=self._keys)
@@ -81,6 +88,7 @@ class Chat:
             await self._or_failed(self._bot.client.ready(_PATIENCE))
             bot = self._bot.client
             begin = bot.cursor
+            self._begin = self._user.cursor
             self._group = await self._user.groups.create("chat", [bot.public_key])
             await self._or_failed(self._joined(bot, begin))
         except BaseException:
@@ -154,10 +162,11 @@ class Chat:
         if serving is not None and not serving.cancelled():
             serving.result()
 
-    async def _answer(self, timeout: float) -> Message:
+    async def _answer(self, work: Coroutine[Any, Any, T], timeout: float, nothing: str) -> T:
+        """What the bot does, or why there is nothing of it."""
         serving = self._serving
-        answer = asyncio.ensure_future(self.group.next_message())
-        waiting = {one for one in (answer, serving) if one is not None}
+        answer = asyncio.ensure_future(work)
+        waiting: set[asyncio.Future[Any]] = {one for one in (answer, serving) if one is not None}
         try:
             await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
@@ -170,7 +179,18 @@ class Chat:
         if serving is not None and serving.done():
             serving.result()
             raise Closed("the bot has ended")
-        raise TimeoutError("the bot says nothing")
+        raise TimeoutError(nothing)
+
+    async def _next(self, kind: type[E], is_wanted: Callable[[E], bool]) -> E:
+        """The next event of a class that the bot brought about, each once."""
+        async for event in self.user.events(after=self._seen.get(kind, self._begin)):
+            if event.group_id == self.group.id and isinstance(event, kind) and is_wanted(event):
+                self._seen[kind] = event.cursor
+                return event
+        raise Closed("the user's client was closed")
+
+    def _is_bots(self, who: PublicKey) -> bool:
+        return who == self._bot.client.public_key
 
     def _note(self, failure: Failure) -> None:
         self._failures.append(failure)
@@ -214,7 +234,65 @@ class Chat:
             TimeoutError: it says nothing.
             Closed: the bot has ended.
         """
-        message = await self._answer(timeout)
+        message = await self._answer(self.group.next_message(), timeout, "the bot says nothing")
         if text is not None and message.text != text:
             raise AssertionError(f"expected {text!r}, got {message.text!r}")
         return message
+
+    async def expect_file(self, filename: str | None = None, timeout: float = 5.0) -> Message:
+        """The bot's next message, which has to carry a file: `chat.user.media.download()` opens it.
+
+        Args:
+            filename: what a file of it has to be called; None for anything.
+            timeout: as in expect().
+
+        Raises:
+            AssertionError: it carries no file, or none of that name. Otherwise as expect().
+        """
+        message = await self.expect(timeout=timeout)
+        names = [attachment.filename for attachment in message.attachments]
+        if not names:
+            raise AssertionError(f"expected a file, got {message.text!r}")
+        if filename is not None and filename not in names:
+            raise AssertionError(f"expected the file {filename!r}, got {names}")
+        return message
+
+    async def expect_reaction(self, emoji: str | None = None, timeout: float = 5.0) -> Reaction:
+        """The bot's next reaction; `message_id` says to which message.
+
+        Reactions, edits and messages are waited for apart: what comes first of them may be expected last.
+
+        Args:
+            emoji: what it has to be; None for anything.
+            timeout: as in expect().
+
+        Raises:
+            AssertionError: it is another one. Otherwise as expect().
+        """
+        event = await self._answer(
+            self._next(ReactionAdded, lambda event: self._is_bots(event.reaction.sender)),
+            timeout,
+            "the bot does not react",
+        )
+        if emoji is not None and event.reaction.emoji != emoji:
+            raise AssertionError(f"expected {emoji!r}, got {event.reaction.emoji!r}")
+        return event.reaction
+
+    async def expect_edit(self, text: str | None = None, timeout: float = 5.0) -> Message:
+        """The next message that the bot has edited, as it is then.
+
+        Args:
+            text: what it has to say now; None for anything.
+            timeout: as in expect().
+
+        Raises:
+            AssertionError: it says something else. Otherwise as expect().
+        """
+        event = await self._answer(
+            self._next(MessageEdited, lambda event: self._is_bots(event.message.sender)),
+            timeout,
+            "the bot edits nothing",
+        )
+        if text is not None and event.message.text != text:
+            raise AssertionError(f"expected {text!r}, got {event.message.text!r}")
+        return event.message

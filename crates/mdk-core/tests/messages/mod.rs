@@ -7,6 +7,7 @@ mod lifetimes;
 mod limits;
 mod media;
 mod media_files;
+mod mentions;
 mod order;
 mod pace;
 mod push;

@@ -1,6 +1,7 @@
 //! Sending: chat, reply, reaction, edit, delete, any kind.
 
 pub(crate) mod files;
+mod mentions;
 pub(crate) mod order;
 pub(crate) mod payload;
 pub(crate) mod target;
@@ -61,6 +62,9 @@ pub(crate) fn create_message(
         tags.push(vec!["e".into(), target.clone()]);
         tags.push(vec!["q".into(), target]);
     }
+    if message.kind == kind::CHAT {
+        tags.append(&mut mentions::tags(&message.text, &tags));
+    }
     let attachments = message.attachments;
     tags.append(&mut files::tags(message.kind, &attachments)?);
     let draft = Draft { kind: message.kind, content: message.text, tags, attachments, answers };
@@ -94,7 +98,8 @@ pub(crate) fn edit(
 ) -> Result<Outgoing> {
     let row = work.records.messages().own_message(id, target)?;
     target::may_be_about(kind::EDIT, &row)?;
-    let tags = vec![vec!["e".into(), row.id.to_hex()]];
+    let mut tags = vec![vec!["e".into(), row.id.to_hex()]];
+    tags.append(&mut mentions::tags(text, &tags));
     send(work, id, Draft::about(kind::EDIT, text.to_owned(), tags))
 }
 
