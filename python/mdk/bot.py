@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, get_args
 
 from ._mdk import DatabaseKey, Keys, PublicKey
 from .arguments import kind_of
@@ -31,7 +31,7 @@ from .config import (
 )
 from .delivery import Delivery
 from .errors import Closed, InvalidInput
-from .handlers import Handlers
+from .handlers import Handlers, RespondTo
 from .lanes import Lanes
 from .pace import BOT_MARK, Pace
 from .ranges import within
@@ -62,6 +62,8 @@ class Bot(Router):
         key: as in Client.open().
         name: as in Client.open().
         prefix: what commands begin with.
+        respond_to: which messages that are no commands reach handlers: "all"; "mentions": those that mention the bot or
+            answer a message of it, and all in a group of two; "direct": those in a group of two.
         backlog: whether messages that were sent while the bot was down are handled. Those that it had when it ended,
             and had not finished with, are handled in any case.
         tries: how often a handler is called for an event before it is given up, at least 1; on_error() says which
@@ -90,6 +92,7 @@ class Bot(Router):
         key: DatabaseKey | None = None,
         name: str | None = None,
         prefix: str = "/",
+        respond_to: RespondTo = "all",
         backlog: bool = True,
         tries: int | None = TRIES,
         hears_bots: bool = False,
@@ -112,6 +115,10 @@ class Bot(Router):
             self._allowed = frozenset(public_keys(allow, "allow"))
         if not prefix:
             raise InvalidInput("prefix: empty", field="prefix", limit=1, value=0)
+        if respond_to not in get_args(RespondTo):
+            raise InvalidInput(
+                'respond_to: "all", "mentions" or "direct"', field="respond_to", hint='respond_to="mentions"'
+            )
         if tries is not None:
             within("tries", tries, 1)
         runs = Runs(concurrency, handler_timeout, slow_after)
@@ -130,7 +137,13 @@ class Bot(Router):
         self._policy = InvitePolicy(self._allowed, declines=True)
         self._name = name
         self._handlers = Handlers(
-            self._client, self, self._allowed, prefix, hears_bots=hears_bots, helps=help
+            self._client,
+            self,
+            self._allowed,
+            prefix,
+            respond_to=respond_to,
+            hears_bots=hears_bots,
+            helps=help,
         )
         self._stopping = asyncio.Event()
         self._delivery = Delivery(

@@ -75,6 +75,11 @@ class Context:
         return info is not None and self._message.sender in info.admins
 
     @property
+    def mentioned(self) -> bool:
+        """Whether the message mentions the bot (`message.mentions`)."""
+        return self._client.public_key in self._message.mentions
+
+    @property
     def match(self) -> re.Match[str] | None:
         """What the filter `F.text.matches()` of this handler found; None without one. Of several, the last."""
         return self._match

@@ -157,10 +157,11 @@ class Fields:
         self.is_direct: Final = Filter(lambda ctx: ctx.group.info.member_count == 2)
         self.from_admin: Final = Filter(lambda ctx: ctx.is_admin)
         self.has_file: Final = Filter(lambda ctx: ctx.message.attachments)
+        self.mentions_me: Final = Filter(lambda ctx: ctx.mentioned)
         self.replies_to_me: Final = Filter(lambda ctx: ctx._answers_me)
 
 
 F: Final = Fields()
 """What filters are made of: `F.text` (`==`, `!=`, `in_()`, `startswith()`, `endswith()`, `contains()`, `matches()`),
 `F.sender` (`==`, `!=`, `in_()`), `F.is_direct` (nobody else is in the group), `F.from_admin`, `F.has_file`,
-`F.replies_to_me` (it answers a message of the bot)."""
+`F.mentions_me`, `F.replies_to_me` (it answers a message of the bot)."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal, TypeAlias
 
 from ._mdk import PublicKey
 from .arguments import Misfit
@@ -31,6 +32,10 @@ from .values import GroupState, Kind, Message
 _log = logging.getLogger("mdk.bot")
 
 
+RespondTo: TypeAlias = Literal["all", "mentions", "direct"]
+"""Which chat messages that are no commands a bot hears."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One handler that is to be called."""
@@ -49,10 +54,12 @@ class Handlers:
         allowed: frozenset[PublicKey] | None,
         prefix: str,
         *,
+        respond_to: RespondTo,
         hears_bots: bool,
         helps: bool,
     ) -> None:
         self._client = client
+        self._respond_to = respond_to
         self._router = router
         self._allowed = allowed
         self._hears_bots = hears_bots
@@ -199,6 +206,8 @@ class Handlers:
             say = _wrapped(lambda ctx: ctx.reply(text), layers[0][1])
             return [bound(say, NAME)] if text else []
         if found is None:
+            if not self._is_addressed(message, answers_me=answers_me):
+                return []
             return [
                 bound(partial(self._listen, one, around), one.handler.name)
                 for own, around in layers
@@ -248,12 +257,21 @@ class Handlers:
         commands = self._router._commands()
         return NAME not in commands and not all(one.hidden for one in commands.values())
 
+    def _is_addressed(self, message: Message, *, answers_me: bool) -> bool:
+        """Whether a message that is no command is for the bot, by `respond_to`."""
+        if self._respond_to == "all":
+            return True
+        info = self._client._session.native.group(message.group_id)
+        if info is not None and info.member_count == 2:
+            return True
+        return self._respond_to == "mentions" and (
+            answers_me or self._client.public_key in message.mentions
+        )
+
     async def _answers_me(self, message: Message) -> bool:
         """Whether it answers a message of the bot. Filters cannot wait, so it is found out before."""
         answered = message.reply_to
-        if answered is None or not any(
-            one.filters for own in self.registered() for one in own.listeners
-        ):
+        if answered is None:
             return False
         try:
             return (
