@@ -117,7 +117,9 @@ class Bot(Router):
             raise InvalidInput("prefix: empty", field="prefix", limit=1, value=0)
         if respond_to not in get_args(RespondTo):
             raise InvalidInput(
-                'respond_to: "all", "mentions" or "direct"', field="respond_to", hint='respond_to="mentions"'
+                'respond_to: "all", "mentions" or "direct"',
+                field="respond_to",
+                hint='respond_to="mentions"',
             )
         if tries is not None:
             within("tries", tries, 1)
