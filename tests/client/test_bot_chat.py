@@ -62,10 +62,12 @@ async def test_edits_are_expected_one_after_the_other(relay: LocalRelay) -> None
         mine = await chat.say("mine")
         await chat.expect("mine", timeout=PATIENCE)
         await chat.group.edit(mine, "mine!")
-        await chat.say("/edit second third fourth")
+        await chat.say("/edit second")
         edited = await chat.expect_edit("second", timeout=PATIENCE)
+        await chat.say("/edit third")
         with pytest.raises(AssertionError, match="expected 'x', got 'third'"):
             await chat.expect_edit("x", timeout=PATIENCE)
+        await chat.say("/edit fourth")
         assert (await chat.expect_edit(timeout=PATIENCE)).text == "fourth"
         # The message itself is waited for apart, and it is the one that was edited.
         assert (await chat.expect(timeout=PATIENCE)).id == edited.id
