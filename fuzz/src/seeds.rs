@@ -221,7 +221,10 @@ impl Seeds {
             self.add("text", text);
         }
         let npub = "npub180cvv07tjdrrgpa0j7j7tmnyl2yr6yr7l8j4s3evf6u64th6gkwsyjh6w6";
-        self.add("text", format!("- hi *@{npub}*, [she](nostr:{npub}) `{npub}` <nostr:{npub}> $x${npub}"));
+        self.add(
+            "text",
+            format!("- hi *@{npub}*, [she](nostr:{npub}) `{npub}` <nostr:{npub}> $x${npub}"),
+        );
     }
 
     /// What libFuzzer found beyond the seeds, kept by `run.py --keep`: an input a line, in base64.

@@ -77,7 +77,8 @@ impl Found {
         for word in words.split_inclusive(|c: char| !c.is_alphanumeric()) {
             let reference = word.trim_end_matches(|c: char| !c.is_alphanumeric());
             let in_address = ['/', '=', '#', '?', '&'].contains(&before);
-            if !in_address && (reference.starts_with("npub1") || reference.starts_with("nprofile1")) {
+            if !in_address && (reference.starts_with("npub1") || reference.starts_with("nprofile1"))
+            {
                 self.add(reference);
             }
             before = word.chars().next_back().unwrap_or(' ');

@@ -17,7 +17,12 @@ fn the_accounts_of_a_text_are_tagged() {
     let (one, other) = (Keys::generate().public_key(), Keys::generate().public_key());
     let first = bob.utters(&group, "who comes?");
     alice.applies(&first.event);
-    let text = format!("@{}, nostr:{} and `{}`", one.to_npub(), other.to_npub(), bob.engine.public_key().to_npub());
+    let text = format!(
+        "@{}, nostr:{} and `{}`",
+        one.to_npub(),
+        other.to_npub(),
+        bob.engine.public_key().to_npub()
+    );
     let answer = NewMessage {
         reply_to: Some(first.message.id),
         tags: vec![tag("p", other.to_npub())],
