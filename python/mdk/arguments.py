@@ -18,6 +18,7 @@ from typing import (
     Any,
     Final,
     Literal,
+    Protocol,
     TypeAlias,
     Union,
     final,
@@ -27,10 +28,10 @@ from typing import (
 
 from ._mdk import PublicKey
 from .errors import InvalidKey
-from .values import Member
+from .values import Member, Message
 
 if TYPE_CHECKING:
-    from .context import Context
+    from .client import Client, Group
 
 _LONGEST_SHOWN = 40
 """Letters of a word that are repeated to whoever wrote it."""
@@ -55,6 +56,26 @@ Rest: TypeAlias = Annotated[str, _RestMark()]
 """The rest of the line as it stands, also with several spaces, quotes and line breaks. It is the last parameter."""
 
 
+class Handled(Protocol):
+    """A message that a handler has, as Context shows it."""
+
+    @property
+    def client(self) -> "Client":
+        """The bot's client."""
+
+    @property
+    def group(self) -> "Group":
+        """Where it was sent."""
+
+    @property
+    def message(self) -> Message:
+        """The message."""
+
+    @property
+    def sender(self) -> PublicKey:
+        """Who sent it."""
+
+
 class Misfit(Exception):
     """A word is not what it has to be. Its text is for whoever wrote the word."""
 
@@ -75,7 +96,7 @@ class Kind:
 
     shown: str
     """What the usage line says of it, behind the name; empty for a text."""
-    read: "Callable[[str, Context], Awaitable[Any]]"
+    read: Callable[[str, Handled], Awaitable[Any]]
     """The value of a word. Raises Misfit."""
     is_rest: bool = False
     """Whether it takes the rest of the line."""
@@ -123,8 +144,8 @@ def shown(word: str) -> str:
 # the kinds
 
 
-def _at_once(read: Callable[[str], object]) -> "Callable[[str, Context], Awaitable[object]]":
-    async def reading(word: str, _ctx: "Context") -> object:
+def _at_once(read: Callable[[str], object]) -> Callable[[str, Handled], Awaitable[object]]:
+    async def reading(word: str, _ctx: Handled) -> object:
         return read(word)
 
     return reading
@@ -162,7 +183,7 @@ def _duration(word: str) -> timedelta:
     raise Misfit(f"{shown(word)} is no duration like 1h30m or 2d")
 
 
-async def _person(word: str, ctx: "Context") -> PublicKey:
+async def _person(word: str, ctx: Handled) -> PublicKey:
     if word.casefold() == "me":
         return ctx.sender
     try:
@@ -171,7 +192,7 @@ async def _person(word: str, ctx: "Context") -> PublicKey:
         raise Misfit(f"{shown(word)} is no account: an npub, or me") from None
 
 
-async def _member(word: str, ctx: "Context") -> Member:
+async def _member(word: str, ctx: Handled) -> Member:
     who = await _person(word, ctx)
     for member in await ctx.group.members():
         if member.public_key == who:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from .arguments import TEXT, Kind, Misfit, kind_of
+from .arguments import TEXT, Handled, Kind, Misfit, kind_of
 from .calling import Unanswered
 from .client.readers import Reader
 from .client.session import public_keys
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._mdk import Mdk, PublicKey
-    from .context import Context
     from .runs import Run
 
 _PATIENCE = 10.0
@@ -42,7 +41,7 @@ class Desk:
 
     async def ask(
         self,
-        ctx: "Context",
+        ctx: Handled,
         run: "Run",
         question: str,
         kind: object,
@@ -69,7 +68,7 @@ class Desk:
                     raise
                 raise Unanswered(f"no answer within {timeout:g} seconds") from None
 
-    async def _fitting(self, ctx: "Context", answers: Reader, kind: Kind, question: str) -> Any:
+    async def _fitting(self, ctx: Handled, answers: Reader, kind: Kind, question: str) -> Any:
         """The first answer that fits, as a value; others are told why they do not."""
         while True:
             answer = await answers.next()
@@ -82,7 +81,7 @@ class Desk:
             except Misfit as misfit:
                 await ctx.group.send(f"{misfit}. {question}", reply_to=answer)
 
-    def _reader(self, ctx: "Context", people: "frozenset[PublicKey]", after: int) -> Reader:
+    def _reader(self, ctx: Handled, people: "frozenset[PublicKey]", after: int) -> Reader:
         def heard(message: Message) -> bool:
             gone = message.deleted or message.invalidated
             return message.sender in people and not gone and self._hears(message)
@@ -91,7 +90,7 @@ class Desk:
         return Reader(ctx.client._session, ctx.group.id, chat, after=after, heard=heard)
 
 
-async def _ask(ctx: "Context", question: str) -> int:
+async def _ask(ctx: Handled, question: str) -> int:
     """Send the question, as an answer to the message that is handled. The place in the log behind which answers are."""
     session, message = ctx.client._session, ctx.message
     marked = await session.marked(message.group_id, ())

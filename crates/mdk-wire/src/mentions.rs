@@ -21,6 +21,7 @@ pub fn in_text(text: &str) -> Vec<PublicKey> {
     found.0
 }
 
+// rule: 2.4-24 tags and text both mention
 /// The accounts that a message mentions: those of its `p` tags first, then those of its text.
 #[must_use]
 pub fn in_message(text: &str, tags: &[Vec<String>]) -> Vec<PublicKey> {
@@ -29,7 +30,7 @@ pub fn in_message(text: &str, tags: &[Vec<String>]) -> Vec<PublicKey> {
         if let [name, value, ..] = tag.as_slice()
             && name == "p"
         {
-            found.add(value);
+            found.mention(value);
         }
     }
     found.read_text(text);
@@ -40,7 +41,7 @@ pub fn in_message(text: &str, tags: &[Vec<String>]) -> Vec<PublicKey> {
 struct Found(Vec<PublicKey>);
 
 impl Found {
-    fn add(&mut self, reference: &str) {
+    fn mention(&mut self, reference: &str) {
         if self.0.len() >= MOST {
             return;
         }
@@ -62,7 +63,7 @@ impl Found {
                 Event::Start(Tag::CodeBlock(_)) => code += 1,
                 Event::End(TagEnd::CodeBlock) => code -= 1,
                 Event::Start(Tag::Link { dest_url, .. }) if dest_url.starts_with("nostr:") => {
-                    self.add(&dest_url);
+                    self.mention(&dest_url);
                 }
                 Event::Text(words) | Event::Html(words) | Event::InlineHtml(words) if code == 0 => {
                     self.read_words(&words);
@@ -79,7 +80,7 @@ impl Found {
             let in_address = ['/', '=', '#', '?', '&'].contains(&before);
             if !in_address && (reference.starts_with("npub1") || reference.starts_with("nprofile1"))
             {
-                self.add(reference);
+                self.mention(reference);
             }
             before = word.chars().next_back().unwrap_or(' ');
         }
@@ -92,12 +93,12 @@ mod tests {
     use super::*;
 
     fn key(n: u8) -> PublicKey {
-        let secret = secp256k1::SecretKey::from_byte_array([n; 32]).unwrap();
+        let secret = secp256k1::SecretKey::from_secret_bytes([n; 32]).unwrap();
         let keys = secp256k1::Keypair::from_secret_key(&secret);
         PublicKey::from_bytes(keys.x_only_public_key().0.to_byte_array()).unwrap()
     }
 
-    /// rule: 2.4-23: references in the text count in each form, once, in their order.
+    // rule: 2.4-23 references in the text count in each form, once, in their order.
     #[test]
     fn a_text_mentions_whom_it_refers_to() {
         let (a, b, c) = (key(1), key(2), key(3));
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(in_text(&format!("<nostr:{profile}>, <b>{}</b>", a.to_npub())), [d, a]);
     }
 
-    /// rule: 2.4-23: what is quoted as code or as an address is no mention, and what no key is, neither.
+    // rule: 2.4-23 what is quoted as code or as an address is no mention, and what no key is, neither.
     #[test]
     fn code_maths_and_addresses_mention_nobody() {
         let npub = key(1).to_npub();
@@ -134,7 +135,7 @@ mod tests {
         }
     }
 
-    /// rule: 2.4-23: a text is searched up to 65,519 bytes, and mentions 256 accounts at most.
+    // rule: 2.4-23 a text is searched up to 65,519 bytes, and mentions 256 accounts at most.
     #[test]
     fn long_texts_are_searched_in_part() {
         let npub = key(1).to_npub();
@@ -147,14 +148,14 @@ mod tests {
         let tags = many.iter().map(|(n, m)| {
             let mut bytes = [*m; 32];
             bytes[0] = *n;
-            let secret = secp256k1::SecretKey::from_byte_array(bytes).unwrap();
+            let secret = secp256k1::SecretKey::from_secret_bytes(bytes).unwrap();
             let keys = secp256k1::Keypair::from_secret_key(&secret);
             vec!["p".to_owned(), hex::encode(keys.x_only_public_key().0.to_byte_array())]
         });
         assert_eq!(in_message("", &tags.collect::<Vec<_>>()).len(), 256);
     }
 
-    /// rule: 2.4-24: tags name accounts in each form; the text adds those that have no tag.
+    // rule: 2.4-24 tags name accounts in each form; the text adds those that have no tag.
     #[test]
     fn tags_and_text_together_say_who_is_mentioned() {
         let (a, b, c) = (key(1), key(2), key(3));

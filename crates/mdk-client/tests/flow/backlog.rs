@@ -89,6 +89,9 @@ async fn a_second_that_does_not_fit_a_page_is_told_for_good() {
     alice.says(&group, "first").await;
     bob.reads(&group, &["first"]).await;
     drop(bob.close().await);
+    // Carol hears all of it live: nothing that she still fetches meets the second half-way.
+    carol.reads(&group, &["first"]).await;
+    carol.ready().await;
     // Something is older: what comes with it shows that the second was cut.
     clock.pass(Duration::from_secs(5));
     alice.with(|engine| {
