@@ -264,7 +264,7 @@ async def test_sizes_and_files_that_cannot_be_sent(
         with pytest.raises(MediaTooLarge) as raised:
             await hers.send_file(source)
         assert raised.value.limit == 20_000
-    with pytest.raises(FileMissing):
+    with pytest.raises(FileMissing, match=str(tmp_path / "nothing")):
         await hers.send_file(tmp_path / "nothing")
     with pytest.raises(NotARegularFile):
         await hers.send_file(tmp_path)
@@ -291,7 +291,7 @@ async def test_servers_are_checked_and_remembered(
 def test_a_new_file_replaces_none(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write(path, b"one", replace=False)
-    with pytest.raises(DestinationExists):
+    with pytest.raises(DestinationExists, match=str(path)):
         files.write(path, b"two", replace=False)
     assert path.read_bytes() == b"one"
     files.write(path, b"two")

@@ -221,7 +221,9 @@ pub(crate) fn remove_environment(py: Python<'_>, name: &str) -> PyResult<()> {
 /// The text of a file that only its owner can access.
 pub(crate) fn secret_file(path: &Path) -> Result<Zeroizing<String>, Raise> {
     let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => Raise::new(Class::FileMissing, "the key file does not exist"),
+        ErrorKind::NotFound => {
+            Raise::new(Class::FileMissing, format!("the key file does not exist: {path:?}"))
+        }
         kind => Raise::new(errors::class_of(kind), format!("reading the key file failed: {kind}")),
     };
     // Before opening, which would wait for the writer of a FIFO.

@@ -238,6 +238,9 @@ impl PublicKey {
                 .map_err(|_| WireError::InvalidKey("npub or nprofile does not decode"))?;
             return Self::from_bytes(key.to_bytes());
         }
+        if ["nsec1", "NSEC1"].iter().any(|form| bech32.starts_with(form)) {
+            return Err(WireError::InvalidKey("that is an nsec, a secret key; the npub is wanted"));
+        }
         Self::from_hex(&text.to_ascii_lowercase())
     }
 
@@ -302,6 +305,15 @@ mod tests {
         assert!(GroupId::from_hex("AB").is_err());
         assert!(GroupId::from_hex("").is_err());
         assert!(GroupId::from_hex("abc").is_err());
+    }
+
+    #[test]
+    fn a_pasted_nsec_is_called_that() {
+        let nsec = "nsec1vl029mgpspedva04g90vltkh6fvh240zqtv9k0t9af8935ke9laqsnlfe5";
+        for text in [nsec.to_owned(), nsec.to_uppercase(), format!("nostr:{nsec}")] {
+            let error = PublicKey::parse(&text).unwrap_err().to_string();
+            assert!(error.contains("nsec") && !error.to_lowercase().contains("vl029"), "{error}");
+        }
     }
 
     #[test]

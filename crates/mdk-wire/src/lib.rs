@@ -20,6 +20,7 @@ mod locked;
 pub mod mentions;
 mod nip44;
 pub mod payload;
+pub mod profile;
 pub mod push;
 pub mod random;
 pub mod relay_url;

@@ -33,6 +33,8 @@ class Person(_People):
         except InvalidKey:
             # The text is not repeated: somebody may have put an nsec there.
             problem = "not an npub, nprofile or 64 hex digits, or a letter of it is wrong: ask the person for it again"
+            if str(value).removeprefix("nostr:").lower().startswith("nsec1"):
+                problem = "that is an nsec, a secret key, and your shell may have kept it; give the npub of the account"
             self.fail(problem, param, ctx)
 
 

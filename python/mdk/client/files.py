@@ -44,7 +44,7 @@ def read(source: PathArg | bytes, limit: int) -> bytes:
         # It may be the database itself, whose locks a close would end.
         data = _read_file(path, limit + 1)
     except OSError as error:
-        raise _ours(error, "read") from None
+        raise _ours(error, "read", source) from None
     _check(len(data), limit)
     return data
 
@@ -89,7 +89,7 @@ def write(target: PathArg, data: bytes, *, replace: bool = True) -> None:
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise _ours(error, "written") from None
+        raise _ours(error, "written", target) from None
 
 
 def _place(temporary: Path, path: Path) -> None:
@@ -118,15 +118,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(number)
 
 
-def _ours(error: OSError, what: str) -> StorageError:
-    """What the operating system refused, by who must act."""
+def _ours(error: OSError, what: str, given: PathArg) -> StorageError:
+    """What the operating system refused, by who must act. A path that is wrong is named as the caller wrote it."""
     if isinstance(error, StorageError):
         return error
     text = f"the file could not be {what}: {error.strerror or 'an error of the system'}"
     if isinstance(error, FileExistsError):
-        return DestinationExists("the file to be written exists already")
+        return DestinationExists(f"the file to be written exists already: {str(given)!r}")
     if isinstance(error, FileNotFoundError):
-        return FileMissing("there is no such file")
+        return FileMissing(f"there is no such file: {str(given)!r}")
     if isinstance(error, PermissionError):
         return AccessDenied(text)
     if error.errno in _FULL:
