@@ -168,7 +168,7 @@ def test_an_identity_from_outside(home: Home) -> None:
     for options in ((), ("-a", "env")):
         assert home.mdk("whoami", "--npub", *options).out.strip() == npub
     assert nsec not in done.out + done.err + by_env.out + by_env.err
-    pasted = home.fails(2, "accept", "--from", nsec)
+    pasted = home.fails(64, "accept", "--from", nsec)
     assert "that is an nsec" in pasted.err
     assert nsec not in pasted.err
 

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use mdk_core::Engine;
 use mdk_wire::budget::relay::{CLOSE, CLOSE_LAST as LAST};
+use mdk_wire::profile::Profile;
 use mdk_wire::{Event, GroupId, Keys, NostrGroupId, PublicKey};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -367,6 +368,23 @@ impl Client {
         tokio::select! {
             () = shared.until_stopped() => Err(shared.end()),
             found = lists::key_packages(shared, who, hints, group) => found,
+        }
+    }
+
+    /// What an account claims of itself (kind 0), and when it said so, in seconds since 1970. Asked are our relays, `hints`
+    /// and those it writes to; if these have nothing, those that we left lately and those of our groups.
+    ///
+    /// # Errors
+    /// [`ClientError::NotConnected`] when no relay answered; [`ClientError::Closed`], [`ClientError::Internal`].
+    pub async fn find_profile(
+        &self,
+        who: &PublicKey,
+        hints: &[String],
+    ) -> Result<Option<(Profile, u64)>> {
+        let shared = &self.0.shared;
+        tokio::select! {
+            () = shared.until_stopped() => Err(shared.end()),
+            found = lists::profile(shared, who, hints) => found,
         }
     }
 

@@ -18,10 +18,12 @@ use crate::sync::wanted::Wanted;
 pub(crate) mod cache;
 mod invites;
 mod own;
+mod profiles;
 
 use self::cache::Lists;
 pub(crate) use self::invites::{further_targets, welcome_targets};
 pub(crate) use self::own::{publish, publish_first};
+pub(crate) use self::profiles::profile;
 
 /// Profile.
 const PROFILE: u16 = 0;

@@ -295,6 +295,18 @@ impl Client {
         })
     }
 
+    /// Name, about, picture and when they were said; None if there is no profile.
+    #[pyo3(signature = (who, hints = Vec::new()))]
+    fn find_profile<'py>(
+        &self,
+        py: Python<'py>,
+        who: &Bound<'_, PyAny>,
+        hints: Vec<String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let who = public_key::argument("who", who)?;
+        self.spawn(py, move |client| async move { client.find_profile(&who, &hints).await })
+    }
+
     /// The largest invites that these relays announce to take (NIP-11), bytes of the event; of those that say so.
     fn invite_limits<'py>(
         &self,

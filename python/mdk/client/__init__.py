@@ -10,6 +10,7 @@ from .key_packages import KeyPackages
 from .media import Media
 from .outbox import Outbox
 from .pool import RelayPool
+from .profiles import Profile, Profiles
 from .values import ClientStats, RekeyReport, Sent
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "KeyPackages",
     "Media",
     "Outbox",
+    "Profile",
+    "Profiles",
     "RekeyReport",
     "RelayPool",
     "Sent",

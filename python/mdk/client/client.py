@@ -25,6 +25,7 @@ from .nprofile import profile_uri
 from .opening import Settings, open_database, own_keys, shown_name
 from .outbox import Outbox
 from .pool import RelayPool
+from .profiles import Profiles
 from .runtime import in_thread, opened_in_thread
 from .session import Session, several
 from .values import ClientStats, RekeyReport
@@ -59,6 +60,7 @@ class Client:
         )
         self._groups = Groups(self._open_account, self._invites, lambda: self._settings.ask)
         self._key_packages = KeyPackages(self._open_account)
+        self._profiles = Profiles(self._open_account)
         self._outbox = Outbox(self._open_account)
         self._media = Media(self._open_account)
 
@@ -329,6 +331,11 @@ class Client:
     def key_packages(self) -> KeyPackages:
         """KeyPackages: its own, and those of others."""
         return self._key_packages
+
+    @property
+    def profiles(self) -> Profiles:
+        """What accounts say of themselves: names, which nobody vouches for."""
+        return self._profiles
 
     @property
     def outbox(self) -> Outbox:

@@ -2,6 +2,7 @@ use mdk_wire::{Keys, UnsignedEvent};
 use serde_json::Value;
 
 use super::own::{merged, profile};
+use super::profiles::believed;
 use super::*;
 
 fn event(keys: &Keys, kind: u16, created_at: u64, tags: &[&[&str]], content: &str) -> Event {
@@ -49,4 +50,23 @@ fn what_was_published_elsewhere_is_kept() {
     let old = event(&keys, RELAY_LIST, 1, &[&["r", "wss://a.example", "read"], &["x"]], "");
     let tags = merged(&["wss://b.example".to_owned()], Some(&old));
     assert_eq!(tags, [vec!["r", "wss://b.example"], vec!["r", "wss://a.example", "read"]]);
+}
+
+// rule: 2.12-5
+#[test]
+fn a_profile_of_the_future_hides_no_later_one() {
+    let keys = Keys::generate();
+    let now = crate::client::times::now();
+    let said = |at, name: &str| event(&keys, PROFILE, at, &[], name);
+    let (old, new, ahead) =
+        (said(now - 9, "old"), said(now + 200, "new"), said(now + 900, "ahead"));
+    let foreign = event(&Keys::generate(), PROFILE, now, &[], "foreign");
+    let other_kind = event(&keys, RELAY_LIST, now + 201, &[], "list");
+    let found = believed(&[ahead, new.clone(), old, foreign, other_kind], &keys.public_key());
+    assert_eq!(found.unwrap().id(), new.id());
+
+    let (one, two) = (said(now, "one"), said(now, "two"));
+    let lower = *one.id().as_bytes().min(two.id().as_bytes());
+    let found = believed(&[two, one], &keys.public_key());
+    assert_eq!(*found.unwrap().id().as_bytes(), lower);
 }

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mdk_client::{PushStats, RelayState, RelayStatus, Stats};
 use mdk_core::{Engine, EngineEvent};
 use mdk_wire::GroupId;
+use mdk_wire::profile::Profile;
 use pyo3::prelude::*;
 use pyo3::types::{PyDelta, PyDict, PyList, PyTuple};
 
@@ -25,6 +26,18 @@ impl<'py, T: ToPy<'py>> ToPy<'py> for List<T> {
 impl<'py> ToPy<'py> for () {
     fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(py.None().into_bound(py))
+    }
+}
+
+impl<'py> ToPy<'py> for Option<(Profile, u64)> {
+    fn to_py(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some((profile, said_at)) = self else { return Ok(py.None().into_bound(py)) };
+        let texts = [profile.name, profile.about, profile.picture];
+        let texts: PyResult<Vec<_>> =
+            texts.into_iter().map(|text| Ok(text.into_pyobject(py)?.into_any())).collect();
+        let mut fields = texts?;
+        fields.push(time(py, said_at)?);
+        Ok(PyTuple::new(py, fields)?.into_any())
     }
 }
 
